@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * drc.h - one dynamic-reconfiguration connector: the socket a CPU core (later a memory block,
+ * a PCI slot, a host bridge) is plugged into, as PAPR's "Dynamic Reconfiguration" chapter
+ * (LoPAPR 13.5, 13.7) defines it.
+ *
+ * A connector is shared by two parties who do not trust each other. The operator attaches
+ * something, or asks for it back. The guest allocates, unisolates, configures, isolates and
+ * frees it through RTAS, and may do so in any order. drc_step() takes one input of either
+ * party and answers with the RTAS status (or the operator's error), the next state, and the
+ * effects the machine has to carry out. It is a pure function over a table: no clock, no
+ * memory, no I/O, no input it has no row for. tests/unit/test_drc.c walks all of it.
+ *
+ * What is "pending" is part of the state. Only the guest (release, or UNISOLATE as refusal),
+ * a reset, or the operator's cancel ends a pending request; time never does.
+ */
+#ifndef PAPRIKA_DRC_H
+#define PAPRIKA_DRC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* RTAS status words (LoPAPR table "RTAS Status Word Values"); never mixed with errno. */
+enum rtas_status {
+	RTAS_SUCCESS = 0,
+	RTAS_NO_ERRORS_FOUND = 1, /* check-exception, event-scan: nothing to report */
+	RTAS_HARDWARE_ERROR = -1,
+	RTAS_PARAMETER_ERROR = -3, /* also "no such indicator / sensor" */
+	RTAS_NOT_AUTHORIZED = -9002,
+	RTAS_NOT_CONFIGURABLE = -9003, /* ibm,configure-connector in the wrong state */
+};
+
+/* The states of a logical connector. The order is that of a guest taking it. */
+enum drc_state {
+	DRC_UNUSABLE,   /* the guest does not own it */
+	DRC_AVAILABLE,  /* allocated to the guest, isolated */
+	DRC_UNISOLATED, /* the guest may read its description */
+	DRC_CONFIGURED, /* the guest has read its description to the end */
+	DRC_STATE_COUNT
+};
+
+enum drc_input {
+	/* set-indicator isolation-state (9001) and allocation-state (9003) */
+	DRC_IN_ISOLATE,
+	DRC_IN_UNISOLATE,
+	DRC_IN_UNUSABLE,
+	DRC_IN_USABLE,
+	/* ibm,configure-connector: a call, and the call that reads the last item */
+	DRC_IN_CONFIGURE,
+	DRC_IN_CONFIGURE_END,
+	/* the operator */
+	DRC_IN_ATTACH,
+	DRC_IN_REMOVE,
+	DRC_IN_CANCEL_ADD,
+	DRC_IN_CANCEL_REMOVE,
+	/* the machine starts again */
+	DRC_IN_RESET,
+	DRC_INPUT_COUNT
+};
+
+/* What the operator's inputs can be refused with; the state is then unchanged. */
+enum drc_refusal {
+	DRC_ACCEPTED = 0,
+	DRC_OCCUPIED,   /* attach: something is attached already */
+	DRC_EMPTY,      /* remove: nothing is attached */
+	DRC_NOTHING,    /* cancel: no such request is pending */
+	DRC_GUEST_OWNS, /* cancel of an add: the guest has taken it; remove it instead */
+};
+
+/* Effects for the machine to carry out, a bit each. */
+enum drc_effect {
+	DRC_FX_NOTIFY = 1u << 0, /* queue a hot-plug event for this connector */
+	DRC_FX_REWIND = 1u << 1, /* the next ibm,configure-connector starts from the first node */
+	DRC_FX_ATTACH = 1u << 2, /* what was attached is now part of the machine */
+	DRC_FX_DETACH = 1u << 3, /* what was attached leaves the machine */
+	DRC_FX_GIVEN = 1u << 4,  /* the guest gave it back unasked; it stays attached */
+	DRC_FX_TAKEN = 1u << 5,  /* the guest took it unasked */
+	/* how the pending add and the pending removal end */
+	DRC_FX_ADD_DONE = 1u << 8,
+	DRC_FX_ADD_REJECTED = 1u << 9,
+	DRC_FX_ADD_SUPERSEDED = 1u << 10,
+	DRC_FX_ADD_CANCELLED = 1u << 11,
+	DRC_FX_REMOVE_DONE = 1u << 12,
+	DRC_FX_REMOVE_REJECTED = 1u << 13,
+	DRC_FX_REMOVE_SUPERSEDED = 1u << 14,
+	DRC_FX_REMOVE_CANCELLED = 1u << 15,
+};
+
+/* Values of get-sensor-state dr-entity-sense (9003), LoPAPR table "dr-entity-sense". */
+enum drc_sense { DRC_SENSE_EMPTY = 0, DRC_SENSE_PRESENT = 1, DRC_SENSE_UNUSABLE = 2 };
+
+struct drc {
+	enum drc_state state;
+	bool attached; /* something is plugged in */
+	bool adding;   /* an add by the operator has not ended */
+	bool removing; /* a removal by the operator has not ended */
+	/*
+	 * While removing: the guest has isolated it since the request, from this state; an
+	 * UNISOLATE now takes the isolation back and is a refusal. DRC_UNUSABLE: it has not.
+	 */
+	enum drc_state isolated_from;
+};
+
+struct drc_result {
+	enum rtas_status status;  /* the answer to a guest's input */
+	enum drc_refusal refusal; /* the answer to an operator's input */
+	unsigned effects;         /* DRC_FX_... */
+};
+
+/* Everything that differs between kinds of connector. */
+struct drc_type {
+	const char *name;        /* "ibm,drc-types" */
+	const char *name_prefix; /* "ibm,drc-names": prefix and decimal id */
+	uint32_t index_type;     /* bits 31..28 of the drc index */
+	uint8_t hotplug_type;    /* resource type in the hot-plug event section */
+};
+
+extern const struct drc_type drc_type_cpu;
+
+/* The drc index of connector id of a type: type in bits 31..28, id in the rest. */
+uint32_t drc_index(const struct drc_type *type, uint32_t id);
+
+/*
+ * Apply one input. *drc changes only as the result says; a refused operator's input and a
+ * guest's input answered with an error leave it exactly as it was.
+ */
+struct drc_result drc_step(struct drc *drc, enum drc_input input);
+
+/* What dr-entity-sense reports. A core that is plugged but not yet acquired reads UNUSABLE:
+ * Linux acquires only connectors that do (linux dlpar_acquire_drc). */
+enum drc_sense drc_sense(const struct drc *drc);
+
+/* True if *drc satisfies every invariant named in drc.c; for tests. */
+bool drc_valid(const struct drc *drc);
+
+/* Names for people and for query-connectors: "unusable", "available", ... */
+const char *drc_state_name(enum drc_state state);
+const char *drc_input_name(enum drc_input input);
+
+/*
+ * The transition table itself, for what is derived from it (documentation, the drawing).
+ * A row applies to its state and input if all conditions in `when` hold; the first that
+ * applies decides.
+ */
+enum drc_condition {
+	DRC_IF_ATTACHED = 1u << 0,
+	DRC_IF_ADDING = 1u << 1,
+	DRC_IF_REMOVING = 1u << 2,
+	DRC_IF_ISOLATED_SINCE = 1u << 3, /* isolated_from is set */
+};
+
+enum drc_next {
+	DRC_TO_UNUSABLE = DRC_UNUSABLE,
+	DRC_TO_AVAILABLE = DRC_AVAILABLE,
+	DRC_TO_UNISOLATED = DRC_UNISOLATED,
+	DRC_TO_CONFIGURED = DRC_CONFIGURED,
+	DRC_STAY,
+	DRC_BACK, /* to isolated_from */
+};
+
+struct drc_row {
+	uint8_t states; /* bit per enum drc_state */
+	enum drc_input input;
+	unsigned when; /* DRC_IF_... */
+	enum drc_next next;
+	enum rtas_status status;
+	enum drc_refusal refusal;
+	unsigned effects;
+};
+
+extern const struct drc_row drc_table[];
+extern const size_t drc_table_rows;
+
+/* The row that decides for *drc and input, or NULL: which no test has ever seen. */
+const struct drc_row *drc_row_for(const struct drc *drc, enum drc_input input);
+
+#endif

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* operation.c - see operation.h. The table is small, so every search is a plain walk. */
+#include "operation.h"
+
+#include <string.h>
+
+void ops_init(struct ops *ops, struct operation *slots, size_t count)
+{
+	*ops = (struct ops){.slots = slots, .count = count};
+}
+
+static bool all_reported(const struct operation *op)
+{
+	for (size_t i = 0; i < OP_STEP_COUNT; i++)
+		if (op->steps[i].order != 0 && !op->steps[i].reported)
+			return false;
+	return true;
+}
+
+static bool by_guest(enum op_kind kind)
+{
+	return kind == OP_RELEASE || kind == OP_TAKE;
+}
+
+/* A free slot, else that of the oldest operation nobody needs any more. What the guest begins
+ * makes room only among its own. */
+static struct operation *find_slot(struct ops *ops, enum op_kind kind)
+{
+	struct operation *unused = NULL, *oldest = NULL;
+	size_t of_guest = 0;
+
+	for (size_t i = 0; i < ops->count; i++) {
+		struct operation *op = &ops->slots[i];
+
+		if (op->id == 0) {
+			unused = unused ? unused : op;
+			continue;
+		}
+		of_guest += by_guest(op->kind);
+		if (op->outcome != OP_PENDING && all_reported(op) &&
+		    by_guest(op->kind) == by_guest(kind) && (oldest == NULL || op->id < oldest->id))
+			oldest = op;
+	}
+	if (unused != NULL && (!by_guest(kind) || of_guest < ops->count / 4))
+		return unused;
+	return oldest;
+}
+
+struct operation *ops_begin(struct ops *ops, enum op_kind kind, uint32_t drc_index,
+    uint32_t core_id, const char *device, uint64_t now_ms)
+{
+	struct operation *op = find_slot(ops, kind);
+
+	if (op == NULL) {
+		ops->dropped++;
+		return NULL;
+	}
+	*op = (struct operation){
+	    .id = ++ops->last_id,
+	    .kind = kind,
+	    .drc_index = drc_index,
+	    .core_id = core_id,
+	    .asked_ms = now_ms,
+	};
+	strncpy(op->device, device, sizeof op->device - 1);
+	op_pass(ops, op, OP_REQUESTED, now_ms);
+	return op;
+}
+
+struct operation *ops_find(struct ops *ops, uint64_t id)
+{
+	for (size_t i = 0; id != 0 && i < ops->count; i++)
+		if (ops->slots[i].id == id)
+			return &ops->slots[i];
+	return NULL;
+}
+
+void op_pass(struct ops *ops, struct operation *op, enum op_step step, uint64_t now_ms)
+{
+	if (op == NULL)
+		return;
+	if (step == OP_NOTIFIED)
+		op->notifications++;
+	else if (op->steps[step].order != 0)
+		return;
+	op->steps[step].order = ++ops->last_order;
+	op->steps[step].at_ms = now_ms;
+	op->steps[step].reported = false;
+	if (step == OP_UNRESOLVED)
+		op->unresolved = true;
+	else if (step != OP_ENDED)
+		op->phase = step;
+}
+
+void op_ask_again(struct operation *op, uint64_t now_ms)
+{
+	op->asked_ms = now_ms;
+	op->unresolved = false;
+	/* A second silence is news again, and so is the guest reading the second event. */
+	op->steps[OP_UNRESOLVED].order = 0;
+	op->steps[OP_FETCHED].order = 0;
+}
+
+void op_end(struct ops *ops, struct operation *op, enum op_outcome outcome,
+    const struct op_evidence *evidence, uint64_t now_ms)
+{
+	if (op == NULL || op->outcome != OP_PENDING)
+		return;
+	op->outcome = outcome;
+	op->unresolved = false;
+	op->evidence = *evidence;
+	op->evidence.phase = op->phase;
+	op->evidence.elapsed_ms = now_ms - op->steps[OP_REQUESTED].at_ms;
+	op_pass(ops, op, OP_ENDED, now_ms);
+}
+
+int64_t ops_check_deadline(struct ops *ops, uint64_t deadline_ms, uint64_t now_ms)
+{
+	int64_t next = -1;
+
+	for (size_t i = 0; i < ops->count; i++) {
+		struct operation *op = &ops->slots[i];
+		uint64_t due = op->asked_ms + deadline_ms;
+
+		if (op->id == 0 || op->outcome != OP_PENDING || op->unresolved)
+			continue;
+		if (due <= now_ms)
+			op_pass(ops, op, OP_UNRESOLVED, now_ms);
+		else if (next < 0 || (int64_t)(due - now_ms) < next)
+			next = (int64_t)(due - now_ms);
+	}
+	return next;
+}
+
+bool ops_next_report(struct ops *ops, struct operation *ret_op, enum op_step *ret_step)
+{
+	struct operation *found = NULL;
+	size_t step = 0;
+
+	for (size_t i = 0; i < ops->count; i++) {
+		for (size_t s = 0; ops->slots[i].id != 0 && s < OP_STEP_COUNT; s++) {
+			uint64_t order = ops->slots[i].steps[s].order;
+
+			if (order == 0 || ops->slots[i].steps[s].reported)
+				continue;
+			if (found == NULL || order < found->steps[step].order) {
+				found = &ops->slots[i];
+				step = s;
+			}
+		}
+	}
+	if (found == NULL)
+		return false;
+	found->steps[step].reported = true;
+	*ret_op = *found;
+	*ret_step = (enum op_step)step;
+	return true;
+}
+
+const char *op_stuck_text(const struct operation *op)
+{
+	switch (op->phase) {
+	case OP_REQUESTED:
+	case OP_NOTIFIED: return "event never fetched by the guest";
+	case OP_FETCHED: return "event fetched, no answer since";
+	case OP_ALLOCATED: return "connector allocated, not unisolated since";
+	case OP_UNISOLATED: return "connector unisolated, description not read to the end";
+	case OP_CONFIGURED: return "connector configured, no answer since";
+	case OP_STARTED: return "threads started, no answer since";
+	case OP_STOPPED: return "threads stopped, connector not isolated since";
+	case OP_ISOLATED: return "connector isolated, not released since";
+	default: return "";
+	}
+}
+
+const char *op_kind_name(enum op_kind kind)
+{
+	static const char *const names[] = {"add", "remove", "guest-release", "guest-take"};
+
+	return names[kind];
+}
+
+const char *op_outcome_name(enum op_outcome outcome)
+{
+	static const char *const names[] = {
+	    "pending", "done", "rejected", "superseded", "cancelled"};
+
+	return names[outcome];
+}
+
+const char *op_step_name(enum op_step step)
+{
+	static const char *const names[OP_STEP_COUNT] = {"requested", "notified", "fetched",
+	    "allocated", "unisolated", "configured", "started", "stopped", "isolated", "released",
+	    "unresolved", "ended"};
+
+	return names[step];
+}
+
+const char *op_source_name(enum op_source source)
+{
+	static const char *const names[] = {"none", "guest", "operator", "reset"};
+
+	return names[source];
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * operation.h - what was asked of a connector, how far it got, and how it ended.
+ *
+ * Every add and every removal is an operation with an id that is never used again. It is
+ * pending until it ends in exactly one outcome, with the evidence for it. On its way it
+ * passes steps; each step is kept with its time, and "reported" is a mark on the step. So
+ * news can neither be lost nor pile up: whoever reports asks for the oldest step that has
+ * not been reported (ops_next_report), and a guest that goes round in circles only passes
+ * steps it has already passed.
+ *
+ * A deadline changes what is said about an operation (it becomes "unresolved"), never what is
+ * held: it stays pending, and what the guest does later still counts.
+ *
+ * Plain C11 without clock, allocation or lock: the caller brings the time and the lock.
+ */
+#ifndef PAPRIKA_OPERATION_H
+#define PAPRIKA_OPERATION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum op_kind {
+	OP_ADD,     /* asked for by the operator */
+	OP_REMOVE,  /* asked for by the operator */
+	OP_RELEASE, /* the guest gave a core back unasked */
+	OP_TAKE,    /* the guest took a core unasked */
+};
+
+enum op_outcome { OP_PENDING, OP_DONE, OP_REJECTED, OP_SUPERSEDED, OP_CANCELLED };
+
+enum op_step {
+	OP_REQUESTED,
+	OP_NOTIFIED,   /* a hot-plug event was queued (again) */
+	OP_FETCHED,    /* the guest has read the event */
+	OP_ALLOCATED,  /* the guest made the connector usable */
+	OP_UNISOLATED, /* ... unisolated it */
+	OP_CONFIGURED, /* ... read its description to the end */
+	OP_STARTED,    /* the guest started a thread of the core for the first time */
+	OP_STOPPED,    /* the last running thread of the core called stop-self */
+	OP_ISOLATED,   /* the guest isolated the connector */
+	OP_RELEASED,   /* ... and made it unusable */
+	OP_UNRESOLVED, /* the deadline passed without an answer */
+	OP_ENDED,
+	OP_STEP_COUNT
+};
+
+/* What an outcome rests on. */
+enum op_source {
+	OP_BY_NOBODY,   /* not ended */
+	OP_BY_GUEST,    /* a guest call: the fields below name it */
+	OP_BY_OPERATOR, /* a request of the operator was enough */
+	OP_BY_RESET,    /* the machine was reset, or powered off */
+};
+
+struct op_evidence {
+	enum op_source source;
+	const char *call;         /* RTAS service name; static string; NULL unless by guest */
+	uint32_t indicator;       /* set-indicator: its token ... */
+	uint32_t value;           /* ... and the value it was set to */
+	uint32_t vcpu;            /* the vCPU that made the call */
+	enum op_step phase;       /* the last step before the end */
+	uint64_t elapsed_ms;      /* from the request to the end */
+	uint32_t threads_running; /* of the core, at the end */
+	uint32_t threads;
+	const char *inferred; /* what the machine concludes but was not told; static, or NULL */
+};
+
+#define OP_DEVICE_MAX 64
+
+struct operation {
+	uint64_t id; /* 0: slot is free */
+	enum op_kind kind;
+	enum op_outcome outcome;
+	uint32_t drc_index;
+	uint32_t core_id;
+	char device[OP_DEVICE_MAX];
+	enum op_step phase; /* the last step passed, not counting UNRESOLVED and ENDED */
+	uint32_t notifications;
+	bool unresolved;
+	uint64_t asked_ms; /* when it was last asked for; the deadline counts from here */
+	struct {
+		uint64_t order; /* 0: not passed; else counts up over all operations */
+		uint64_t at_ms;
+		bool reported;
+	} steps[OP_STEP_COUNT];
+	struct op_evidence evidence; /* complete once outcome != OP_PENDING */
+};
+
+struct ops {
+	struct operation *slots;
+	size_t count;
+	uint64_t last_id;
+	uint64_t last_order;
+	uint64_t dropped; /* guest-initiated operations that found no slot */
+};
+
+/* slots: the caller's array, zeroed; its size bounds how many ended operations are remembered. */
+void ops_init(struct ops *ops, struct operation *slots, size_t count);
+
+/*
+ * Begin an operation at now_ms. The oldest operation that has ended and been reported makes
+ * room if need be; NULL if there is none (the caller refuses the request, or counts it).
+ * What the guest begins takes at most a quarter of the slots, so that it cannot push the
+ * operator's history out.
+ */
+struct operation *ops_begin(struct ops *ops, enum op_kind kind, uint32_t drc_index,
+    uint32_t core_id, const char *device, uint64_t now_ms);
+
+/* The operation with this id, or NULL if there never was one or it is forgotten. */
+struct operation *ops_find(struct ops *ops, uint64_t id);
+
+/* Note that op passed a step. A step passed before is not noted again, except NOTIFIED, which
+ * counts. op may be NULL. */
+void op_pass(struct ops *ops, struct operation *op, enum op_step step, uint64_t now_ms);
+
+/* Asked for again: the deadline starts anew. */
+void op_ask_again(struct operation *op, uint64_t now_ms);
+
+/* End a pending op; evidence->phase and ->elapsed_ms are filled in here. op may be NULL. */
+void op_end(struct ops *ops, struct operation *op, enum op_outcome outcome,
+    const struct op_evidence *evidence, uint64_t now_ms);
+
+/*
+ * Mark as unresolved what has been pending for deadline_ms since it was last asked for.
+ * Returns the milliseconds until the next call is due, or -1 if none is.
+ */
+int64_t ops_check_deadline(struct ops *ops, uint64_t deadline_ms, uint64_t now_ms);
+
+/* Copy the operation whose oldest unreported step is oldest of all, mark that step reported.
+ * False if all has been reported. */
+bool ops_next_report(struct ops *ops, struct operation *ret_op, enum op_step *ret_step);
+
+/* In words, where a pending operation is stuck: "event never fetched by the guest", ... */
+const char *op_stuck_text(const struct operation *op);
+
+const char *op_kind_name(enum op_kind kind);
+const char *op_outcome_name(enum op_outcome outcome);
+const char *op_step_name(enum op_step step);
+const char *op_source_name(enum op_source source);
+
+#endif
