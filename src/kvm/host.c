@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * host.c - what the guest's device tree takes from the host: the processor's version, radix
+ * page sizes and speculation behaviour from KVM, caches and clocks from the host's own device
+ * tree. Only properties of the processor's kind are read; nothing that tells which machine
+ * this is (serial numbers, names, locations) is looked at.
+ */
+#include "kvm/internal.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#define HOST_CPUS "/proc/device-tree/cpus"
+
+static const struct {
+	uint32_t pvr, mask;
+	const char *name;
+} processors[] = {
+    {0x004e0000, 0xffff0000, "POWER9" },
+    {0x00800000, 0xffff0000, "POWER10"},
+    {0x00820000, 0xffff0000, "POWER11"},
+    {0x004b0000, 0xffff0000, "POWER8" },
+    {0x004c0000, 0xffff0000, "POWER8" },
+    {0x004d0000, 0xffff0000, "POWER8" },
+};
+
+/* Read one property; its length, or 0. */
+static size_t read_property(int node, const char *name, void *to, size_t max)
+{
+	int fd = openat(node, name, O_RDONLY | O_CLOEXEC);
+	ssize_t got;
+
+	if (fd < 0)
+		return 0;
+	got = read(fd, to, max);
+	close(fd);
+	return got < 0 ? 0 : (size_t)got;
+}
+
+/* A number of one or two cells; 0 if absent. */
+static uint64_t read_number(int node, const char *name)
+{
+	struct be32 cells[2];
+	size_t length = read_property(node, name, cells, sizeof cells);
+
+	if (length == sizeof cells[0])
+		return from_be32(cells[0]);
+	if (length == sizeof cells)
+		return (uint64_t)from_be32(cells[0]) << 32 | from_be32(cells[1]);
+	return 0;
+}
+
+/* The directory of the first node of type cpu, or -1. */
+static int open_cpu_node(void)
+{
+	DIR *cpus = opendir(HOST_CPUS);
+	struct dirent *entry;
+	int node = -1;
+
+	if (cpus == NULL)
+		return -1;
+	while (node < 0 && (entry = readdir(cpus)) != NULL) {
+		char type[8] = "";
+
+		if (strchr(entry->d_name, '@') == NULL)
+			continue;
+		node = openat(dirfd(cpus), entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (node >= 0 && (read_property(node, "device_type", type, sizeof type) == 0 ||
+		                     strncmp(type, "cpu", sizeof type) != 0)) {
+			close(node);
+			node = -1;
+		}
+	}
+	closedir(cpus);
+	return node;
+}
+
+static void read_device_tree(struct kvm_facts *facts)
+{
+	int node = open_cpu_node();
+
+	if (node < 0)
+		return;
+	facts->timebase_hz = read_number(node, "ibm,extended-timebase-frequency");
+	if (facts->timebase_hz == 0)
+		facts->timebase_hz = read_number(node, "timebase-frequency");
+	facts->clock_hz = read_number(node, "ibm,extended-clock-frequency");
+	if (facts->clock_hz == 0)
+		facts->clock_hz = read_number(node, "clock-frequency");
+	facts->dcache.size = (uint32_t)read_number(node, "d-cache-size");
+	facts->dcache.line_size = (uint32_t)read_number(node, "d-cache-line-size");
+	facts->dcache.block_size = (uint32_t)read_number(node, "d-cache-block-size");
+	facts->dcache.sets = (uint32_t)read_number(node, "d-cache-sets");
+	facts->icache.size = (uint32_t)read_number(node, "i-cache-size");
+	facts->icache.line_size = (uint32_t)read_number(node, "i-cache-line-size");
+	facts->icache.block_size = (uint32_t)read_number(node, "i-cache-block-size");
+	facts->icache.sets = (uint32_t)read_number(node, "i-cache-sets");
+	facts->slb_size = (uint32_t)read_number(node, "ibm,slb-size");
+	facts->pa_features_len = (uint32_t)read_property(
+	    node, "ibm,pa-features", facts->pa_features, sizeof facts->pa_features);
+	close(node);
+}
+
+static void read_vm(struct kvm_vm *vm)
+{
+	struct kvm_facts *facts = &vm->facts;
+	struct kvm_ppc_rmmu_info rmmu = {0};
+	struct kvm_ppc_cpu_char character = {0};
+
+	if (facts->radix && ioctl(vm->vm_fd, KVM_PPC_GET_RMMU_INFO, &rmmu) == 0)
+		for (size_t i = 0; i < KVM_AP_ENCODINGS; i++)
+			facts->ap_encodings[i] = rmmu.ap_encodings[i];
+	/* Only what KVM vouches for; the rest stays "worst case". */
+	if (facts->cpu_char && ioctl(vm->vm_fd, KVM_PPC_GET_CPU_CHAR, &character) == 0) {
+		facts->cpu_character = character.character & character.character_mask;
+		facts->cpu_behaviour = character.behaviour & character.behaviour_mask;
+	}
+}
+
+void kvm_read_host(struct kvm_vm *vm)
+{
+	struct kvm_facts *facts = &vm->facts;
+
+	facts->page_bytes = (uint32_t)sysconf(_SC_PAGESIZE);
+	facts->cpu_name = "POWER9";
+#ifdef __powerpc64__
+	__asm__("mfspr %0, 287" : "=r"(facts->pvr));
+#endif
+	for (size_t i = 0; i < sizeof processors / sizeof processors[0]; i++)
+		if ((facts->pvr & processors[i].mask) == processors[i].pvr)
+			facts->cpu_name = processors[i].name;
+	read_device_tree(facts);
+	read_vm(vm);
+}

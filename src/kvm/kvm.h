@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * kvm.h - what the rest of paprika may know of KVM on POWER.
+ *
+ * This is the whole surface: a virtual machine, its vCPUs, its interrupt sources. No KVM
+ * constant or struct crosses it, so everything above builds and runs on any machine with a
+ * fake behind these functions (tests/fake), and a new flavour of KVM (hash guests, XIVE,
+ * kvm-pr) is a branch behind it.
+ *
+ * Threads: a vCPU is created, run and set up by one thread, its own; kvm_vcpu_kick() may be
+ * called by any. The functions that take a struct kvm_vm may be called by any thread.
+ */
+#ifndef PAPRIKA_KVM_H
+#define PAPRIKA_KVM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "kvm/gmem.h"
+
+enum { KVM_AP_ENCODINGS = 8, KVM_CACHE_COUNT = 2 };
+
+/* What the host offers; kvm_vm_facts(). */
+struct kvm_facts {
+	int api_version;
+	bool hv;    /* kvm-hv (else kvm-pr) */
+	bool radix; /* KVM_CAP_PPC_MMU_RADIX: the truth. KVM_CAP_PPC_ALLOC_HTAB lies when nested. */
+	bool hash;  /* KVM_CAP_PPC_MMU_HASH_V3, or kvm-pr */
+	bool xics;  /* in-kernel XICS */
+	bool xive;  /* in-kernel XIVE native device */
+	bool ail3;  /* interrupts with translation on (H_SET_MODE AIL 3) */
+	bool papr, rtas_tokens, enable_hcall, immediate_exit, one_reg, cpu_char, sync_mmu;
+	uint32_t smt_modes; /* bit set: 1, 2, 4, 8 threads per core possible */
+	uint32_t max_vcpus, max_vcpu_id, recommended_vcpus;
+	uint32_t page_bytes; /* of the host */
+
+	uint32_t pvr;
+	const char *cpu_name;                    /* "POWER9"; static */
+	uint32_t ap_encodings[KVM_AP_ENCODINGS]; /* ibm,processor-radix-AP-encodings; 0 ends */
+	uint64_t cpu_character, cpu_behaviour;   /* H_GET_CPU_CHARACTERISTICS */
+	/* From the host's own device tree; 0 or length 0 where it does not say. */
+	uint64_t timebase_hz, clock_hz;
+	struct {
+		uint32_t size, line_size, block_size, sets;
+	} dcache, icache;
+	uint32_t slb_size;
+	uint8_t pa_features[128]; /* ibm,pa-features as the host has it */
+	uint32_t pa_features_len;
+};
+
+struct kvm_vm;
+struct kvm_vcpu;
+
+/* One line of `paprika check`. */
+enum kvm_check_result { KVM_CHECK_OK, KVM_CHECK_WARN, KVM_CHECK_FAIL };
+struct kvm_check {
+	const char *name; /* static */
+	enum kvm_check_result result;
+	char value[96];
+	const char *remedy; /* static; NULL if ok */
+};
+
+/* Fill up to max lines about this host; returns how many. Never fails: it reports. */
+size_t kvm_check(struct kvm_check *lines, size_t max);
+
+/* Open /dev/kvm and create a VM with the best MMU and interrupt mode there is. */
+struct kvm_vm *kvm_vm_create(struct err *err);
+void kvm_vm_destroy(struct kvm_vm *vm);
+const struct kvm_facts *kvm_vm_facts(const struct kvm_vm *vm);
+
+/* Put guest RAM at guest-physical 0. Once. */
+bool kvm_vm_set_memory(struct kvm_vm *vm, const struct gmem *gmem, struct err *err);
+
+/* threads per core, before any vCPU; 1 needs nothing. */
+bool kvm_vm_set_threads(struct kvm_vm *vm, uint32_t threads, struct err *err);
+
+/* The in-kernel interrupt controller for servers 0 .. servers-1, its RTAS services being
+ * reached with the four tokens; once, before any vCPU. */
+struct kvm_xics_tokens {
+	uint32_t set_xive, get_xive, int_off, int_on;
+};
+bool kvm_vm_create_irqchip(
+    struct kvm_vm *vm, uint32_t servers, const struct kvm_xics_tokens *tokens, struct err *err);
+
+/* Let KVM answer hcall nr itself; false if this KVM cannot (no error: user space answers). */
+bool kvm_vm_enable_hcall(struct kvm_vm *vm, uint64_t nr);
+
+/* (Re)set an edge interrupt source: masked, nothing pending, aimed at server. */
+bool kvm_irq_reset(struct kvm_vm *vm, uint32_t irq, uint32_t server, struct err *err);
+
+/* Send one edge on an interrupt source; negative errno on failure. */
+int kvm_irq_pulse(struct kvm_vm *vm, uint32_t irq);
+
+/* H_REGISTER_PROC_TBL for a radix guest: table is base | log2 size - 12, gtse as asked for.
+ * table 0 unregisters (reset). Negative errno. */
+int kvm_vm_set_process_table(struct kvm_vm *vm, uint64_t table, bool gtse);
+
+/* Create the vCPU with this id, connected to the irqchip. KVM cannot delete one: keep it. */
+struct kvm_vcpu *kvm_vcpu_create(struct kvm_vm *vm, uint32_t id, struct err *err);
+void kvm_vcpu_destroy(struct kvm_vcpu *vcpu); /* its memory, not its id */
+
+enum kvm_exit {
+	KVM_RAN_HCALL,       /* exit->hcall; the reply goes back with the next run */
+	KVM_RAN_MMIO,        /* exit->mmio: nothing of ours is there */
+	KVM_RAN_INTERRUPTED, /* kicked, or a signal */
+	KVM_RAN_FAILED,      /* exit->failure tells; the vCPU cannot go on */
+};
+
+/* Lives in memory shared with the kernel: valid until the next run. */
+struct kvm_hcall {
+	uint64_t nr;
+	uint64_t args[9]; /* r4 .. r12; outputs are written over inputs */
+	uint64_t ret;     /* r3 */
+};
+
+struct kvm_exit_info {
+	struct kvm_hcall hcall;
+	struct {
+		uint64_t address;
+		uint32_t length;
+		bool write;
+	} mmio;
+	char failure[160];
+};
+
+/*
+ * Enter the guest until it needs us. The answer to the previous exit, exit->hcall.ret and
+ * .args (or all ones for an MMIO load), is carried back on entry.
+ */
+enum kvm_exit kvm_vcpu_run(struct kvm_vcpu *vcpu, struct kvm_exit_info *exit);
+
+/* Make vcpu leave the guest, or not enter it, once. Any thread; thread is the one that runs it. */
+void kvm_vcpu_kick(struct kvm_vcpu *vcpu);
+/* Clear the effect of kicks so far; the vCPU's own thread, before it looks at why it was kicked. */
+void kvm_vcpu_unkick(struct kvm_vcpu *vcpu);
+
+/* The state of H_SET_MODE that belongs to the partition and has to be on every vCPU. */
+struct kvm_modes {
+	bool little_endian_interrupts; /* LPCR[ILE] */
+	uint8_t ail;                   /* LPCR[AIL]: 0 or 3 */
+};
+
+/* Finish the hcall the vCPU left the guest with, then set it up to start at pc in real mode,
+ * 64-bit big-endian, with r3 and everything else zero, and the given modes. */
+bool kvm_vcpu_enter_at(struct kvm_vcpu *vcpu, uint64_t pc, uint64_t r3,
+    const struct kvm_modes *modes, struct err *err);
+
+/* Finish the hcall, forget VPA, SLB shadow and trace log areas, reset the interrupt presenter:
+ * for a vCPU that is parked, and at machine reset. */
+bool kvm_vcpu_park(struct kvm_vcpu *vcpu, struct err *err);
+
+bool kvm_vcpu_set_modes(struct kvm_vcpu *vcpu, const struct kvm_modes *modes, struct err *err);
+
+#endif
