@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cpu.c - vCPU threads: one per vCPU, made when its core is first attached and kept for good,
+ * because KVM cannot delete a vCPU. A thread is in one of three places:
+ *
+ *   in the guest     KVM_RUN; `in_guest` is set
+ *   in a handler     dispatching what the guest stopped for (hcall.c)
+ *   attending        cpu_attend(): the lock is held, or it waits for its condition
+ *
+ * Whoever wants something of a vCPU writes it down under the lock, sets `attention` and kicks
+ * it. The thread carries it out itself in cpu_attend(), so that every ioctl on a vCPU is made
+ * by its own thread, and between two guest instructions. That includes parking: what a vCPU
+ * had registered in its last life is undone before anything else happens to it.
+ */
+#include "spapr/machine.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "spapr/hcall.h"
+
+void cpu_init(struct spapr *machine, struct vcpu *vcpu, struct core *core, uint32_t id)
+{
+	*vcpu =
+	    (struct vcpu){.machine = machine, .core = core, .id = id, .state = SPAPR_VCPU_ABSENT};
+	pthread_cond_init(&vcpu->changed, NULL);
+}
+
+void cpu_finish(struct vcpu *vcpu)
+{
+	if (vcpu->has_thread)
+		pthread_join(vcpu->thread, NULL);
+	pthread_cond_destroy(&vcpu->changed);
+}
+
+static void want_attention(struct vcpu *vcpu)
+{
+	atomic_store(&vcpu->attention, true);
+	if (vcpu->kvm != NULL)
+		kvm_vcpu_kick(vcpu->kvm);
+	pthread_cond_broadcast(&vcpu->changed);
+}
+
+/* The vCPU cannot go on; the machine with it stops, and the operator is told why. */
+static void give_up(struct vcpu *vcpu, const struct err *err)
+{
+	struct spapr *machine = vcpu->machine;
+
+	if (machine->failure.class == ERR_NONE)
+		machine->failure = *err;
+	machine->finished = true;
+	vcpu->state = SPAPR_VCPU_STOPPED;
+	vcpu->entry_set = false;
+	spapr_tell(machine, SPAPR_NEWS_FAILED);
+}
+
+static bool held(const struct spapr *machine)
+{
+	return machine->stopped || machine->booting || machine->finished;
+}
+
+/* Bring the vCPU's registers to where its state says they should be; false on failure. */
+static bool prepare(struct vcpu *vcpu, struct err *err)
+{
+	struct spapr *machine = vcpu->machine;
+
+	if (vcpu->park_needed) {
+		vcpu->park_needed = false;
+		if (!kvm_vcpu_park(vcpu->kvm, err))
+			return false;
+		if (vcpu->state == SPAPR_VCPU_STOPPING)
+			vcpu->state =
+			    vcpu->core->drc.attached ? SPAPR_VCPU_STOPPED : SPAPR_VCPU_ABSENT;
+	}
+	if (vcpu->state != SPAPR_VCPU_RUNNING || held(machine))
+		return true;
+	if (vcpu->entry_set) {
+		vcpu->entry_set = false;
+		if (!kvm_vcpu_enter_at(
+		        vcpu->kvm, vcpu->entry_pc, vcpu->entry_r3, &machine->modes, err))
+			return false;
+	} else if (vcpu->modes_version != machine->modes_version &&
+	           !kvm_vcpu_set_modes(vcpu->kvm, &machine->modes, err)) {
+		return false;
+	}
+	vcpu->modes_version = machine->modes_version;
+	return true;
+}
+
+/* Do what has been asked for and wait until the vCPU may run; false: the machine goes away. */
+static bool cpu_attend(struct vcpu *vcpu)
+{
+	struct spapr *machine = vcpu->machine;
+	bool run = false;
+
+	pthread_mutex_lock(&machine->lock);
+	while (!machine->ending) {
+		struct err err = {0};
+
+		kvm_vcpu_unkick(vcpu->kvm);
+		atomic_store(&vcpu->attention, false);
+		if (!prepare(vcpu, &err))
+			give_up(vcpu, &err);
+		run = vcpu->state == SPAPR_VCPU_RUNNING && !held(machine);
+		/* Whoever holds the machine, resets it or changes its modes waits for this. */
+		vcpu->waiting = !run;
+		pthread_cond_broadcast(&machine->quiet);
+		if (run)
+			break;
+		pthread_cond_wait(&vcpu->changed, &machine->lock);
+	}
+	pthread_mutex_unlock(&machine->lock);
+	return run;
+}
+
+static void handle_failure(struct vcpu *vcpu)
+{
+	struct err err = {0};
+
+	err_set(&err, ERR_SYSTEM, "the host's kernel log may tell more", "vCPU %u: %s", vcpu->id,
+	    vcpu->exit.failure);
+	pthread_mutex_lock(&vcpu->machine->lock);
+	give_up(vcpu, &err);
+	want_attention(vcpu);
+	pthread_mutex_unlock(&vcpu->machine->lock);
+}
+
+static void handle_mmio(struct vcpu *vcpu)
+{
+	struct spapr *machine = vcpu->machine;
+
+	/* Nothing is there: loads read all ones, stores vanish, the guest goes on. */
+	spapr_count(machine, COUNT_STRAY_ACCESSES, 1);
+	log_guest(&machine->limit_stray, LOG_WARN, "vCPU %u: %u-byte %s at %#llx, where nothing is",
+	    vcpu->id, vcpu->exit.mmio.length, vcpu->exit.mmio.write ? "store" : "load",
+	    (unsigned long long)vcpu->exit.mmio.address);
+}
+
+/* Run until something wants this thread's attention. */
+static void run_guest(struct vcpu *vcpu)
+{
+	while (!atomic_load(&vcpu->attention)) {
+		enum kvm_exit exit;
+
+		/* cpus_apply_modes() reads in_guest after it has set attention; here the order is
+		 * the other way round, so one of the two sees the other. */
+		atomic_store(&vcpu->in_guest, true);
+		if (atomic_load(&vcpu->attention)) {
+			atomic_store(&vcpu->in_guest, false);
+			break;
+		}
+		exit = kvm_vcpu_run(vcpu->kvm, &vcpu->exit);
+		atomic_store(&vcpu->in_guest, false);
+		if (atomic_load(&vcpu->attention)) {
+			pthread_mutex_lock(&vcpu->machine->lock);
+			pthread_cond_broadcast(&vcpu->machine->quiet);
+			pthread_mutex_unlock(&vcpu->machine->lock);
+		}
+		switch (exit) {
+		case KVM_RAN_HCALL: hcall_dispatch(vcpu, &vcpu->exit.hcall); break;
+		case KVM_RAN_MMIO: handle_mmio(vcpu); break;
+		case KVM_RAN_INTERRUPTED: break;
+		case KVM_RAN_FAILED: handle_failure(vcpu); break;
+		}
+	}
+}
+
+static void *vcpu_main(void *argument)
+{
+	struct vcpu *vcpu = argument;
+	struct spapr *machine = vcpu->machine;
+	struct err err = {0};
+	struct kvm_vcpu *kvm = kvm_vcpu_create(machine->vm, vcpu->id, &err);
+	char name[16];
+
+	snprintf(name, sizeof name, "vcpu%u", vcpu->id);
+	pthread_setname_np(pthread_self(), name);
+	pthread_mutex_lock(&machine->lock);
+	vcpu->kvm = kvm;
+	vcpu->create_error = err;
+	vcpu->host_thread = (int)syscall(SYS_gettid);
+	pthread_cond_broadcast(&vcpu->changed);
+	pthread_mutex_unlock(&machine->lock);
+	if (kvm == NULL)
+		return NULL;
+	while (cpu_attend(vcpu))
+		run_guest(vcpu);
+	pthread_mutex_lock(&machine->lock);
+	vcpu->kvm = NULL;
+	pthread_mutex_unlock(&machine->lock);
+	kvm_vcpu_destroy(kvm);
+	return NULL;
+}
+
+static bool cpu_create(struct spapr *machine, struct vcpu *vcpu, struct err *err)
+{
+	int error;
+
+	if (vcpu->has_thread)
+		return true;
+	vcpu->create_error = (struct err){0};
+	error = pthread_create(&vcpu->thread, NULL, vcpu_main, vcpu);
+	if (error != 0)
+		return err_system(err, error, NULL, "cannot make a thread for vCPU %u", vcpu->id);
+	vcpu->has_thread = true;
+	while (vcpu->kvm == NULL && vcpu->create_error.class == ERR_NONE)
+		pthread_cond_wait(&vcpu->changed, &machine->lock);
+	if (vcpu->kvm != NULL)
+		return true;
+	/* KVM has no such vCPU; the next attempt starts with a new thread. */
+	pthread_mutex_unlock(&machine->lock);
+	pthread_join(vcpu->thread, NULL);
+	pthread_mutex_lock(&machine->lock);
+	vcpu->has_thread = false;
+	*err = vcpu->create_error;
+	return false;
+}
+
+bool cpus_create(struct spapr *machine, struct core *core, struct err *err)
+{
+	for (uint32_t i = 0; i < machine->config.threads; i++)
+		if (!cpu_create(machine, &core->vcpus[i], err))
+			return false;
+	return true;
+}
+
+bool cpu_start(struct vcpu *vcpu, uint64_t pc, uint64_t r3)
+{
+	if (vcpu->state != SPAPR_VCPU_STOPPED)
+		return false;
+	vcpu->entry_pc = pc;
+	vcpu->entry_r3 = r3;
+	vcpu->entry_set = true;
+	vcpu->state = SPAPR_VCPU_RUNNING;
+	want_attention(vcpu);
+	return true;
+}
+
+void cpu_stop_self(struct vcpu *vcpu)
+{
+	/* It has left the guest: this thread is here. So it may be reported stopped at once;
+	 * should it be started again before it has parked, it parks first. */
+	vcpu->state = SPAPR_VCPU_STOPPED;
+	vcpu->park_needed = true;
+	want_attention(vcpu);
+}
+
+void cpus_detach(struct spapr *machine, struct core *core)
+{
+	for (uint32_t i = 0; i < machine->config.threads; i++) {
+		struct vcpu *vcpu = &core->vcpus[i];
+
+		if (vcpu->state == SPAPR_VCPU_STOPPED)
+			vcpu->state = SPAPR_VCPU_ABSENT;
+		if (vcpu->state == SPAPR_VCPU_RUNNING)
+			vcpu->state = SPAPR_VCPU_STOPPING;
+		vcpu->entry_set = false;
+		vcpu->park_needed = vcpu->has_thread;
+		want_attention(vcpu);
+	}
+}
+
+void cpus_hold(struct spapr *machine)
+{
+	uint32_t count = machine->core_count * machine->config.threads;
+
+	for (uint32_t i = 0; i < count; i++)
+		if (machine->vcpus[i].has_thread)
+			want_attention(&machine->vcpus[i]);
+	for (uint32_t i = 0; i < count; i++)
+		while (machine->vcpus[i].has_thread && !machine->vcpus[i].waiting)
+			pthread_cond_wait(&machine->quiet, &machine->lock);
+}
+
+void cpus_release(struct spapr *machine)
+{
+	for (uint32_t i = 0; i < machine->core_count * machine->config.threads; i++)
+		if (machine->vcpus[i].has_thread)
+			want_attention(&machine->vcpus[i]);
+}
+
+void cpus_reset(struct spapr *machine)
+{
+	uint32_t count = machine->core_count * machine->config.threads;
+
+	for (uint32_t i = 0; i < count; i++) {
+		struct vcpu *vcpu = &machine->vcpus[i];
+
+		vcpu->state = vcpu->core->drc.attached ? SPAPR_VCPU_STOPPED : SPAPR_VCPU_ABSENT;
+		vcpu->entry_set = false;
+		vcpu->park_needed = vcpu->has_thread;
+		if (vcpu->has_thread)
+			want_attention(vcpu);
+	}
+	for (uint32_t i = 0; i < count; i++)
+		while (machine->vcpus[i].park_needed)
+			pthread_cond_wait(&machine->quiet, &machine->lock);
+}
+
+static bool runs_with_old_modes(const struct vcpu *vcpu)
+{
+	return vcpu->modes_version != vcpu->machine->modes_version && atomic_load(&vcpu->in_guest);
+}
+
+void cpus_apply_modes(struct spapr *machine, struct vcpu *caller)
+{
+	uint32_t count = machine->core_count * machine->config.threads;
+
+	machine->modes_version++;
+	for (uint32_t i = 0; i < count; i++)
+		if (machine->vcpus[i].state == SPAPR_VCPU_RUNNING)
+			want_attention(&machine->vcpus[i]);
+	for (uint32_t i = 0; i < count; i++)
+		while (&machine->vcpus[i] != caller && runs_with_old_modes(&machine->vcpus[i]))
+			pthread_cond_wait(&machine->quiet, &machine->lock);
+}
+
+struct vcpu *cpu_find(struct spapr *machine, uint32_t id)
+{
+	/* Ids are dense: core-id is number * threads, and a thread's id follows its core's. */
+	return id < machine->core_count * machine->config.threads ? &machine->vcpus[id] : NULL;
+}
+
+uint32_t cpus_running(const struct spapr *machine, const struct core *core)
+{
+	uint32_t running = 0;
+
+	for (uint32_t i = 0; i < machine->config.threads; i++)
+		running += core->vcpus[i].state == SPAPR_VCPU_RUNNING;
+	return running;
+}

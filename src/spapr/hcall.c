@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * hcall.c - hypervisor calls that reach user space, and the table of all that the guest may
+ * expect. Under kvm-hv most are answered in the kernel and appear here as rows without a
+ * function, for the feature strings they bring into the device tree.
+ *
+ * To add one: a row in the table, and its function above it.
+ */
+#include "spapr/hcall.h"
+
+#include <string.h>
+
+#include "base/be.h"
+#include "spapr/machine.h"
+#include "spapr/rtas.h"
+
+/* H_GET_TERM_CHAR: r4 unit -> r4 length, r5 r6 up to 16 characters, the first in the most
+ * significant byte whatever the guest's endianness (LoPAPR 16.5.3). */
+static enum hcall_status h_get_term_char(struct vcpu *vcpu, uint64_t args[9])
+{
+	struct be64 words[2] = {{0}, {0}};
+
+	if (!vty_is(args[0]))
+		return H_PARAMETER;
+	args[0] = vty_get(vcpu->machine, (uint8_t *)words, sizeof words);
+	args[1] = from_be64(words[0]);
+	args[2] = from_be64(words[1]);
+	return H_SUCCESS;
+}
+
+/* H_PUT_TERM_CHAR: r4 unit, r5 length, r6 r7 characters. */
+static enum hcall_status h_put_term_char(struct vcpu *vcpu, uint64_t args[9])
+{
+	struct be64 words[2] = {be64(args[2]), be64(args[3])};
+
+	if (!vty_is(args[0]) || args[1] > sizeof words)
+		return H_PARAMETER;
+	return vty_put(vcpu->machine, (const uint8_t *)words, (uint32_t)args[1]) ? H_SUCCESS
+	                                                                         : H_BUSY;
+}
+
+/* H_GET_CPU_CHARACTERISTICS: -> r4 character, r5 behaviour, as KVM vouches for them. */
+static enum hcall_status h_get_cpu_characteristics(struct vcpu *vcpu, uint64_t args[9])
+{
+	const struct kvm_facts *facts = kvm_vm_facts(vcpu->machine->vm);
+
+	if (!facts->cpu_char)
+		return H_FUNCTION;
+	args[0] = facts->cpu_character;
+	args[1] = facts->cpu_behaviour;
+	return H_SUCCESS;
+}
+
+/* H_SET_MODE resources that concern the whole partition; the per-thread ones (CIABR, DAWR)
+ * are KVM's. r4 flags, r5 resource, r6 r7 values (LoPAPR 14.5.4.8). */
+enum { SET_MODE_AIL = 3, SET_MODE_LE = 4 };
+
+static enum hcall_status h_set_mode(struct vcpu *vcpu, uint64_t args[9])
+{
+	struct spapr *machine = vcpu->machine;
+	struct kvm_modes modes;
+
+	if (args[1] != SET_MODE_AIL && args[1] != SET_MODE_LE)
+		return H_P2;
+	if (args[2] != 0)
+		return H_P3;
+	if (args[3] != 0)
+		return H_P4;
+	pthread_mutex_lock(&machine->lock);
+	modes = machine->modes;
+	if (args[1] == SET_MODE_LE && args[0] <= 1) {
+		modes.little_endian_interrupts = args[0] == 1;
+	} else if (args[1] == SET_MODE_AIL &&
+	           (args[0] == 0 || (args[0] == 3 && kvm_vm_facts(machine->vm)->ail3))) {
+		modes.ail = (uint8_t)args[0];
+	} else {
+		pthread_mutex_unlock(&machine->lock);
+		return H_UNSUPPORTED_FLAG;
+	}
+	machine->modes = modes;
+	cpus_apply_modes(machine, vcpu);
+	pthread_mutex_unlock(&machine->lock);
+	return H_SUCCESS;
+}
+
+/* H_REGISTER_PROC_TBL: r4 flags, r5 base, r6 page size, r7 log2 of the size in bytes less 12. */
+enum {
+	PROC_TABLE_OPERATION = 0x18,
+	PROC_TABLE_DEREGISTER = 0x10,
+	PROC_TABLE_NEW = 0x18,
+	PROC_TABLE_TYPE = 0x06,
+	PROC_TABLE_RADIX = 0x04,
+	PROC_TABLE_GTSE = 0x01,
+	PROC_TABLE_SIZE_MAX = 24,
+};
+
+static enum hcall_status h_register_proc_tbl(struct vcpu *vcpu, uint64_t args[9])
+{
+	struct spapr *machine = vcpu->machine;
+	uint64_t flags = args[0], base = args[1], size = args[3], table = 0;
+	int result;
+
+	if ((flags & ~(uint64_t)0x1f) != 0)
+		return H_PARAMETER;
+	if ((flags & PROC_TABLE_OPERATION) == PROC_TABLE_NEW) {
+		/* Only radix guests so far: a hash guest would bring 0 or HPT here. */
+		if ((flags & PROC_TABLE_TYPE) != PROC_TABLE_RADIX)
+			return H_PARAMETER;
+		if (size > PROC_TABLE_SIZE_MAX)
+			return H_P4;
+		if ((base & 0xfff) != 0 ||
+		    !gmem_contains(&machine->gmem, base, UINT64_C(1) << (size + 12)))
+			return H_P2;
+		table = base | size;
+	} else if ((flags & PROC_TABLE_OPERATION) != PROC_TABLE_DEREGISTER) {
+		return H_PARAMETER;
+	}
+	result = kvm_vm_set_process_table(machine->vm, table, (flags & PROC_TABLE_GTSE) != 0);
+	return result == 0 ? H_SUCCESS : H_PARAMETER;
+}
+
+static enum hcall_status h_rtas(struct vcpu *vcpu, uint64_t args[9])
+{
+	/* The guest is in 32-bit mode here, but the upper half of r4 may carry anything. */
+	return rtas_dispatch(vcpu, args[0] & UINT32_MAX) ? H_SUCCESS : H_PARAMETER;
+}
+
+/* clang-format off */
+const struct hcall_row hcall_table[] = {
+    /* number, name,                       feature,            function,         enable */
+    {0x028,    "H_SET_DABR",               "hcall-dabr",       NULL,             false},
+    {0x02c,    "H_PAGE_INIT",              NULL,               NULL,             true},
+    {0x054,    "H_GET_TERM_CHAR",          "hcall-term",       h_get_term_char,  false},
+    {0x058,    "H_PUT_TERM_CHAR",          "hcall-term",       h_put_term_char,  false},
+    {0x064,    "H_EOI",                    "hcall-interrupt",  NULL,             false},
+    {0x068,    "H_CPPR",                   "hcall-interrupt",  NULL,             false},
+    {0x06c,    "H_IPI",                    "hcall-interrupt",  NULL,             false},
+    {0x070,    "H_IPOLL",                  "hcall-interrupt",  NULL,             false},
+    {0x074,    "H_XIRR",                   "hcall-interrupt",  NULL,             false},
+    {0x0dc,    "H_REGISTER_VPA",           "hcall-splpar",     NULL,             false},
+    {0x0e0,    "H_CEDE",                   "hcall-splpar",     NULL,             false},
+    {0x0e4,    "H_CONFER",                 "hcall-splpar",     NULL,             false},
+    {0x0e8,    "H_PROD",                   "hcall-splpar",     NULL,             false},
+    {0x1c8,    "H_GET_CPU_CHARACTERISTICS", NULL, h_get_cpu_characteristics,     false},
+    {0x31c,    "H_SET_MODE",               "hcall-set-mode",   h_set_mode,       true},
+    {0x37c,    "H_REGISTER_PROC_TBL",      NULL,               h_register_proc_tbl, false},
+    {HCALL_RTAS, "H_RTAS",                 NULL,               h_rtas,           false},
+};
+/* clang-format on */
+
+const size_t hcall_table_rows = sizeof hcall_table / sizeof hcall_table[0];
+
+static const struct hcall_row *find_row(uint64_t number)
+{
+	for (size_t i = 0; i < hcall_table_rows; i++)
+		if (hcall_table[i].number == number)
+			return &hcall_table[i];
+	return NULL;
+}
+
+void hcall_dispatch(struct vcpu *vcpu, struct kvm_hcall *call)
+{
+	const struct hcall_row *row = find_row(call->nr);
+	struct spapr *machine = vcpu->machine;
+
+	spapr_count(machine, COUNT_HCALLS, 1);
+	if (row != NULL && row->function != NULL) {
+		call->ret = (uint64_t)(int64_t)row->function(vcpu, call->args);
+		return;
+	}
+	/* Linux probes a few that it does not need; H_FUNCTION is the answer it expects. */
+	spapr_count(machine, COUNT_HCALLS_UNKNOWN, 1);
+	log_guest(&machine->limit_hcall, LOG_DEBUG, "vCPU %u: hcall %#llx answered H_FUNCTION",
+	    vcpu->id, (unsigned long long)call->nr);
+	call->ret = (uint64_t)(int64_t)H_FUNCTION;
+}
+
+void hcalls_enable(struct spapr *machine)
+{
+	for (size_t i = 0; i < hcall_table_rows; i++)
+		if (hcall_table[i].enable &&
+		    !kvm_vm_enable_hcall(machine->vm, hcall_table[i].number))
+			log_line(LOG_INFO, "KVM does not answer %s itself", hcall_table[i].name);
+}

@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * machine.c - the machine as a whole: made, booted and booted again, held, taken apart, and
+ * what it tells its operator.
+ */
+#include "spapr/machine.h"
+
+#include <errno.h>
+#include <libfdt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "spapr/hcall.h"
+#include "spapr/rtas.h"
+
+/* RTAS is 32-bit, and the tree is read before the MMU is on: both stay low. */
+#define LOW_MEMORY_END (UINT64_C(2) << 30)
+
+void spapr_tell(struct spapr *machine, unsigned news)
+{
+	if ((atomic_fetch_or(&machine->news, news) & news) != news)
+		machine->config.wake(machine->config.context);
+}
+
+unsigned spapr_take_news(struct spapr *machine)
+{
+	return atomic_exchange(&machine->news, 0);
+}
+
+/* --- Making it ------------------------------------------------------------------------------ */
+
+static bool power_of_two(uint32_t value)
+{
+	return value != 0 && (value & (value - 1)) == 0;
+}
+
+static bool check_cpus(
+    const struct spapr_config *config, const struct kvm_facts *facts, struct err *err)
+{
+	if (!power_of_two(config->threads) || config->threads > SPAPR_MAX_THREADS)
+		return err_set(err, ERR_USAGE, "use --cpus ...,threads=1, 2, 4 or 8",
+		    "%u threads per core are not possible", config->threads);
+	if (config->boot_cpus == 0 || config->boot_cpus > config->max_cpus)
+		return err_set(err, ERR_USAGE, "use --cpus boot=N,max=M with 1 <= N <= M",
+		    "cannot boot %u of %u CPUs", config->boot_cpus, config->max_cpus);
+	if (config->boot_cpus % config->threads != 0 || config->max_cpus % config->threads != 0)
+		return err_set(err, ERR_USAGE, "use multiples of the threads per core",
+		    "--cpus boot=%u,max=%u are no whole cores of %u threads", config->boot_cpus,
+		    config->max_cpus, config->threads);
+	if (facts != NULL && config->max_cpus > facts->max_vcpus)
+		return err_set(err, ERR_USAGE, "use a smaller --cpus max=",
+		    "%u CPUs are more than the %u this host's KVM allows", config->max_cpus,
+		    facts->max_vcpus);
+	/* XICS and the kernel's own tables know servers by 16 bits. */
+	if (config->max_cpus > UINT16_MAX)
+		return err_set(err, ERR_USAGE,
+		    "use a smaller --cpus max=", "%u CPUs are more than a guest can number",
+		    config->max_cpus);
+	return true;
+}
+
+bool spapr_check_config(
+    const struct spapr_config *config, const struct kvm_facts *facts, struct err *err)
+{
+	if (config->memory_bytes == 0 || config->memory_bytes % SPAPR_LMB_BYTES != 0)
+		return err_set(err, ERR_USAGE, "use a multiple, such as --memory 512M",
+		    "memory of %llu bytes is not a multiple of 256 MiB",
+		    (unsigned long long)config->memory_bytes);
+	return check_cpus(config, facts, err);
+}
+
+static void place_low(struct spapr *machine)
+{
+	uint64_t end = machine->config.memory_bytes < LOW_MEMORY_END ? machine->config.memory_bytes
+	                                                             : LOW_MEMORY_END;
+
+	machine->layout.rtas = end - RTAS_BLOB_BYTES;
+	machine->layout.fdt = machine->layout.rtas - FDT_MAX_BYTES;
+}
+
+static bool create_vm(struct spapr *machine, struct err *err)
+{
+	const struct kvm_xics_tokens tokens = {
+	    .set_xive = rtas_token_of("ibm,set-xive"),
+	    .get_xive = rtas_token_of("ibm,get-xive"),
+	    .int_off = rtas_token_of("ibm,int-off"),
+	    .int_on = rtas_token_of("ibm,int-on"),
+	};
+
+	machine->vm = kvm_vm_create(err);
+	if (machine->vm == NULL ||
+	    !spapr_check_config(&machine->config, kvm_vm_facts(machine->vm), err) ||
+	    !kvm_vm_set_threads(machine->vm, machine->config.threads, err) ||
+	    !gmem_init(&machine->gmem, machine->config.memory_bytes, err) ||
+	    !kvm_vm_set_memory(machine->vm, &machine->gmem, err) ||
+	    !kvm_vm_create_irqchip(machine->vm, machine->config.max_cpus, &tokens, err))
+		return false;
+	hcalls_enable(machine);
+	return true;
+}
+
+static bool create_cores(struct spapr *machine, struct err *err)
+{
+	uint32_t boot_cores = machine->config.boot_cpus / machine->config.threads;
+	bool created = true;
+
+	for (uint32_t i = 0; i < machine->core_count; i++)
+		core_init(machine, &machine->cores[i], i);
+	pthread_mutex_lock(&machine->lock);
+	for (uint32_t i = 0; created && i < boot_cores; i++) {
+		struct core *core = &machine->cores[i];
+
+		created = cpus_create(machine, core, err) && tree_build_core(machine, core, err);
+		core->drc = (struct drc){.attached = true, .state = DRC_CONFIGURED};
+		snprintf(core->device, sizeof core->device, "core%u", core->id);
+	}
+	pthread_mutex_unlock(&machine->lock);
+	return created;
+}
+
+struct spapr *spapr_create(const struct spapr_config *config, struct err *err)
+{
+	struct spapr *machine;
+
+	if (!spapr_check_config(config, NULL, err))
+		return NULL;
+	machine = calloc(1, sizeof *machine);
+	if (machine == NULL)
+		goto no_memory;
+	machine->config = *config;
+	machine->core_count = config->max_cpus / config->threads;
+	machine->booting = true; /* nothing runs before spapr_boot() */
+	pthread_mutex_init(&machine->lock, NULL);
+	pthread_mutex_init(&machine->vty.lock, NULL);
+	pthread_cond_init(&machine->quiet, NULL);
+	ops_init(&machine->ops, machine->operations, SPAPR_OPERATIONS);
+	place_low(machine);
+	machine->cores = calloc(machine->core_count, sizeof *machine->cores);
+	machine->vcpus = calloc(config->max_cpus, sizeof *machine->vcpus);
+	machine->events = calloc(machine->core_count, sizeof *machine->events);
+	machine->fdt_buffer = malloc(FDT_MAX_BYTES);
+	if (machine->cores == NULL || machine->vcpus == NULL || machine->events == NULL ||
+	    machine->fdt_buffer == NULL)
+		goto no_memory;
+	if (!create_vm(machine, err) || !create_cores(machine, err)) {
+		spapr_destroy(machine);
+		return NULL;
+	}
+	return machine;
+no_memory:
+	err_system(err, ENOMEM, NULL, "cannot create the machine");
+	spapr_destroy(machine);
+	return NULL;
+}
+
+void spapr_destroy(struct spapr *machine)
+{
+	if (machine == NULL)
+		return;
+	pthread_mutex_lock(&machine->lock);
+	machine->ending = true;
+	if (machine->vcpus != NULL)
+		cpus_release(machine);
+	pthread_mutex_unlock(&machine->lock);
+	for (uint32_t i = 0; machine->vcpus != NULL && i < machine->config.max_cpus; i++)
+		if (machine->vcpus[i].machine != NULL)
+			cpu_finish(&machine->vcpus[i]);
+	kvm_vm_destroy(machine->vm);
+	gmem_finish(&machine->gmem);
+	free(machine->fdt_buffer);
+	free(machine->events);
+	free(machine->vcpus);
+	free(machine->cores);
+	pthread_cond_destroy(&machine->quiet);
+	pthread_mutex_destroy(&machine->vty.lock);
+	pthread_mutex_destroy(&machine->lock);
+	free(machine);
+}
+
+/* --- Booting it ----------------------------------------------------------------------------- */
+
+static bool write_low(struct spapr *machine, struct err *err)
+{
+	struct be32 blob[RTAS_BLOB_WORDS];
+	size_t length;
+
+	for (size_t i = 0; i < RTAS_BLOB_WORDS; i++)
+		blob[i] = be32(rtas_blob[i]);
+	if (!tree_build(machine, &length, err))
+		return false;
+	if (!gmem_write(&machine->gmem, machine->layout.rtas, blob, sizeof blob) ||
+	    !gmem_write(&machine->gmem, machine->layout.fdt, machine->fdt_buffer, length))
+		return err_set(err, ERR_SYSTEM, NULL, "the device tree does not fit the memory");
+	return true;
+}
+
+static bool reset_interrupts(struct spapr *machine, struct err *err)
+{
+	for (uint32_t irq = IRQ_FIRST; irq < IRQ_FIRST + IRQ_COUNT; irq++)
+		if (!kvm_irq_reset(machine->vm, irq, machine->cores[0].id, err))
+			return false;
+	return true;
+}
+
+/* With all vCPU threads out of the guest and of every handler. */
+static bool boot_held(struct spapr *machine, struct err *err)
+{
+	int result;
+
+	cores_reset(machine);
+	machine->modes = (struct kvm_modes){0};
+	machine->modes_version++;
+	cpus_reset(machine);
+	events_reset(machine);
+	vty_reset(machine);
+	machine->finished = false;
+	result = kvm_vm_set_process_table(machine->vm, 0, true);
+	if (result < 0)
+		return err_system(err, -result, NULL, "KVM refuses radix mode");
+	if (!reset_interrupts(machine, err) || !gmem_clear(&machine->gmem, err))
+		return false;
+	machine->image = (struct spapr_image){0};
+	if (!machine->config.load(
+	        machine->config.context, &machine->gmem, &machine->layout, &machine->image, err) ||
+	    !write_low(machine, err))
+		return false;
+	cpu_start(&machine->vcpus[0], machine->image.entry, machine->layout.fdt);
+	return true;
+}
+
+bool spapr_boot(struct spapr *machine, struct err *err)
+{
+	bool booted;
+
+	pthread_mutex_lock(&machine->lock);
+	machine->booting = true;
+	cpus_hold(machine);
+	spapr_count(machine, COUNT_RESETS, 1);
+	booted = boot_held(machine, err);
+	if (!booted)
+		machine->finished = true;
+	machine->booting = false;
+	cpus_release(machine);
+	pthread_mutex_unlock(&machine->lock);
+	return booted;
+}
+
+void spapr_stop(struct spapr *machine)
+{
+	pthread_mutex_lock(&machine->lock);
+	machine->stopped = true;
+	cpus_hold(machine);
+	pthread_mutex_unlock(&machine->lock);
+}
+
+void spapr_cont(struct spapr *machine)
+{
+	pthread_mutex_lock(&machine->lock);
+	machine->stopped = false;
+	cpus_release(machine);
+	pthread_mutex_unlock(&machine->lock);
+}
+
+void spapr_powerdown(struct spapr *machine)
+{
+	pthread_mutex_lock(&machine->lock);
+	event_queue_shutdown(machine);
+	pthread_mutex_unlock(&machine->lock);
+}
+
+void spapr_settle(struct spapr *machine)
+{
+	pthread_mutex_lock(&machine->lock);
+	machine->finished = true;
+	cpus_hold(machine);
+	cores_reset(machine);
+	pthread_mutex_unlock(&machine->lock);
+}
+
+/* --- What there is -------------------------------------------------------------------------- */
+
+const struct spapr_config *spapr_get_config(const struct spapr *machine)
+{
+	return &machine->config;
+}
+
+const struct kvm_facts *spapr_get_facts(const struct spapr *machine)
+{
+	return kvm_vm_facts(machine->vm);
+}
+
+uint32_t spapr_core_count(const struct spapr *machine)
+{
+	return machine->core_count;
+}
+
+void spapr_core_info(struct spapr *machine, uint32_t number, struct spapr_core_info *ret_info)
+{
+	const struct core *core = &machine->cores[number];
+
+	pthread_mutex_lock(&machine->lock);
+	*ret_info = (struct spapr_core_info){.core_id = core->id,
+	    .drc_index = core->drc_index,
+	    .drc = core->drc,
+	    .add_operation = core->add_operation,
+	    .remove_operation = core->remove_operation};
+	memcpy(ret_info->device, core->device, sizeof ret_info->device);
+	for (uint32_t i = 0; i < machine->config.threads; i++) {
+		ret_info->vcpus[i].id = core->vcpus[i].id;
+		ret_info->vcpus[i].state = core->vcpus[i].state;
+		ret_info->vcpus[i].host_thread = core->vcpus[i].host_thread;
+	}
+	for (uint32_t i = 0; i < 8 && i < core->history_next; i++) {
+		uint32_t slot = (core->history_next - 1 - i) % 8;
+
+		ret_info->history[i].at_ms = core->history[slot].at_ms;
+		ret_info->history[i].vcpu = core->history[slot].vcpu;
+		ret_info->history[i].input = core->history[slot].input;
+		ret_info->history[i].status = core->history[slot].status;
+		ret_info->history_count = i + 1;
+	}
+	pthread_mutex_unlock(&machine->lock);
+}
+
+static int compare_operations(const void *a, const void *b)
+{
+	uint64_t left = ((const struct operation *)a)->id;
+	uint64_t right = ((const struct operation *)b)->id;
+
+	return left < right ? -1 : left > right;
+}
+
+size_t spapr_operations(struct spapr *machine, struct operation *ret_operations, size_t max)
+{
+	size_t count = 0;
+
+	pthread_mutex_lock(&machine->lock);
+	for (size_t i = 0; i < SPAPR_OPERATIONS && count < max; i++)
+		if (machine->operations[i].id != 0)
+			ret_operations[count++] = machine->operations[i];
+	pthread_mutex_unlock(&machine->lock);
+	qsort(ret_operations, count, sizeof *ret_operations, compare_operations);
+	return count;
+}
+
+size_t spapr_counters(struct spapr *machine, struct spapr_counter *ret_counters, size_t max)
+{
+	static const char *const names[COUNT_COUNTERS] = {
+	    [COUNT_HCALLS] = "hcalls",
+	    [COUNT_HCALLS_UNKNOWN] = "hcalls-unknown",
+	    [COUNT_RTAS_CALLS] = "rtas-calls",
+	    [COUNT_RTAS_REFUSED] = "rtas-calls-refused",
+	    [COUNT_STRAY_ACCESSES] = "stray-accesses",
+	    [COUNT_EVENTS_FETCHED] = "events-fetched",
+	    [COUNT_CONSOLE_BYTES] = "console-bytes",
+	    [COUNT_RESETS] = "boots",
+	};
+	size_t count = 0;
+
+	for (; count < COUNT_COUNTERS && count < max; count++)
+		ret_counters[count] =
+		    (struct spapr_counter){names[count], atomic_load(&machine->counts[count])};
+	return count;
+}
+
+bool spapr_device_tree(struct spapr *machine, void **ret_blob, size_t *ret_length, struct err *err)
+{
+	bool built;
+	size_t length = 0;
+
+	pthread_mutex_lock(&machine->lock);
+	built = tree_build(machine, &length, err);
+	pthread_mutex_unlock(&machine->lock);
+	*ret_blob = built ? malloc(length) : NULL;
+	if (*ret_blob == NULL)
+		return built && err_system(err, ENOMEM, NULL, "cannot copy the device tree");
+	memcpy(*ret_blob, machine->fdt_buffer, length);
+	*ret_length = length;
+	return true;
+}
+
+bool spapr_next_report(
+    struct spapr *machine, struct operation *ret_operation, enum op_step *ret_step)
+{
+	bool found;
+
+	pthread_mutex_lock(&machine->lock);
+	found = ops_next_report(&machine->ops, ret_operation, ret_step);
+	pthread_mutex_unlock(&machine->lock);
+	return found;
+}
+
+int64_t spapr_check_deadline(struct spapr *machine)
+{
+	int64_t next;
+
+	pthread_mutex_lock(&machine->lock);
+	next = ops_check_deadline(&machine->ops, machine->config.unplug_deadline_ms, clock_ms());
+	pthread_mutex_unlock(&machine->lock);
+	return next;
+}
+
+void spapr_panic_text(struct spapr *machine, char *ret_text, size_t size)
+{
+	pthread_mutex_lock(&machine->lock);
+	snprintf(ret_text, size, "%s", machine->panic_text);
+	pthread_mutex_unlock(&machine->lock);
+}
+
+void spapr_failure(struct spapr *machine, struct err *err)
+{
+	pthread_mutex_lock(&machine->lock);
+	*err = machine->failure;
+	pthread_mutex_unlock(&machine->lock);
+}

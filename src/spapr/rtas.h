@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * rtas.h - run-time abstraction services (LoPAPR chapter 7): one table row per service, from
+ * which the tokens in the device tree, the argument checks and the dispatch all follow.
+ *
+ * A service function sees its arguments and results as arrays of host-endian words; it never
+ * sees where they came from. What it passes beyond them (buffers the guest names) goes through
+ * gmem.
+ */
+#ifndef PAPRIKA_RTAS_H
+#define PAPRIKA_RTAS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "drc/drc.h"
+
+struct vcpu;
+struct spapr;
+
+/* An argument block holds this many words for arguments and results together. */
+#define RTAS_WORDS 16
+
+struct rtas_call {
+	struct spapr *machine;
+	struct vcpu *vcpu;
+	uint32_t args[RTAS_WORDS];
+	uint32_t nargs, nret;
+	uint32_t outputs[RTAS_WORDS]; /* results after the status word; zero if not set */
+};
+
+struct rtas_row {
+	const char *name; /* property in /rtas */
+	uint8_t min_args, max_args;
+	uint8_t nret; /* status word included */
+	bool lock;    /* called with the machine's lock held */
+	/* NULL: KVM's XICS answers it */
+	enum rtas_status (*function)(struct rtas_call *call);
+};
+
+extern const struct rtas_row rtas_table[];
+extern const size_t rtas_table_rows;
+
+/* A row's token: what the guest calls it by. Positive, as Linux 6.12 wants it. */
+uint32_t rtas_token(size_t row);
+
+/* The token of a named service; it exists. */
+uint32_t rtas_token_of(const char *name);
+
+/* Make the call whose argument block is at guest address block; false if that is not a block
+ * in RAM below 4 GiB, or claims more words than a block has. */
+bool rtas_dispatch(struct vcpu *vcpu, uint64_t block);
+
+/* The instructions of the RTAS blob, RTAS_BLOB_WORDS of them. */
+#define RTAS_BLOB_WORDS 5
+extern const uint32_t rtas_blob[RTAS_BLOB_WORDS];
+
+/* rtas_cpu.c */
+enum rtas_status rtas_start_cpu(struct rtas_call *call);
+enum rtas_status rtas_stop_self(struct rtas_call *call);
+enum rtas_status rtas_query_cpu_stopped_state(struct rtas_call *call);
+/* rtas_dr.c */
+enum rtas_status rtas_set_indicator(struct rtas_call *call);
+enum rtas_status rtas_get_sensor_state(struct rtas_call *call);
+enum rtas_status rtas_configure_connector(struct rtas_call *call);
+/* rtas_system.c */
+enum rtas_status rtas_check_exception(struct rtas_call *call);
+enum rtas_status rtas_event_scan(struct rtas_call *call);
+enum rtas_status rtas_get_time_of_day(struct rtas_call *call);
+enum rtas_status rtas_set_time_of_day(struct rtas_call *call);
+enum rtas_status rtas_power_off(struct rtas_call *call);
+enum rtas_status rtas_system_reboot(struct rtas_call *call);
+enum rtas_status rtas_os_term(struct rtas_call *call);
+enum rtas_status rtas_get_system_parameter(struct rtas_call *call);
+enum rtas_status rtas_set_system_parameter(struct rtas_call *call);
+
+#endif

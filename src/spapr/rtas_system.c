@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * rtas_system.c - RTAS services about the machine as a whole: events, clock, power, panic,
+ * system parameters (LoPAPR 7.3).
+ */
+#include <string.h>
+#include <time.h>
+
+#include "spapr/machine.h"
+#include "spapr/rtas.h"
+
+/* check-exception: vector, interrupt, event mask, time-critical, buffer, length. One event a
+ * call; never more than the guest has room for. */
+enum rtas_status rtas_check_exception(struct rtas_call *call)
+{
+	uint32_t buffer = call->args[4], length = call->args[5];
+	uint8_t log[EVENT_LOG_BYTES];
+
+	if (length > sizeof log)
+		length = sizeof log;
+	/* Looked at before the event is taken: a bad buffer must not lose it. */
+	if (!gmem_contains(&call->machine->gmem, buffer, length))
+		return RTAS_PARAMETER_ERROR;
+	if (!event_fetch(call->machine, call->args[2], log))
+		return RTAS_NO_ERRORS_FOUND;
+	return gmem_write(&call->machine->gmem, buffer, log, length) ? RTAS_SUCCESS
+	                                                             : RTAS_HARDWARE_ERROR;
+}
+
+/* event-scan reports nothing: our events belong to an interrupt each, and one that were read
+ * here would leave its interrupt without an event, on which Linux repeats its last one. */
+enum rtas_status rtas_event_scan(struct rtas_call *call)
+{
+	(void)call;
+	return RTAS_NO_ERRORS_FOUND;
+}
+
+/* get-time-of-day: -> year, month, day, hour, minute, second, nanosecond; UTC. */
+enum rtas_status rtas_get_time_of_day(struct rtas_call *call)
+{
+	struct timespec now;
+	struct tm tm;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	now.tv_sec += call->machine->clock_offset_s;
+	if (gmtime_r(&now.tv_sec, &tm) == NULL)
+		return RTAS_HARDWARE_ERROR;
+	call->outputs[0] = (uint32_t)tm.tm_year + 1900;
+	call->outputs[1] = (uint32_t)tm.tm_mon + 1;
+	call->outputs[2] = (uint32_t)tm.tm_mday;
+	call->outputs[3] = (uint32_t)tm.tm_hour;
+	call->outputs[4] = (uint32_t)tm.tm_min;
+	call->outputs[5] = (uint32_t)tm.tm_sec;
+	call->outputs[6] = (uint32_t)now.tv_nsec;
+	return RTAS_SUCCESS;
+}
+
+/* set-time-of-day: the same fields. It moves this machine's clock, not the host's. */
+enum rtas_status rtas_set_time_of_day(struct rtas_call *call)
+{
+	const uint32_t *in = call->args;
+	struct tm tm;
+	struct timespec now;
+
+	if (in[0] < 1970 || in[0] > 9999 || in[1] < 1 || in[1] > 12 || in[2] < 1 || in[2] > 31 ||
+	    in[3] > 23 || in[4] > 59 || in[5] > 60)
+		return RTAS_PARAMETER_ERROR;
+	tm = (struct tm){.tm_year = (int)in[0] - 1900,
+	    .tm_mon = (int)in[1] - 1,
+	    .tm_mday = (int)in[2],
+	    .tm_hour = (int)in[3],
+	    .tm_min = (int)in[4],
+	    .tm_sec = (int)in[5]};
+	clock_gettime(CLOCK_REALTIME, &now);
+	call->machine->clock_offset_s = (int64_t)timegm(&tm) - now.tv_sec;
+	return RTAS_SUCCESS;
+}
+
+/* The guest is done with this run: no vCPU goes back into it, the operator decides what next. */
+static enum rtas_status finish(struct spapr *machine, enum spapr_news news)
+{
+	machine->finished = true;
+	cpus_release(machine); /* out of the guest; they find that they may not go back */
+	spapr_tell(machine, news);
+	return RTAS_SUCCESS;
+}
+
+enum rtas_status rtas_power_off(struct rtas_call *call)
+{
+	return finish(call->machine, SPAPR_NEWS_POWER_OFF);
+}
+
+enum rtas_status rtas_system_reboot(struct rtas_call *call)
+{
+	return finish(call->machine, SPAPR_NEWS_RESET);
+}
+
+/* ibm,os-term: address of a text. Linux calls it at the end of panic(). */
+enum rtas_status rtas_os_term(struct rtas_call *call)
+{
+	struct spapr *machine = call->machine;
+	size_t length = sizeof machine->panic_text - 1;
+
+	memset(machine->panic_text, 0, sizeof machine->panic_text);
+	while (length > 0 && !gmem_read(&machine->gmem, call->args[0], machine->panic_text, length))
+		length /= 2; /* the text may end near the end of RAM */
+	for (size_t i = 0; machine->panic_text[i] != '\0'; i++)
+		if (machine->panic_text[i] < ' ' || machine->panic_text[i] > '~')
+			machine->panic_text[i] = '.';
+	return finish(machine, SPAPR_NEWS_PANIC);
+}
+
+/* ibm,get-system-parameter, ibm,set-system-parameter: this machine has none. Linux asks for a
+ * few at boot and takes "not supported" for an answer. */
+enum rtas_status rtas_get_system_parameter(struct rtas_call *call)
+{
+	(void)call;
+	return RTAS_PARAMETER_ERROR;
+}
+
+enum rtas_status rtas_set_system_parameter(struct rtas_call *call)
+{
+	(void)call;
+	return RTAS_NOT_AUTHORIZED;
+}

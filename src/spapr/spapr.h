@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * spapr.h - the machine a guest sees, as its operator may handle it.
+ *
+ * struct spapr is one PAPR guest: memory, cores and their connectors, console, events. The
+ * functions below are all an operator's side (the vmm room) needs: make it, boot it, stop and
+ * continue it, add and remove cores, talk to its console, and ask what happened.
+ *
+ * Threads. One thread, called the operator's, makes all the calls below. Each vCPU has a
+ * thread of its own, made here. State that both touch is under the machine's one lock, which
+ * these functions take themselves. vCPU threads tell the operator's thread that there is news
+ * through config.wake; it then asks spapr_take_news() what kind, and fetches it.
+ */
+#ifndef PAPRIKA_SPAPR_H
+#define PAPRIKA_SPAPR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "drc/drc.h"
+#include "drc/operation.h"
+#include "kvm/kvm.h"
+
+/* Memory comes in logical memory blocks of this size (ibm,lmb-size). */
+#define SPAPR_LMB_BYTES (UINT64_C(256) << 20)
+
+struct spapr;
+
+/* Where the loader put what it loaded; guest-physical addresses. */
+struct spapr_image {
+	uint64_t entry;        /* first instruction */
+	uint64_t end;          /* first byte after the kernel, its bss included */
+	uint64_t initrd_start; /* equal to initrd_end if there is none */
+	uint64_t initrd_end;
+};
+
+/* Guest-physical places the machine keeps for itself; the loader stays below. */
+struct spapr_layout {
+	uint64_t fdt;  /* device tree; also the end of what the loader may use */
+	uint64_t rtas; /* RTAS blob */
+};
+
+struct spapr_config {
+	uint64_t memory_bytes; /* multiple of SPAPR_LMB_BYTES, not 0 */
+	uint32_t threads;      /* per core: a power of two */
+	uint32_t boot_cpus;    /* multiple of threads */
+	uint32_t max_cpus;     /* multiple of threads, >= boot_cpus */
+	const char *bootargs;  /* kept by the caller */
+	uint64_t unplug_deadline_ms;
+
+	/* Called at boot and at each reset, with cleared memory: load kernel and initrd. */
+	bool (*load)(void *context, const struct gmem *gmem, const struct spapr_layout *layout,
+	    struct spapr_image *ret_image, struct err *err);
+	/* Called from any thread when there is news, possibly with the lock held: must only
+	 * wake the operator's thread. */
+	void (*wake)(void *context);
+	void *context;
+};
+
+/* Check a configuration against what this host's KVM can do (facts may be NULL: only the
+ * rules that hold everywhere). */
+bool spapr_check_config(
+    const struct spapr_config *config, const struct kvm_facts *facts, struct err *err);
+
+/* Create the machine, its VM and the threads of its boot cores; nothing runs yet. */
+struct spapr *spapr_create(const struct spapr_config *config, struct err *err);
+
+/* Stop everything, join all threads, give all memory back. NULL is allowed. */
+void spapr_destroy(struct spapr *machine);
+
+/*
+ * Start from the beginning: settle what is pending, load the image, build the device tree,
+ * start the boot CPU. For the first boot and for every reset. A stopped machine stays stopped.
+ */
+bool spapr_boot(struct spapr *machine, struct err *err);
+
+/* Keep all vCPUs out of the guest, or let them in again. Idempotent. */
+void spapr_stop(struct spapr *machine);
+void spapr_cont(struct spapr *machine);
+
+/* Ask the guest to shut down: an EPOW event. */
+void spapr_powerdown(struct spapr *machine);
+
+/* The machine is going away: end what is pending as superseded, so that it gets reported. */
+void spapr_settle(struct spapr *machine);
+
+/*
+ * Add the core with this core-id (multiple of threads) under a device name. On success
+ * *ret_operation is the id of the operation, which has begun, not ended.
+ */
+bool spapr_core_add(struct spapr *machine, uint32_t core_id, const char *device,
+    uint64_t *ret_operation, struct err *err);
+
+/* Ask for a core back. If that is already pending, notify the guest again: same operation. */
+bool spapr_core_remove(
+    struct spapr *machine, const char *device, uint64_t *ret_operation, struct err *err);
+
+/* Give a pending operation up. */
+bool spapr_operation_cancel(struct spapr *machine, uint64_t id, struct err *err);
+
+/* --- What there is --------------------------------------------------------------------- */
+
+enum spapr_vcpu_state {
+	SPAPR_VCPU_ABSENT,  /* its core is not attached; the vCPU may exist, parked */
+	SPAPR_VCPU_STOPPED, /* waits for start-cpu */
+	SPAPR_VCPU_RUNNING,
+	SPAPR_VCPU_STOPPING, /* told to leave the guest, has not yet */
+};
+
+#define SPAPR_MAX_THREADS 8
+
+struct spapr_core_info {
+	uint32_t core_id;
+	uint32_t drc_index;
+	char device[OP_DEVICE_MAX]; /* empty if not attached */
+	struct drc drc;
+	uint64_t add_operation, remove_operation; /* pending ones, or 0 */
+	struct {
+		uint32_t id;
+		enum spapr_vcpu_state state;
+		int host_thread; /* kernel thread id, or 0 */
+	} vcpus[SPAPR_MAX_THREADS];
+	/* The last guest calls on this connector, newest first. */
+	struct {
+		uint64_t at_ms;
+		uint32_t vcpu;
+		enum drc_input input;
+		enum rtas_status status;
+	} history[8];
+	uint32_t history_count;
+};
+
+const struct spapr_config *spapr_get_config(const struct spapr *machine);
+const struct kvm_facts *spapr_get_facts(const struct spapr *machine);
+
+/* Cores are numbered 0 .. spapr_core_count()-1 in core-id order. */
+uint32_t spapr_core_count(const struct spapr *machine);
+void spapr_core_info(struct spapr *machine, uint32_t number, struct spapr_core_info *ret_info);
+
+/* Copy the remembered operations, oldest first; returns how many (at most max). */
+size_t spapr_operations(struct spapr *machine, struct operation *ret_operations, size_t max);
+#define SPAPR_OPERATIONS 256
+
+/* Counters, for people: a table of names and values. */
+struct spapr_counter {
+	const char *name; /* static */
+	uint64_t value;
+};
+size_t spapr_counters(struct spapr *machine, struct spapr_counter *ret_counters, size_t max);
+
+/* The device tree as it would be handed over now; caller frees. Works without a guest. */
+bool spapr_device_tree(struct spapr *machine, void **ret_blob, size_t *ret_length, struct err *err);
+
+/* --- News ------------------------------------------------------------------------------ */
+
+enum spapr_news {
+	SPAPR_NEWS_OPERATION = 1u << 0, /* spapr_next_report() */
+	SPAPR_NEWS_CONSOLE = 1u << 1,   /* spapr_console_read() */
+	SPAPR_NEWS_POWER_OFF = 1u << 2, /* the guest powered itself off */
+	SPAPR_NEWS_RESET = 1u << 3,     /* the guest asks to be started again */
+	SPAPR_NEWS_PANIC = 1u << 4,     /* ibm,os-term: spapr_panic_text() */
+	SPAPR_NEWS_FAILED = 1u << 5,    /* a vCPU cannot go on: spapr_failure() */
+};
+
+/* What kinds of news there have been since the last call; bits of enum spapr_news. */
+unsigned spapr_take_news(struct spapr *machine);
+
+/* The next step of an operation that has not been reported; false if there is none. */
+bool spapr_next_report(
+    struct spapr *machine, struct operation *ret_operation, enum op_step *ret_step);
+
+/* Report what has been pending too long. Milliseconds until the next call is due, or -1. */
+int64_t spapr_check_deadline(struct spapr *machine);
+
+/* The text the guest panicked with, or why a vCPU failed. */
+void spapr_panic_text(struct spapr *machine, char *ret_text, size_t size);
+void spapr_failure(struct spapr *machine, struct err *err);
+
+/* --- Console ---------------------------------------------------------------------------- */
+
+/* Take what the guest has printed, up to size bytes; 0 if nothing. */
+size_t spapr_console_read(struct spapr *machine, void *to, size_t size);
+
+/* Type at the guest; returns how many bytes there was room for. */
+size_t spapr_console_write(struct spapr *machine, const void *from, size_t size);
+
+#endif
