@@ -1,0 +1,368 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line of the lab host (lab/host): start it, use it, stop it.
+
+An instance is one emulated host: a QEMU process and a directory .lab/host-NAME with its pidfile, its
+console log and, once it answers, state.json (port and key of the agent). `up` talks to the QEMU it
+starts over two socket pairs, console and monitor, so starting is a matter of events: the host asks
+for its key, says it is ready, or the console ends because QEMU did.
+"""
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import termios
+import threading
+import time
+import tty
+from pathlib import Path
+from typing import IO, Iterator, NoReturn
+
+from host_api import (CHECKOUT, LAB, DirectHost, EmulatedHost, Host, LabError, Process, Sink,
+                      instance_dir, is_direct, qemu_of)
+
+MACHINE = ("pseries,cap-nested-hv=on,cap-htm=off,x-vof=on,cap-cfpc=broken,cap-sbbc=broken,"
+           "cap-ibs=broken,cap-ccf-assist=off,memory-backend=ram")
+
+
+def setup() -> None:
+    subprocess.run([CHECKOUT / "lab/setup", "--quiet"], check=True, stdout=sys.stderr)
+
+
+@contextlib.contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """One `up` or `down` of an instance at a time."""
+    LAB.mkdir(exist_ok=True)
+    with open(LAB / f"{directory.name}.lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("waiting for another up or down of this instance", file=sys.stderr)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def console_tail(directory: Path) -> str:
+    try:
+        lines = (directory / "console.log").read_text(errors="replace").splitlines()[-15:]
+        lines += (directory / "qemu.log").read_text(errors="replace").splitlines()[-5:]
+    except OSError:
+        lines = []
+    return "".join(f"\n  | {line}" for line in lines)
+
+
+def stop(directory: Path) -> bool:
+    """Stops the instance's QEMU, if any, and removes its directory; true if there was one."""
+    pidfd = qemu_of(directory)
+    if pidfd is not None:
+        with os.fdopen(pidfd):
+            for number in (signal.SIGTERM, signal.SIGKILL):
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(pidfd, number)
+                if select.select([pidfd], [], [], 5)[0]:
+                    break
+            else:
+                raise LabError(f"QEMU of {directory} does not end, not even on SIGKILL")
+    shutil.rmtree(directory, ignore_errors=True)
+    return pidfd is not None
+
+
+class Boot:
+    """One attempt to start an instance: QEMU and the two sockets it is watched through."""
+
+    def __init__(self, directory: Path, args: argparse.Namespace) -> None:
+        self.directory, self.deadline = directory, time.monotonic() + args.timeout
+        self.console, console = socket.socketpair()
+        self.monitor, monitor = socket.socketpair()
+        self.seen = b""
+        command = [
+            "qemu-system-ppc64", "-name", f"paprika-lab-{directory.name}", "-machine", MACHINE,
+            # Reserves nothing: the host's memory is only as real as what the host touches.
+            "-object", f"memory-backend-ram,id=ram,size={args.memory},reserve=off",
+            "-m", args.memory, "-cpu", "POWER9", "-smp", str(args.cpus),
+            "-accel", "tcg,thread=multi", "-nodefaults", "-display", "none", "-no-reboot",
+            "-pidfile", str(directory / "qemu.pid"),
+            "-chardev", f"socket,id=console,fd={console.fileno()},logfile=console.log",
+            "-device", "spapr-vty,chardev=console",
+            "-chardev", f"socket,id=monitor,fd={monitor.fileno()}", "-mon", "monitor,mode=control",
+            # Nothing gets out of the host, and only this machine gets in.
+            "-netdev", "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-10.0.2.15:7000",
+            "-device", "virtio-net-pci,netdev=net,romfile=",
+            "-kernel", str(LAB / "host-vmlinux"), "-initrd", str(LAB / "host-initrd"),
+            "-append", "console=hvc0 panic=-1 quiet",
+        ]
+        with console, monitor, open(directory / "qemu.log", "wb") as log:
+            self.qemu = subprocess.Popen(
+                command, cwd=directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True, pass_fds=(console.fileno(), monitor.fileno()))
+
+    def expect(self, marker: bytes) -> None:
+        """Waits until the host's console shows `marker`."""
+        while marker not in self.seen:
+            self.console.settimeout(max(0.01, self.deadline - time.monotonic()))
+            try:
+                data = self.console.recv(4096)
+            except TimeoutError:
+                raise LabError("the lab host did not come up in time; its console ends with:"
+                               + console_tail(self.directory)) from None
+            if not data:
+                self.qemu.wait(5)
+                raise LabError("the lab host ended while starting:" + console_tail(self.directory))
+            self.seen += data
+
+    def forwarded_port(self) -> int:
+        """Asks QEMU which port the system gave it for the agent (it asked for any free one)."""
+        self.monitor.settimeout(max(1.0, self.deadline - time.monotonic()))
+        with self.monitor.makefile("rw") as monitor:
+            for execute, arguments in (("qmp_capabilities", {}),
+                                       ("human-monitor-command", {"command-line": "info usernet"})):
+                monitor.write(json.dumps({"execute": execute, "arguments": arguments}) + "\n")
+                monitor.flush()
+                reply = {}
+                while "return" not in reply:  # the greeting and events come in between
+                    reply = json.loads(monitor.readline())
+        row = next(r.split() for r in reply["return"].splitlines() if "HOST_FORWARD" in r)
+        return int(row[row.index("127.0.0.1") + 1])
+
+    def abort(self) -> None:
+        self.qemu.kill()
+        self.qemu.wait()
+
+
+def up(args: argparse.Namespace) -> int:
+    if is_direct():
+        if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+            raise LabError("cannot use /dev/kvm: load the module (modprobe kvm-hv, or kvm-pr) and see "
+                           "that you may open it (usually: be in group kvm)")
+        setup()
+        host = DirectHost()
+        for name, target in (("vmlinux", "guest-vmlinux"), ("initrd", "guest-initrd")):
+            host.put(LAB / target, name)
+        print(f"this machine is the lab host (/dev/kvm); work directory {host.path}")
+        return 0
+    directory = instance_dir(args.instance)
+    with locked(directory):
+        with contextlib.suppress(LabError):
+            EmulatedHost.of_instance(args.instance).run(["true"], timeout=10)
+            print(f"already up ({directory.name})")
+            return 0
+        if stop(directory):
+            print("stopped a lab host that did not answer", file=sys.stderr)
+        setup()
+        started = time.monotonic()
+        directory.mkdir(parents=True)
+        directory.chmod(0o700)
+        boot = Boot(directory, args)
+        try:
+            key = secrets.token_hex(16)
+            boot.expect(b"LAB-HOST-KEY?")
+            boot.console.sendall(key.encode() + b"\n")
+            boot.expect(b"LAB-HOST-READY")
+            state = {"port": boot.forwarded_port(), "key": key}
+            temporary = directory / "state.json.new"
+            temporary.write_text(json.dumps(state))
+            temporary.replace(directory / "state.json")
+            kernel = EmulatedHost.of_instance(args.instance).run(["uname", "-rm"], timeout=30).stdout.decode()
+        except BaseException:
+            boot.abort()
+            raise
+        print(f"up ({directory.name}): {kernel.strip()}, {time.monotonic() - started:.1f} s")
+    return 0
+
+
+def down(args: argparse.Namespace) -> int:
+    if is_direct():
+        return 0
+    directory = instance_dir(args.instance)
+    with locked(directory):
+        print("down" if stop(directory) else "was not up")
+    return 0
+
+
+def status(args: argparse.Namespace) -> int:
+    if is_direct():
+        print(f"up: this machine; work directory {DirectHost().path}")
+        return 0
+    directory = instance_dir(args.instance)
+    pidfd = qemu_of(directory)
+    if pidfd is None:
+        died = (directory / "state.json").exists()
+        print(f"{directory.name}: " + ("has died:" + console_tail(directory) if died else "down"))
+        return 3
+    os.close(pidfd)
+    host = EmulatedHost.of_instance(args.instance)
+    uptime = host.run(["cut", "-d ", "-f1", "/proc/uptime"], timeout=10).stdout.decode().strip()
+    print(f"{directory.name}: up for {uptime} s, agent on 127.0.0.1:{host.port}")
+    return 0
+
+
+def log(args: argparse.Namespace) -> int:
+    try:
+        text = (instance_dir(args.instance) / "console.log").read_bytes()
+    except FileNotFoundError:
+        raise LabError("no console log: this instance was not started") from None
+    sys.stdout.buffer.write(text)
+    return 0
+
+
+def _pass_input(process: Process) -> None:
+    with contextlib.suppress(BrokenPipeError, OSError):
+        while data := os.read(0, 65536):
+            process.write(data)
+        process.close_stdin()
+
+
+def _write_to(stream: IO[bytes]) -> Sink:
+    def write(data: bytes) -> None:
+        try:
+            stream.write(data)
+            stream.flush()
+        except BrokenPipeError:  # as a local command would end; the session ends with us
+            os._exit(128 + signal.SIGPIPE)
+    return write
+
+
+def _in_background() -> bool:
+    """True if reading our terminal would stop us: then the command gets no input."""
+    return os.isatty(0) and os.tcgetpgrp(0) != os.getpgrp()
+
+
+def run(args: argparse.Namespace) -> int:
+    host = Host.open(args.instance)
+    if isinstance(host, DirectHost):
+        os.chdir(args.directory or host.path)
+        if args.no_input:
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        environment = host.environment(dict(e.split("=", 1) for e in args.env))
+        os.execvpe(args.command[0], args.command, environment)
+    terminal = None
+    if args.terminal and os.isatty(0):
+        columns, rows = os.get_terminal_size(0)
+        terminal = (rows, columns)
+    process = host.popen(args.command, cwd=args.directory, terminal=terminal,
+                         env=dict(e.split("=", 1) for e in args.env),
+                         stdout=_write_to(sys.stdout.buffer), stderr=_write_to(sys.stderr.buffer))
+
+    def forward(number: int, _frame: object) -> None:
+        if number == signal.SIGINT:  # a second ^C gives up waiting, which ends the session
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        process.send_signal(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, forward)
+    saved = termios.tcgetattr(0) if terminal else None
+    try:
+        if terminal:
+            tty.setraw(0)
+        if args.no_input or _in_background():
+            process.close_stdin()
+        else:
+            threading.Thread(target=_pass_input, args=(process,), daemon=True).start()
+        returncode = process.wait()
+    finally:
+        if saved:
+            termios.tcsetattr(0, termios.TCSADRAIN, saved)
+    return 128 - returncode if returncode < 0 else returncode
+
+
+def put(args: argparse.Namespace) -> int:
+    Host.open(args.instance).put(args.file, args.destination)
+    return 0
+
+
+def sync(args: argparse.Namespace) -> int:
+    files = {name: local for name, _, local in (f.partition("=") for f in args.files)}
+    try:
+        host = Host.open(args.instance)
+    except LabError as error:
+        if not args.if_up:
+            raise
+        print(f"nothing installed: {error}")
+        return 0
+    for name in host.sync(files):
+        print(f"installed {name}")
+    return 0
+
+
+def get(args: argparse.Namespace) -> int:
+    Host.open(args.instance).get(args.file, args.destination)
+    return 0
+
+
+def path(args: argparse.Namespace) -> int:
+    print(DirectHost().path if is_direct() else EmulatedHost.path)
+    return 0
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="lab/host", description="The lab host: a POWER machine with KVM to run paprika on.")
+    parser.add_argument("--instance", help="which one, if several run side by side "
+                        "(default: $PAPRIKA_LAB_INSTANCE, else 'default')")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(function: object, text: str) -> argparse.ArgumentParser:
+        name = function.__name__  # type: ignore[attr-defined]
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(function=function)
+        return command
+
+    command = add(up, "start it (does nothing if it is up)")
+    command.add_argument("--timeout", type=float, default=90, help="seconds to wait (default 90)")
+    command.add_argument("--cpus", type=int, default=2, help="its CPUs (default 2)")
+    command.add_argument("--memory", default="8G", help="its memory, used as touched (default 8G)")
+    command = add(run, "run a command there; input, output, signals and exit status pass through")
+    command.add_argument("-n", dest="no_input", action="store_true", help="give it no input")
+    command.add_argument("-t", dest="terminal", action="store_true", help="give it a terminal")
+    command.add_argument("-C", dest="directory", help="start in this directory")
+    command.add_argument("-e", dest="env", action="append", default=[], metavar="NAME=VALUE")
+    command.add_argument("command", nargs=argparse.REMAINDER)
+    for function, text in ((put, "copy a file to the host's work directory, or to DESTINATION"),
+                           (get, "copy a file from the host")):
+        command = add(function, text)
+        command.add_argument("file")
+        command.add_argument("destination", nargs="?")
+    command = add(sync, "copy those files that differ from what the host has")
+    command.add_argument("--if-up", action="store_true", help="do nothing if the host is not up")
+    command.add_argument("files", nargs="+", metavar="NAME=FILE")
+    add(path, "print the work directory inside the host")
+    add(status, "tell whether it is up (exit status 3 if not)")
+    add(log, "print its console")
+    add(down, "stop it and remove what it left")
+    args = parser.parse_args()
+    if args.function is run:
+        args.command = args.command[1:] if args.command[:1] == ["--"] else args.command
+        if not args.command or not all("=" in e for e in args.env):
+            parser.error("usage: lab/host run [-n] [-t] [-C DIR] [-e NAME=VALUE] CMD...")
+    return args
+
+
+def main() -> NoReturn:
+    try:
+        args = parse()
+        code = args.function(args)
+        sys.stdout.flush()
+    except (LabError, subprocess.TimeoutExpired, OSError) as error:
+        print(f"lab/host: {error}", file=sys.stderr)
+        code = 127
+    except subprocess.CalledProcessError as error:
+        code = error.returncode
+    except KeyboardInterrupt:
+        code = 130
+    # Not sys.exit(): a thread may still sit in read(0), and nothing it holds is worth waiting for.
+    with contextlib.suppress(OSError):
+        sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()
