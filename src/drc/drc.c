@@ -21,7 +21,7 @@
  * Invariants (drc_valid, asserted by the tests on every reachable state):
  *    adding or removing implies attached; what is not attached is UNUSABLE; a pending removal
  *    implies that the guest owns the connector (else it is released at once); isolated_from
- *    is set only while removing and AVAILABLE.
+ *    is set only while removing and AVAILABLE; what is still being added was never CONFIGURED.
  */
 #include "drc.h"
 
@@ -175,7 +175,7 @@ bool drc_valid(const struct drc *drc)
 		return false;
 	if (drc->removing && drc->state == DRC_UNUSABLE)
 		return false;
-	if (drc->adding && drc->state == DRC_CONFIGURED)
+	if (drc->adding && (drc->state == DRC_CONFIGURED || drc->isolated_from == DRC_CONFIGURED))
 		return false;
 	if (drc->isolated_from != DRC_UNUSABLE &&
 	    (!drc->removing || drc->state != DRC_AVAILABLE || drc->isolated_from == DRC_AVAILABLE))

@@ -52,7 +52,7 @@ struct operation *ops_begin(struct ops *ops, enum op_kind kind, uint32_t drc_ind
 	struct operation *op = find_slot(ops, kind);
 
 	if (op == NULL) {
-		ops->dropped++;
+		ops->dropped += by_guest(kind);
 		return NULL;
 	}
 	*op = (struct operation){
@@ -96,9 +96,12 @@ void op_ask_again(struct operation *op, uint64_t now_ms)
 {
 	op->asked_ms = now_ms;
 	op->unresolved = false;
-	/* A second silence is news again, and so is the guest reading the second event. */
-	op->steps[OP_UNRESOLVED].order = 0;
-	op->steps[OP_FETCHED].order = 0;
+	/* A second silence is news again, and so is the guest reading the second event; but what
+	 * has not been reported yet still will be. */
+	if (op->steps[OP_UNRESOLVED].reported)
+		op->steps[OP_UNRESOLVED].order = 0;
+	if (op->steps[OP_FETCHED].reported)
+		op->steps[OP_FETCHED].order = 0;
 }
 
 void op_end(struct ops *ops, struct operation *op, enum op_outcome outcome,

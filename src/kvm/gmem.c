@@ -12,12 +12,15 @@
 
 bool gmem_init(struct gmem *gmem, uint64_t size_bytes, struct err *err)
 {
-	/* NORESERVE: a guest may be larger than what is free now; pages come as they are touched.
-	 */
-	uint8_t *map = mmap(NULL, size_bytes + ALIGN_BYTES, PROT_READ | PROT_WRITE,
-	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint8_t *map = MAP_FAILED;
 	uint64_t skip;
 
+	errno = ENOMEM;
+	/* NORESERVE: a guest may be larger than what is free now; pages come as they are touched.
+	 */
+	if (size_bytes <= SIZE_MAX - ALIGN_BYTES)
+		map = mmap(NULL, size_bytes + ALIGN_BYTES, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (map == MAP_FAILED)
 		return err_system(err, errno, "use a smaller --memory",
 		    "cannot map %llu MiB of guest memory", (unsigned long long)(size_bytes >> 20));

@@ -20,12 +20,12 @@ static const struct {
 	uint32_t pvr, mask;
 	const char *name;
 } processors[] = {
-    {0x004e0000, 0xffff0000, "POWER9" },
+    {0x004e0000, 0xffff0000, "POWER9"},
     {0x00800000, 0xffff0000, "POWER10"},
     {0x00820000, 0xffff0000, "POWER11"},
-    {0x004b0000, 0xffff0000, "POWER8" },
-    {0x004c0000, 0xffff0000, "POWER8" },
-    {0x004d0000, 0xffff0000, "POWER8" },
+    {0x004b0000, 0xffff0000, "POWER8"},
+    {0x004c0000, 0xffff0000, "POWER8"},
+    {0x004d0000, 0xffff0000, "POWER8"},
 };
 
 /* Read one property; its length, or 0. */

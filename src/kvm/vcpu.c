@@ -54,9 +54,7 @@ static bool get_reg(struct kvm_vcpu *vcpu, uint64_t id, void *value)
 
 static bool enable(int fd, uint32_t capability, uint64_t arg0, uint64_t arg1)
 {
-	struct kvm_enable_cap cap = {
-	    .cap = capability, .args = {arg0, arg1}
-        };
+	struct kvm_enable_cap cap = {.cap = capability, .args = {arg0, arg1}};
 
 	return ioctl(fd, KVM_ENABLE_CAP, &cap) == 0;
 }

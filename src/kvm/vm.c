@@ -153,9 +153,7 @@ bool kvm_vm_set_memory(struct kvm_vm *vm, const struct gmem *gmem, struct err *e
 
 bool kvm_vm_set_threads(struct kvm_vm *vm, uint32_t threads, struct err *err)
 {
-	struct kvm_enable_cap cap = {
-	    .cap = KVM_CAP_PPC_SMT, .args = {threads, 0}
-        };
+	struct kvm_enable_cap cap = {.cap = KVM_CAP_PPC_SMT, .args = {threads, 0}};
 
 	if (threads == 1)
 		return true;
@@ -203,9 +201,7 @@ bool kvm_vm_create_irqchip(
 
 bool kvm_vm_enable_hcall(struct kvm_vm *vm, uint64_t nr)
 {
-	struct kvm_enable_cap cap = {
-	    .cap = KVM_CAP_PPC_ENABLE_HCALL, .args = {nr, 1}
-        };
+	struct kvm_enable_cap cap = {.cap = KVM_CAP_PPC_ENABLE_HCALL, .args = {nr, 1}};
 
 	return ioctl(vm->vm_fd, KVM_ENABLE_CAP, &cap) == 0;
 }

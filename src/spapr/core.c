@@ -68,14 +68,14 @@ static void end_operations(struct spapr *machine, struct core *core, unsigned ef
 		bool add;
 		enum op_outcome outcome;
 	} ends[] = {
-	    {DRC_FX_ADD_DONE,          true,  OP_DONE      },
-	    {DRC_FX_ADD_REJECTED,      true,  OP_REJECTED  },
-	    {DRC_FX_ADD_SUPERSEDED,    true,  OP_SUPERSEDED},
-	    {DRC_FX_ADD_CANCELLED,     true,  OP_CANCELLED },
-	    {DRC_FX_REMOVE_DONE,       false, OP_DONE      },
-	    {DRC_FX_REMOVE_REJECTED,   false, OP_REJECTED  },
+	    {DRC_FX_ADD_DONE, true, OP_DONE},
+	    {DRC_FX_ADD_REJECTED, true, OP_REJECTED},
+	    {DRC_FX_ADD_SUPERSEDED, true, OP_SUPERSEDED},
+	    {DRC_FX_ADD_CANCELLED, true, OP_CANCELLED},
+	    {DRC_FX_REMOVE_DONE, false, OP_DONE},
+	    {DRC_FX_REMOVE_REJECTED, false, OP_REJECTED},
 	    {DRC_FX_REMOVE_SUPERSEDED, false, OP_SUPERSEDED},
-	    {DRC_FX_REMOVE_CANCELLED,  false, OP_CANCELLED },
+	    {DRC_FX_REMOVE_CANCELLED, false, OP_CANCELLED},
 	};
 
 	for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
@@ -143,11 +143,11 @@ static void pass_step(struct spapr *machine, const struct core *core, enum drc_i
 		bool add;
 		enum op_step step;
 	} steps[DRC_INPUT_COUNT] = {
-	    [DRC_IN_USABLE] = {true,  OP_ALLOCATED },
-	    [DRC_IN_UNISOLATE] = {true,  OP_UNISOLATED},
-	    [DRC_IN_CONFIGURE_END] = {true,  OP_CONFIGURED},
-	    [DRC_IN_ISOLATE] = {false, OP_ISOLATED  },
-	    [DRC_IN_UNUSABLE] = {false, OP_RELEASED  },
+	    [DRC_IN_USABLE] = {true, OP_ALLOCATED},
+	    [DRC_IN_UNISOLATE] = {true, OP_UNISOLATED},
+	    [DRC_IN_CONFIGURE_END] = {true, OP_CONFIGURED},
+	    [DRC_IN_ISOLATE] = {false, OP_ISOLATED},
+	    [DRC_IN_UNUSABLE] = {false, OP_RELEASED},
 	};
 	uint64_t id = steps[input].add ? core->add_operation : core->remove_operation;
 

@@ -18,10 +18,10 @@ static const struct {
 	uint32_t indicator, value;
 	enum drc_input input;
 } indicator_inputs[] = {
-    {INDICATOR_ISOLATION,  0, DRC_IN_ISOLATE  },
-    {INDICATOR_ISOLATION,  1, DRC_IN_UNISOLATE},
-    {INDICATOR_ALLOCATION, 0, DRC_IN_UNUSABLE },
-    {INDICATOR_ALLOCATION, 1, DRC_IN_USABLE   },
+    {INDICATOR_ISOLATION, 0, DRC_IN_ISOLATE},
+    {INDICATOR_ISOLATION, 1, DRC_IN_UNISOLATE},
+    {INDICATOR_ALLOCATION, 0, DRC_IN_UNUSABLE},
+    {INDICATOR_ALLOCATION, 1, DRC_IN_USABLE},
 };
 
 /* set-indicator: indicator, index, value. Others than a connector's (Linux tries the operator

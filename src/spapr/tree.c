@@ -87,12 +87,7 @@ static void write_cache(
 	const struct {
 		const char *suffix;
 		uint32_t value;
-	} parts[] = {
-	    {"size",       size },
-            {"line-size",  line },
-            {"block-size", block},
-            {"sets",       sets }
-        };
+	} parts[] = {{"size", size}, {"line-size", line}, {"block-size", block}, {"sets", sets}};
 
 	for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
 		char name[32];

@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One running guest, as the tests see it: the VMM's process on the lab host, its control socket
+and its console.
+
+Nothing here waits by sleeping: every wait is for a line, an event or an end of process, with a
+deadline that is only there to turn a hang into a failure. The deadlines are generous, because an
+emulated host shares its machine with others.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import struct
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "lab"))
+from host_api import Host, Process  # noqa: E402
+
+DEADLINE = 90.0
+
+
+class CommandError(Exception):
+    """An error reply of the control socket."""
+
+    def __init__(self, error: dict[str, str]) -> None:
+        super().__init__(f"{error['class']}: {error['desc']}")
+        self.error_class, self.desc = error["class"], error["desc"]
+
+
+class Control:
+    """A client of the control socket: one request at a time, events kept in order."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.socket = connection
+        self.buffer = b""
+        self.events: list[dict[str, Any]] = []
+        self.replies: list[dict[str, Any]] = []
+        self.greeting = self._read(time.monotonic() + DEADLINE)
+        self.execute("qmp_capabilities")
+
+    def _read(self, deadline: float) -> dict[str, Any]:
+        while b"\n" not in self.buffer:
+            self.socket.settimeout(max(0.01, deadline - time.monotonic()))
+            data = self.socket.recv(65536)
+            if not data:
+                raise EOFError("the control socket was closed")
+            self.buffer += data
+        line, self.buffer = self.buffer.split(b"\n", 1)
+        return json.loads(line)
+
+    def _receive(self, deadline: float) -> None:
+        message = self._read(deadline)
+        (self.events if "event" in message else self.replies).append(message)
+
+    def execute(self, command: str, **arguments: Any) -> Any:
+        request: dict[str, Any] = {"execute": command}
+        if arguments:
+            request["arguments"] = {k.replace("_", "-"): v for k, v in arguments.items()}
+        self.socket.sendall(json.dumps(request).encode() + b"\n")
+        deadline = time.monotonic() + DEADLINE
+        while not self.replies:
+            self._receive(deadline)
+        reply = self.replies.pop(0)
+        if "error" in reply:
+            raise CommandError(reply["error"])
+        return reply["return"]
+
+    def wait_event(self, name: str, matches: Callable[[dict[str, Any]], bool] = lambda data: True,
+                   timeout: float = DEADLINE) -> dict[str, Any]:
+        """The data of the first event of that name that matches, arrived or to come; it and what
+        came before it are then forgotten."""
+        deadline = time.monotonic() + timeout
+        seen = 0
+        while True:
+            for index in range(seen, len(self.events)):
+                event = self.events[index]
+                if event["event"] == name and matches(event.get("data", {})):
+                    del self.events[: index + 1]
+                    return event.get("data", {})
+            seen = len(self.events)
+            self._receive(deadline)
+
+    def wait_step(self, operation: int, step: str, timeout: float = DEADLINE) -> dict[str, Any]:
+        """The operation as reported when it passed that step."""
+        return self.wait_event(
+            "OPERATION", lambda data: data["operation"]["id"] == operation and data["step"] == step,
+            timeout)["operation"]
+
+    def wait_end(self, operation: int, timeout: float = DEADLINE) -> dict[str, Any]:
+        return self.wait_step(operation, "ended", timeout)
+
+    def operation(self, number: int) -> dict[str, Any]:
+        return next(op for op in self.execute("query-operations") if op["id"] == number)
+
+    def connector(self, core_id: int) -> dict[str, Any]:
+        return next(c for c in self.execute("query-connectors") if c["core-id"] == core_id)
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+class Guest:
+    """paprika with a guest in it. Leaving a `with` ends the process, whatever has happened."""
+
+    def __init__(self, host: Host, *options: str, cpus: str = "boot=1,max=4", memory: str = "512M",
+                 kernel: str | None = None, append: str = "console=hvc0 quiet", initrd: bool = True,
+                 console: bool = True) -> None:
+        self.host = host
+        self.directory = f"/tmp/paprika-test-{uuid.uuid4().hex[:12]}"
+        host.run(["mkdir", self.directory], check=True)
+        self.control_path = self.directory + "/control"
+        self.console_path = self.directory + "/console"
+        argv = [host.path + "/bin/paprika", "run", "--kernel", kernel or host.path + "/vmlinux",
+                "--append", append, "--cpus", cpus, "--memory", memory,
+                "--control", self.control_path,
+                "--console", "unix:" + self.console_path if console else "none",
+                "--log-level", "info", *options]
+        if initrd:
+            argv += ["--initrd", host.path + "/initrd"]
+        self.process: Process = host.popen(argv)
+        self.output = b""
+        try:
+            # The machine says so itself, once its sockets are there.
+            self.log = self.process.stderr.read_until(re.compile(rb"guest .* started"), DEADLINE)
+            self.control = Control(host.connect_unix(self.control_path))
+            self.tty = host.connect_unix(self.console_path) if console else None
+        except BaseException as failure:
+            self.close()
+            raise AssertionError(f"{' '.join(argv)}: {self.process.stderr.peek()!r}") from failure
+
+    def __enter__(self) -> Guest:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process if need be, and wait until it has ended."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(DEADLINE)
+        finally:
+            self.process.close()
+            self.host.run(["rm", "-rf", self.directory], check=True)
+
+    # --- the console -------------------------------------------------------------------------
+
+    def read_console(self, pattern: str, timeout: float = DEADLINE) -> re.Match[bytes]:
+        """Read the console up to a match, and forget what was read; match.string[:match.start()]
+        is what came before. A match must not be longer than a line."""
+        assert self.tty is not None
+        deadline = time.monotonic() + timeout
+        searched = 0  # no match begins before here
+        while not (match := re.compile(pattern.encode()).search(self.output, searched)):
+            searched = max(0, len(self.output) - 4096)
+            self.tty.settimeout(max(0.01, deadline - time.monotonic()))
+            try:
+                data = self.tty.recv(65536)
+            except TimeoutError as late:
+                raise AssertionError(f"no {pattern!r} on the console: {self.output!r}") from late
+            assert data, f"console closed before {pattern!r}: {self.output!r}"
+            self.output += data
+        self.output = self.output[match.end():]
+        return match
+
+    def wait_ready(self) -> str:
+        """Wait for the guest's shell; the CPUs it has online."""
+        return self.read_console(r"PAPRIKA-GUEST-READY cpus=(\S+)\r?\n")[1].decode()
+
+    def type(self, line: str) -> None:
+        assert self.tty is not None
+        self.tty.sendall(line.encode() + b"\n")
+
+    def sh(self, command: str, timeout: float = DEADLINE) -> str:
+        """Run a command in the guest; its output. It must succeed."""
+        mark = uuid.uuid4().hex[:8]
+        # Split in the middle, so that an echo of the line itself would not match.
+        self.type(f"{{ {command}; }} 2>&1; echo {mark[:4]}''{mark[4:]}:$?")
+        match = self.read_console(rf"{mark}:(\d+)\r?\n", timeout)
+        text = match.string[:match.start()].decode(errors="replace").replace("\r", "").strip()
+        assert match[1] == b"0", f"{command!r} in the guest: status {match[1].decode()}: {text}"
+        return text
+
+    def online(self) -> str:
+        return self.sh("cat /sys/devices/system/cpu/online")
+
+    def set_online(self, cpu: int, online: bool) -> None:
+        self.sh(f"echo {int(online)} > /sys/devices/system/cpu/cpu{cpu}/online")
+
+    # --- cores -------------------------------------------------------------------------------
+
+    def ask_add(self, core_id: int) -> int:
+        return self.control.execute("device_add", driver="host-spapr-cpu-core", core_id=core_id,
+                                    id=f"core{core_id}")["operation"]
+
+    def ask_remove(self, core_id: int) -> int:
+        return self.control.execute("device_del", id=f"core{core_id}")["operation"]
+
+    def add(self, core_id: int) -> dict[str, Any]:
+        """Add a core and wait until the guest runs on it."""
+        operation = self.ask_add(core_id)
+        ended = self.control.wait_end(operation)
+        if ended["outcome"] == "done":
+            self.control.wait_step(operation, "started")
+        return ended
+
+    def remove(self, core_id: int) -> dict[str, Any]:
+        return self.control.wait_end(self.ask_remove(core_id))
+
+    def wait_online(self, expected: str) -> None:
+        """The guest's sysfs agrees a moment after the CPU runs: ask the guest to wait for it."""
+        # Each turn is a round trip through the guest, and the guest's own pause is in the guest.
+        self.sh(f"until [ \"$(cat /sys/devices/system/cpu/online)\" = \"{expected}\" ]; "
+                "do usleep 10000; done")
+
+    # --- the end -----------------------------------------------------------------------------
+
+    def wait_exit(self, timeout: float = DEADLINE) -> int:
+        return self.process.wait(timeout)
+
+    def left_behind(self) -> list[str]:
+        """Files in the guest's directory that should be gone once it has ended."""
+        return self.host.run(["ls", self.directory], check=True).stdout.decode().split()
+
+
+def elf(code: list[int], *, machine: int = 21, size: int = 0x1000) -> bytes:
+    """A ppc64 ELF kernel of big-endian instructions, loaded at and entered at 0."""
+    text = b"".join(struct.pack(">I", word) for word in code)
+    header = struct.pack(">16sHHIQQQIHHHHHH", b"\x7fELF\x02\x02\x01", 2, machine, 1,
+                         0, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    segment = struct.pack(">IIQQQQQQ", 1, 7, 0x1000, 0, 0, len(text), max(size, len(text)), 0x1000)
+    return (header + segment).ljust(0x1000, b"\0") + text
+
+
+def put_kernel(host: Host, directory: str, name: str, content: bytes) -> str:
+    """Place a made-up kernel on the host."""
+    path = f"{directory}/{name}"
+    host.run(["sh", "-c", f"mkdir -p {directory} && cat > {path}"], input=content, check=True)
+    return path

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A stock kernel boots, sees what it was given, and ends in each way there is."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness import Guest
+
+
+@pytest.mark.parametrize("count, online", [(1, "0"), (2, "0-1"), (4, "0-3")])
+def test_boots_with_cores(start, count: int, online: str) -> None:
+    guest: Guest = start(cpus=f"boot={count},max=4")
+    assert guest.wait_ready() == online
+    assert "radix" in guest.sh("dmesg | grep -i radix-mmu | head -1").lower()
+    assert guest.sh("cat /proc/device-tree/compatible | tr '\\0' ' '").split()[-1] == "qemu,pseries"
+    # Every CPU takes interrupts of its own and does work.
+    for cpu in range(count):
+        assert guest.sh(f"taskset -c {cpu} echo alive") == "alive"
+    cpus = guest.control.execute("query-cpus-fast")
+    assert [cpu["props"]["core-id"] for cpu in cpus] == list(range(count))
+
+
+def test_more_than_4_gib(start) -> None:
+    guest: Guest = start(cpus="boot=2,max=2", memory="5G")
+    guest.wait_ready()
+    total_kib = int(guest.sh("grep MemTotal /proc/meminfo").split()[1])
+    assert total_kib > 4.6 * 1024 * 1024
+    # Touch memory beyond 4 GiB: fill more than what lies below it.
+    guest.sh("mount -t tmpfs -o size=4700m big /root && "
+             "dd if=/dev/zero of=/root/fill bs=1M count=64 2>/dev/null && rm /root/fill")
+    # The RTAS blob and the tree have to be where 32 bits reach.
+    base = guest.sh("hexdump -v -e '1/1 \"%02x\"' /proc/device-tree/rtas/linux,rtas-base")
+    assert int(base, 16) < 2 << 30
+    guest.sh("hwclock -r")
+
+
+def test_guest_memory_is_populated_as_it_is_touched(start) -> None:
+    guest: Guest = start(memory="4G")
+    guest.wait_ready()
+    pid = guest.control.execute("query-cpus-fast")[0]["thread-id"]
+    rss_kib = int(guest.host.run(
+        ["sh", "-c", f"grep VmRSS /proc/{pid}/status"], check=True).stdout.split()[1])
+    assert rss_kib < 1024 * 1024
+
+
+def test_console_works_both_ways_and_takes_long_lines(start) -> None:
+    guest: Guest = start()
+    guest.wait_ready()
+    # More than the 16 bytes of an hcall, less than the tty's line limit.
+    text = "abcdefghij" * 30
+    assert guest.sh(f"echo {text}") == text
+    # And far more than any buffer the other way.
+    assert len(guest.sh("seq 1 20000").split()) == 20000
+
+
+def test_clock_is_the_hosts_and_settable(start) -> None:
+    guest: Guest = start()
+    guest.wait_ready()
+    assert "20" in guest.sh("hwclock -r -u")
+    guest.sh("date -u -s '2031-02-03 04:05:06' && hwclock -w -u")
+    assert "2031" in guest.sh("hwclock -r -u")
+
+
+def test_stray_access_reads_all_ones_and_the_guest_goes_on(start) -> None:
+    guest: Guest = start()
+    guest.wait_ready()
+    assert guest.sh("devmem 0x200080000000 32").lower() == "0xffffffff"
+    assert guest.sh("devmem 0x200080000000 32 5; echo on") == "on"
+    metrics = guest.control.execute("query-metrics")
+    assert metrics["stray-accesses"] >= 2
+    assert b"where nothing is" in guest.process.stderr.peek()
+
+
+def test_power_off_ends_with_0(start) -> None:
+    guest: Guest = start()
+    guest.wait_ready()
+    guest.type("poweroff")
+    assert guest.control.wait_event("SHUTDOWN") == {"guest": True, "reason": "guest-shutdown"}
+    assert guest.wait_exit() == 0
+    assert guest.left_behind() == []
+
+
+def test_system_powerdown_makes_the_guest_shut_down(start) -> None:
+    guest: Guest = start()
+    guest.wait_ready()
+    guest.control.execute("system_powerdown")
+    assert guest.wait_exit() == 0
+
+
+def test_panic_ends_with_3(start) -> None:
+    guest: Guest = start()
+    guest.wait_ready()
+    guest.type("echo c > /proc/sysrq-trigger")
+    assert "action" in guest.control.wait_event("GUEST_PANICKED")
+    assert guest.wait_exit() == 3
+    assert guest.left_behind() == []
+
+
+def test_reboot_under_no_reboot_ends_with_4(start) -> None:
+    guest: Guest = start("--no-reboot")
+    guest.wait_ready()
+    guest.type("reboot")
+    assert guest.wait_exit() == 4
+
+
+def test_reboot_starts_again_from_a_fresh_image(start) -> None:
+    guest: Guest = start(cpus="boot=2,max=4")
+    guest.wait_ready()
+    for _ in range(2):
+        guest.type("reboot")
+        assert guest.control.wait_event("RESET")["guest"] is True
+        assert guest.wait_ready() == "0-1"
+
+
+def test_system_reset_from_outside(start) -> None:
+    guest: Guest = start(cpus="boot=4,max=4")
+    guest.wait_ready()
+    guest.control.execute("system_reset")
+    assert guest.control.wait_event("RESET")["guest"] is False
+    assert guest.wait_ready() == "0-3"
+
+
+def test_quit_ends_with_0_and_answers_first(start) -> None:
+    guest: Guest = start()
+    guest.wait_ready()
+    assert guest.control.execute("quit") == {}
+    assert guest.control.wait_event("SHUTDOWN")["guest"] is False
+    assert guest.wait_exit() == 0
+    assert guest.left_behind() == []
+
+
+def test_stop_keeps_the_guest_still_and_cont_goes_on(start) -> None:
+    guest: Guest = start(cpus="boot=2,max=2")
+    guest.wait_ready()
+    guest.control.execute("stop")
+    assert guest.control.execute("query-status")["status"] == "paused"
+    before = guest.control.execute("query-metrics")["hcalls"]
+    guest.type("echo awake")
+    assert guest.control.execute("query-metrics")["hcalls"] == before
+    guest.control.execute("cont")
+    guest.read_console("awake")
+    guest.control.wait_event("STOP")
+    guest.control.wait_event("RESUME")
+    # Asking for what is so already is no news.
+    guest.control.execute("cont")
+    assert guest.control.events == []

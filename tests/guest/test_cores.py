@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cores come and go, are refused, given back and asked for again; each answer is definite."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness import CommandError, Guest
+
+
+def state_of(guest: Guest, core_id: int) -> dict:
+    """All of a core that a refusal must leave as it was."""
+    connector = guest.control.connector(core_id)
+    return {key: value for key, value in connector.items() if key not in ("history", "vcpus")} | {
+        "vcpus": [(vcpu["id"], vcpu["state"]) for vcpu in connector["vcpus"]]}
+
+
+def test_add_and_remove_20_times(start) -> None:
+    guest: Guest = start()
+    guest.wait_ready()
+    for _ in range(20):
+        assert guest.add(1)["outcome"] == "done"
+        guest.wait_online("0-1")
+        removed = guest.remove(1)
+        assert removed["outcome"] == "done", removed
+        assert guest.control.wait_event("DEVICE_DELETED")["device"] == "core1"
+        assert guest.online() == "0"
+    assert guest.add(1)["outcome"] == "done"
+    guest.wait_online("0-1")
+    assert guest.sh("taskset -c 1 echo alive") == "alive"
+
+
+def test_cores_in_any_order(start) -> None:
+    guest: Guest = start(cpus="boot=1,max=8")
+    guest.wait_ready()
+    for core in (5, 2, 7):
+        assert guest.add(core)["outcome"] == "done"
+    guest.wait_online("0-3")
+    # The id of a vCPU follows from its core, whatever was there before.
+    ids = [cpu["props"]["core-id"] for cpu in guest.control.execute("query-cpus-fast")]
+    assert ids == [0, 2, 5, 7]
+    assert guest.remove(2)["outcome"] == "done"
+    assert guest.add(2)["outcome"] == "done"
+    assert guest.remove(7)["outcome"] == "done"
+
+
+def test_boot_cores_can_be_removed_but_core_0_cannot(start) -> None:
+    guest: Guest = start(cpus="boot=2,max=2")
+    guest.wait_ready()
+    with pytest.raises(CommandError, match="Boot CPU core may not be unplugged"):
+        guest.ask_remove(0)
+    assert guest.remove(1)["outcome"] == "done"
+    assert guest.online() == "0"
+
+
+def test_refused_removal_is_rejected_at_once_and_leaves_all_as_it_was(start) -> None:
+    guest: Guest = start(cpus="boot=1,max=2")
+    guest.wait_ready()
+    guest.add(1)
+    guest.wait_online("0-1")
+    guest.set_online(0, False)
+    before = state_of(guest, 1)
+
+    operation = guest.ask_remove(1)
+    ended = guest.control.wait_end(operation)
+    assert ended["outcome"] == "rejected"
+    evidence = ended["evidence"]
+    assert (evidence["source"], evidence["call"]) == ("guest", "set-indicator")
+    assert (evidence["indicator"], evidence["value"]) == (9001, 1)
+    assert (evidence["vcpu"], evidence["phase"]) == (1, "fetched")
+    assert (evidence["threads-running"], evidence["threads"]) == (1, 1)
+    assert "last running" in evidence["inferred"]
+    error = guest.control.wait_event("DEVICE_UNPLUG_GUEST_ERROR")
+    assert error["device"] == "core1"
+    assert error["evidence"] == evidence
+    guest.process.stderr.read_until(
+        b"Device hotunplug rejected by the guest for device core1", 10)
+    assert state_of(guest, 1) == before
+
+    # Again and again, then the cause is removed, and the same request works.
+    for _ in range(3):
+        assert guest.remove(1)["outcome"] == "rejected"
+    assert state_of(guest, 1) == before
+    guest.set_online(0, True)
+    assert guest.remove(1)["outcome"] == "done"
+    assert guest.control.wait_event("DEVICE_DELETED")["device"] == "core1"
+    assert guest.online() == "0"
+    assert guest.add(1)["outcome"] == "done"
+    guest.wait_online("0-1")
+
+
+def test_removal_of_an_offline_core(start) -> None:
+    guest: Guest = start(cpus="boot=2,max=2")
+    guest.wait_ready()
+    guest.set_online(1, False)
+    assert guest.remove(1)["outcome"] == "done"
+
+
+def test_two_cores_removed_at_the_same_time(start) -> None:
+    guest: Guest = start(cpus="boot=4,max=4")
+    guest.wait_ready()
+    first, second = guest.ask_remove(1), guest.ask_remove(3)
+    ends = {}
+    for _ in range(2):
+        data = guest.control.wait_event("OPERATION", lambda d: d["step"] == "ended")["operation"]
+        ends[data["id"]] = data["outcome"]
+    assert ends == {first: "done", second: "done"}
+    assert guest.online() == "0,2"
+
+
+def test_guest_gives_a_core_back_and_takes_it_again(start) -> None:
+    guest: Guest = start(cpus="boot=2,max=2")
+    guest.wait_ready()
+    guest.sh("echo cpu remove index 0x10000001 > /sys/kernel/dlpar")
+    data = guest.control.wait_event("OPERATION")["operation"]
+    assert (data["kind"], data["outcome"], data["device"]) == ("guest-release", "done", "core1")
+    assert guest.control.connector(1)["attached"] is True
+    guest.sh("echo cpu add index 0x10000001 > /sys/kernel/dlpar")
+    guest.control.wait_event("OPERATION", lambda d: d["operation"]["kind"] == "guest-take")
+    guest.wait_online("0-1")
+    # Given back once more, it is the operator's to take without asking the guest.
+    guest.sh("echo cpu remove index 0x10000001 > /sys/kernel/dlpar")
+    removed = guest.remove(1)
+    assert (removed["outcome"], removed["evidence"]["source"]) == ("done", "operator")
+    assert guest.control.connector(1)["attached"] is False
+    assert guest.add(1)["outcome"] == "done"
+
+
+def test_remove_while_the_guest_boots(start) -> None:
+    guest: Guest = start(cpus="boot=2,max=2")
+    # Asked before the guest has an interrupt handler for it: it stays queued.
+    operation = guest.ask_remove(1)
+    assert guest.control.wait_end(operation)["outcome"] == "done"
+    guest.wait_ready()
+    assert guest.online() == "0"
+
+
+def test_core_added_while_the_guest_boots(start) -> None:
+    guest: Guest = start()
+    operation = guest.ask_add(1)
+    assert guest.control.wait_end(operation)["outcome"] == "done"
+    guest.wait_ready()
+    guest.wait_online("0-1")
+
+
+def test_add_then_remove_at_once(start) -> None:
+    guest: Guest = start()
+    guest.wait_ready()
+    for _ in range(5):
+        added = guest.ask_add(1)
+        removed = guest.ask_remove(1)
+        # Either the guest had the core and gives it back, or it never got it.
+        assert guest.control.wait_end(removed)["outcome"] == "done"
+        assert guest.control.operation(added)["outcome"] in ("done", "cancelled", "rejected")
+        assert guest.control.connector(1)["attached"] is False
+    assert guest.add(1)["outcome"] == "done"
+    guest.wait_online("0-1")
+
+
+def test_stop_and_cont_during_a_removal(start) -> None:
+    guest: Guest = start(cpus="boot=2,max=2")
+    guest.wait_ready()
+    guest.control.execute("stop")
+    operation = guest.ask_remove(1)
+    assert guest.control.operation(operation)["outcome"] == "pending"
+    guest.control.execute("cont")
+    assert guest.control.wait_end(operation)["outcome"] == "done"
+
+
+def test_silent_guest_is_reported_and_reset_settles_it(start, silent_kernel) -> None:
+    guest: Guest = start("--unplug-deadline", "1", cpus="boot=2,max=2", kernel=silent_kernel,
+                         initrd=False, console=False)
+    operation = guest.ask_remove(1)
+    unresolved = guest.control.wait_step(operation, "unresolved")
+    assert unresolved["outcome"] == "pending"
+    assert unresolved["stuck"] == "event never fetched by the guest"
+    # Asked again: the same operation, the guest is told again, and silence is news again.
+    assert guest.ask_remove(1) == operation
+    guest.control.wait_step(operation, "unresolved")
+    assert guest.control.operation(operation)["outcome"] == "pending"
+    assert guest.control.connector(1)["attached"] is True
+    guest.control.execute("system_reset")
+    ended = guest.control.wait_end(operation)
+    assert (ended["outcome"], ended["evidence"]["source"]) == ("superseded", "reset")
+    assert guest.control.wait_event("DEVICE_DELETED")["device"] == "core1"
+    assert guest.control.connector(1)["attached"] is False
+
+
+def test_silent_guest_can_be_given_up_on(start, silent_kernel) -> None:
+    guest: Guest = start(cpus="boot=2,max=4", kernel=silent_kernel, initrd=False, console=False)
+    before = state_of(guest, 1)
+    operation = guest.ask_remove(1)
+    guest.control.execute("operation-cancel", id=operation)
+    assert guest.control.wait_end(operation)["outcome"] == "cancelled"
+    assert state_of(guest, 1) == before
+    # An add nobody has taken is gone again when given up, and a core nobody took when removed.
+    added = guest.ask_add(2)
+    guest.control.execute("operation-cancel", id=added)
+    assert guest.control.wait_end(added)["outcome"] == "cancelled"
+    assert guest.control.connector(2)["attached"] is False
+    guest.ask_add(2)
+    assert guest.remove(2)["outcome"] == "done"
+
+
+def test_shutdown_settles_a_pending_removal(start, silent_kernel) -> None:
+    guest: Guest = start(cpus="boot=2,max=2", kernel=silent_kernel, initrd=False, console=False)
+    operation = guest.ask_remove(1)
+    guest.control.execute("quit")
+    assert guest.control.wait_end(operation)["outcome"] == "superseded"
+    assert guest.wait_exit() == 0
+
+
+def test_reset_with_a_removal_pending(start) -> None:
+    guest: Guest = start(cpus="boot=2,max=2")
+    guest.wait_ready()
+    guest.control.execute("stop")
+    operation = guest.ask_remove(1)
+    guest.control.execute("system_reset")
+    assert guest.control.wait_end(operation)["outcome"] == "superseded"
+    guest.control.execute("cont")
+    assert guest.wait_ready() == "0"
+    assert guest.add(1)["outcome"] == "done"
+
+
+def test_reset_with_an_add_pending_hands_the_core_over(start) -> None:
+    guest: Guest = start()
+    guest.wait_ready()
+    guest.control.execute("stop")
+    operation = guest.ask_add(1)
+    guest.control.execute("system_reset")
+    assert guest.control.wait_end(operation)["outcome"] == "superseded"
+    guest.control.execute("cont")
+    assert guest.wait_ready() == "0-1"
+    assert guest.remove(1)["outcome"] == "done"
+
+
+def test_power_off_with_a_removal_pending(start) -> None:
+    guest: Guest = start(cpus="boot=2,max=2")
+    guest.wait_ready()
+    # The guest's worker cannot take the request up before the machine is off: both are asked
+    # for while it stands still.
+    guest.control.execute("stop")
+    guest.type("echo o > /proc/sysrq-trigger")
+    operation = guest.ask_remove(1)
+    guest.control.execute("cont")
+    assert guest.control.wait_end(operation)["outcome"] in ("superseded", "done")
+    assert guest.wait_exit() == 0
+
+
+def test_reboot_keeps_the_cores_that_are_there(start) -> None:
+    guest: Guest = start(cpus="boot=1,max=4")
+    guest.wait_ready()
+    guest.add(2)
+    guest.type("reboot")
+    assert guest.wait_ready() == "0-1"
+    assert guest.remove(2)["outcome"] == "done"
+    guest.type("reboot")
+    assert guest.wait_ready() == "0"
+
+
+@pytest.mark.parametrize("core_id, device, message", [
+    (1, "core1", "core 1 already populated"),
+    (4, "x", "core id 4 out of range"),
+    (2, "core1", "Duplicate device ID 'core1'"),
+])
+def test_bad_additions_change_nothing(start, silent_kernel, core_id: int, device: str,
+                                      message: str) -> None:
+    guest: Guest = start(cpus="boot=2,max=4", kernel=silent_kernel, initrd=False, console=False)
+    before = guest.control.execute("query-connectors")
+    with pytest.raises(CommandError, match=message):
+        guest.control.execute("device_add", driver="host-spapr-cpu-core", core_id=core_id,
+                              id=device)
+    assert guest.control.execute("query-connectors") == before
+    with pytest.raises(CommandError, match="Device 'none' not found") as caught:
+        guest.control.execute("device_del", id="none")
+    assert caught.value.error_class == "DeviceNotFound"
+    assert guest.control.execute("query-operations") == []
