@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * check.c - `paprika check`: try what a guest will need, in the order it will need it, and say
+ * of each thing whether it is there and what to do if not.
+ *
+ * Capabilities are asked of a VM, because some depend on the kind of VM; and one vCPU is
+ * really made, because a capability is only a promise. Everything is given back at the end.
+ */
+#include "kvm/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define NEW_KERNEL "use a newer host kernel"
+
+struct report {
+	struct kvm_check *lines;
+	size_t count, max;
+};
+
+/* A line, unless the caller's array is full. remedy is kept only if there is need of one. */
+static void __attribute__((format(printf, 5, 6))) add(struct report *report, const char *name,
+    enum kvm_check_result result, const char *remedy, const char *format, ...)
+{
+	struct kvm_check *line = &report->lines[report->count];
+	va_list args;
+
+	if (report->count == report->max)
+		return;
+	report->count++;
+	line->name = name;
+	line->result = result;
+	line->remedy = result == KVM_CHECK_OK ? NULL : remedy;
+	va_start(args, format);
+	vsnprintf(line->value, sizeof line->value, format, args);
+	va_end(args);
+}
+
+/* Something without which no guest runs. */
+static void need(struct report *report, const char *name, bool present, const char *remedy)
+{
+	add(report, name, present ? KVM_CHECK_OK : KVM_CHECK_FAIL, remedy, "%s",
+	    present ? "yes" : "no");
+}
+
+/* Something whose absence costs. */
+static void want(struct report *report, const char *name, bool present, const char *remedy)
+{
+	add(report, name, present ? KVM_CHECK_OK : KVM_CHECK_WARN, remedy, "%s",
+	    present ? "yes" : "no");
+}
+
+static bool check_device(struct report *report, struct kvm_vm *vm)
+{
+	vm->kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	if (vm->kvm_fd >= 0) {
+		add(report, "/dev/kvm", KVM_CHECK_OK, NULL, "can be opened");
+		return true;
+	}
+	add(report, "/dev/kvm", KVM_CHECK_FAIL,
+	    errno == EACCES || errno == EPERM
+	        ? "become a member of the group that owns it, or root"
+	        : "on a POWER host: modprobe kvm_hv; in a guest, the hypervisor above must allow "
+	          "nested KVM",
+	    "%s", strerror(errno));
+	return false;
+}
+
+static bool check_vm(struct report *report, struct kvm_vm *vm)
+{
+	int version = ioctl(vm->kvm_fd, KVM_GET_API_VERSION, 0);
+	int run_bytes = ioctl(vm->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
+
+	vm->facts.api_version = version;
+	add(report, "KVM API", version == KVM_API_VERSION ? KVM_CHECK_OK : KVM_CHECK_FAIL,
+	    NEW_KERNEL, "version %d", version);
+	vm->vm_fd = ioctl(vm->kvm_fd, KVM_CREATE_VM, 0L);
+	if (vm->vm_fd < 0 || run_bytes < (int)sizeof(struct kvm_run)) {
+		add(report, "virtual machine", KVM_CHECK_FAIL,
+		    "modprobe kvm_hv, and look at the end of dmesg", "%s", strerror(errno));
+		return false;
+	}
+	vm->run_bytes = (size_t)run_bytes;
+	add(report, "virtual machine", KVM_CHECK_OK, NULL, "can be created");
+	kvm_read_capabilities(vm);
+	kvm_read_host(vm);
+	return true;
+}
+
+static void check_modes(struct report *report, const struct kvm_facts *facts)
+{
+	add(report, "processor", KVM_CHECK_OK, NULL, "%s, PVR %#010x, pages of %u KiB",
+	    facts->cpu_name, facts->pvr, facts->page_bytes / 1024);
+	add(report, "KVM flavour", facts->hv ? KVM_CHECK_OK : KVM_CHECK_WARN,
+	    "modprobe kvm_hv; kvm-pr emulates privileged instructions, and is not supported yet",
+	    "%s", facts->hv ? "kvm-hv" : "kvm-pr");
+	need(report, "MMU radix", facts->radix,
+	    "use a POWER9 or later host in radix mode with kvm_hv");
+	/* These two are told for completeness: their absence is no loss today. */
+	add(report, "MMU hash", KVM_CHECK_OK, NULL, "%s",
+	    facts->hash ? "yes (not used yet)" : "no (not needed)");
+	need(report, "interrupts XICS", facts->xics, "use a host kernel with CONFIG_KVM_XICS");
+	add(report, "interrupts XIVE", KVM_CHECK_OK, NULL, "%s",
+	    facts->xive ? "yes (not used yet)" : "no (not needed)");
+}
+
+static void check_capabilities(struct report *report, const struct kvm_facts *facts)
+{
+	need(report, "PAPR mode", facts->papr, "modprobe kvm_hv");
+	need(report, "RTAS services", facts->rtas_tokens, "use a host kernel with CONFIG_KVM_XICS");
+	need(report, "enable-hcall", facts->enable_hcall, "use Linux 3.17 or later on the host");
+	need(
+	    report, "immediate exit", facts->immediate_exit, "use Linux 4.12 or later on the host");
+	need(report, "one-register access", facts->one_reg, NEW_KERNEL);
+	want(report, "memory on demand", facts->sync_mmu, NEW_KERNEL);
+	want(report, "AIL 3", facts->ail3,
+	    "guests work, but each of their interrupts costs more; use a newer host kernel");
+	want(report, "CPU characteristics", facts->cpu_char,
+	    "guests assume the worst about speculation; use a newer host kernel or firmware");
+}
+
+static void check_limits(struct report *report, const struct kvm_facts *facts)
+{
+	struct rlimit files;
+	char modes[32] = "";
+	size_t used = 0;
+
+	for (uint32_t threads = 1; threads <= 8; threads *= 2)
+		if (threads == 1 || (facts->smt_modes & threads) != 0)
+			used += (size_t)snprintf(modes + used, sizeof modes - used, "%s%u",
+			    used > 0 ? ", " : "", threads);
+	add(report, "threads per core", facts->smt_modes > 1 ? KVM_CHECK_OK : KVM_CHECK_WARN,
+	    "guests get one thread per core; turn SMT on in the host if there is need of more",
+	    "%s", modes);
+	add(report, "max vCPUs", facts->max_vcpus > 0 ? KVM_CHECK_OK : KVM_CHECK_FAIL, NEW_KERNEL,
+	    "%u (%u recommended)", facts->max_vcpus, facts->recommended_vcpus);
+	add(report, "max vCPU id", facts->max_vcpu_id > 0 ? KVM_CHECK_OK : KVM_CHECK_FAIL,
+	    NEW_KERNEL, "%u", facts->max_vcpu_id);
+	/* Each vCPU takes one; a few dozen are ours. */
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0)
+		add(report, "open files", files.rlim_max >= 1024 ? KVM_CHECK_OK : KVM_CHECK_WARN,
+		    "each vCPU takes one; raise the hard limit with ulimit -Hn", "%llu",
+		    (unsigned long long)files.rlim_max);
+}
+
+static void check_vcpu(struct report *report, struct kvm_vm *vm)
+{
+	/* Any numbers do: no guest will call them. */
+	static const struct kvm_xics_tokens tokens = {0x2001, 0x2002, 0x2003, 0x2004};
+	static const char remedy[] = "look at the end of dmesg, and at the failures above";
+	struct kvm_vcpu *vcpu = NULL;
+	struct err err = {0};
+
+	if (!kvm_vm_create_irqchip(vm, 1, &tokens, &err)) {
+		add(report, "interrupt controller", KVM_CHECK_FAIL, remedy, "%.90s", err.message);
+		return;
+	}
+	add(report, "interrupt controller", KVM_CHECK_OK, NULL, "can be created");
+	vcpu = kvm_vcpu_create(vm, 0, &err);
+	add(report, "vCPU", vcpu != NULL ? KVM_CHECK_OK : KVM_CHECK_FAIL, remedy, "%.90s",
+	    vcpu != NULL ? "can be created" : err.message);
+	kvm_vcpu_destroy(vcpu);
+}
+
+size_t kvm_check(struct kvm_check *lines, size_t max)
+{
+	struct report report = {.lines = lines, .max = max};
+	struct kvm_vm vm = {.kvm_fd = -1, .vm_fd = -1, .xics_fd = -1};
+
+	if (check_device(&report, &vm) && check_vm(&report, &vm)) {
+		check_modes(&report, &vm.facts);
+		check_capabilities(&report, &vm.facts);
+		check_limits(&report, &vm.facts);
+		check_vcpu(&report, &vm);
+	}
+	if (vm.xics_fd >= 0)
+		close(vm.xics_fd);
+	if (vm.vm_fd >= 0)
+		close(vm.vm_fd);
+	if (vm.kvm_fd >= 0)
+		close(vm.kvm_fd);
+	return report.count;
+}

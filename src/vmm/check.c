@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* check.c - see check.h. What there is to find out, src/kvm/check.c finds out; this file only
+ * lays it out for people or programs. */
+#include "vmm/check.h"
+
+#include <jansson.h>
+#include <string.h>
+
+#include "kvm/kvm.h"
+
+#define LINES_MAX 64
+
+static const char *result_name(enum kvm_check_result result)
+{
+	switch (result) {
+	case KVM_CHECK_OK: return "ok";
+	case KVM_CHECK_WARN: return "warn";
+	case KVM_CHECK_FAIL: break;
+	}
+	return "fail";
+}
+
+static void print_text(FILE *to, const struct kvm_check *lines, size_t count)
+{
+	int name_width = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if ((int)strlen(lines[i].name) > name_width)
+			name_width = (int)strlen(lines[i].name);
+	for (size_t i = 0; i < count; i++) {
+		fprintf(to, "%-4s  %-*s  %s", result_name(lines[i].result), name_width,
+		    lines[i].name, lines[i].value);
+		if (lines[i].remedy != NULL)
+			fprintf(to, "  (%s)", lines[i].remedy);
+		putc('\n', to);
+	}
+}
+
+static bool print_json(FILE *to, const struct kvm_check *lines, size_t count)
+{
+	json_t *array = json_array();
+	bool good;
+
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(
+		    array, json_pack("{s:s, s:s, s:s, s:s?}", "name", lines[i].name, "result",
+		               result_name(lines[i].result), "value", lines[i].value, "remedy",
+		               lines[i].remedy));
+	good = json_array_size(array) == count && json_dumpf(array, to, JSON_INDENT(2)) == 0;
+	putc('\n', to);
+	json_decref(array);
+	return good;
+}
+
+enum exit_code check_run(FILE *to, bool json)
+{
+	struct kvm_check lines[LINES_MAX];
+	size_t count = kvm_check(lines, LINES_MAX);
+
+	if (!json)
+		print_text(to, lines, count);
+	else if (!print_json(to, lines, count))
+		return EXIT_VMM_ERROR;
+	for (size_t i = 0; i < count; i++)
+		if (lines[i].result == KVM_CHECK_FAIL)
+			return EXIT_HOST_LACKS;
+	return EXIT_POWERED_OFF;
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* check.h - `paprika check`: what this host offers, line by line, with the remedies. */
+#ifndef PAPRIKA_CHECK_H
+#define PAPRIKA_CHECK_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "vmm/vmm.h"
+
+/* Print the findings as lines for people, or as a JSON array. EXIT_POWERED_OFF (0) if a guest
+ * could run, EXIT_HOST_LACKS if not. */
+enum exit_code check_run(FILE *to, bool json);
+
+#endif

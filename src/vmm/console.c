@@ -1,0 +1,586 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * console.c - what the guest prints and what a person types, on their way between the machine
+ * and one of five ends.
+ *
+ * Each way has a buffer of fixed size. Towards the operator it is a ring that loses its oldest
+ * bytes when nobody reads, so that a guest can print for ever and the newest is what is seen.
+ * Towards the guest nothing is lost: when the machine has no room, reading stops until it says
+ * there is room again. A terminal is the exception, because Ctrl-A x must be heard even if the
+ * guest hears nothing: it is always read, and what does not fit is dropped.
+ *
+ * No descriptor ever blocks the loop. Standard input and output are shared with other
+ * processes, and O_NONBLOCK belongs to what is shared; so terminals and pipes are opened anew
+ * through /proc, sockets are asked call by call, and only what refuses both gets the flag,
+ * which is taken back at the end.
+ */
+#include "vmm/console.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "vmm/listen.h"
+
+#define OUTPUT_BYTES 65536u
+#define INPUT_BYTES 4096u
+#define POLL_ROUNDS 32
+#define LAST_WORDS_MS 250
+#define ESCAPE 0x01 /* Ctrl-A */
+
+struct console {
+	struct ev_loop *loop;
+	struct spapr *machine;
+	enum console_kind kind;
+	void (*on_escape)(void *context);
+	void *context;
+
+	int in_fd, out_fd; /* -1: none (yet, or any more); both the same for pty and unix */
+	int listen_fd;     /* unix */
+	int slave_fd;      /* pty: held open, or the master would report a hangup */
+	char path[OPTION_TEXT_MAX];
+	struct listen_identity identity;
+	bool own_in, own_out; /* close them */
+	bool is_terminal;     /* input never pauses, see above */
+	bool in_ended;        /* end of file: the other end may still listen */
+	bool discard;         /* there is no end for output, and there will be none */
+	bool escaped;
+
+	ev_io in_watch, out_watch, accept_watch;
+	ev_timer again; /* more to fetch; or listening failed and is to be tried again */
+
+	size_t out_start, out_length; /* a ring */
+	uint64_t dropped;             /* bytes of output that nobody will see */
+	size_t in_length;
+	uint8_t out[OUTPUT_BYTES];
+	uint8_t in[INPUT_BYTES];
+	struct log_limit limit_dropped, limit_error;
+};
+
+/* --- The terminal -------------------------------------------------------------------------- */
+
+/* What has to be put back. Static, because a fatal signal's handler can be given nothing. */
+static struct {
+	volatile sig_atomic_t raw;
+	struct termios saved;
+	volatile sig_atomic_t flags_changed[2]; /* of standard input and output */
+	int saved_flags[2];
+} terminal;
+
+/* A process in the background would be stopped for touching its terminal. A terminal that is
+ * not its controlling one (-1) knows no background. */
+static bool in_foreground(int fd)
+{
+	pid_t group = tcgetpgrp(fd);
+
+	return group < 0 || group == getpgrp();
+}
+
+void console_restore_terminal(void)
+{
+	for (int fd = 0; fd < 2; fd++) {
+		if (!terminal.flags_changed[fd])
+			continue;
+		terminal.flags_changed[fd] = 0;
+		fcntl(fd, F_SETFL, terminal.saved_flags[fd]);
+	}
+	if (!terminal.raw)
+		return;
+	terminal.raw = 0;
+	if (in_foreground(STDIN_FILENO))
+		tcsetattr(STDIN_FILENO, TCSANOW, &terminal.saved);
+}
+
+/* Every key goes to the guest as it is. Output processing stays: our own lines need it. */
+static void make_raw(void)
+{
+	struct termios raw;
+
+	if (tcgetattr(STDIN_FILENO, &terminal.saved) < 0)
+		return;
+	raw = terminal.saved;
+	raw.c_iflag &= ~(tcflag_t)(BRKINT | PARMRK | ISTRIP | INLCR | IGNCR | ICRNL | IXON);
+	raw.c_lflag &= ~(tcflag_t)(ECHO | ECHONL | ICANON | ISIG | IEXTEN);
+	raw.c_cc[VMIN] = 1;
+	raw.c_cc[VTIME] = 0;
+	terminal.raw = 1;
+	if (tcsetattr(STDIN_FILENO, TCSANOW, &raw) < 0)
+		terminal.raw = 0;
+}
+
+enum console_escape console_escape_step(bool *escaped, uint8_t byte)
+{
+	if (!*escaped) {
+		*escaped = byte == ESCAPE;
+		return *escaped ? CONSOLE_SWALLOW : CONSOLE_SEND;
+	}
+	*escaped = false;
+	switch (byte) {
+	case ESCAPE: return CONSOLE_SEND;
+	case 'x':
+	case 'X': return CONSOLE_QUIT;
+	case '?':
+	case 'h': return CONSOLE_HELP;
+	default: return CONSOLE_SWALLOW;
+	}
+}
+
+/* --- Towards the operator ------------------------------------------------------------------ */
+
+static void close_peer(struct console *console);
+
+static void drop_oldest(struct console *console, size_t length)
+{
+	console->out_start = (console->out_start + length) % OUTPUT_BYTES;
+	console->out_length -= length;
+}
+
+/* length is at most OUTPUT_BYTES. */
+static void put_output(struct console *console, const void *from, size_t length)
+{
+	size_t end, first;
+
+	if (console->discard)
+		return;
+	if (length > OUTPUT_BYTES - console->out_length) {
+		size_t excess = length - (OUTPUT_BYTES - console->out_length);
+
+		drop_oldest(console, excess);
+		/* While nobody is connected, that is what the ring is for. */
+		console->dropped += excess;
+		if (console->out_fd >= 0)
+			log_guest(&console->limit_dropped, LOG_WARN,
+			    "console: output is not read, %llu bytes dropped so far",
+			    (unsigned long long)console->dropped);
+	}
+	end = (console->out_start + console->out_length) % OUTPUT_BYTES;
+	first = length < OUTPUT_BYTES - end ? length : OUTPUT_BYTES - end;
+	memcpy(console->out + end, from, first);
+	memcpy(console->out, (const uint8_t *)from + first, length - first);
+	console->out_length += length;
+}
+
+static ssize_t write_some(int fd, const void *from, size_t length)
+{
+	ssize_t written = send(fd, from, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	return written < 0 && errno == ENOTSOCK ? write(fd, from, length) : written;
+}
+
+/* The end that output goes to has failed. */
+static void output_failed(struct console *console, int error_number)
+{
+	if (console->kind == CONSOLE_UNIX) {
+		close_peer(console);
+		return;
+	}
+	log_guest(
+	    &console->limit_error, LOG_WARN, "console: cannot write: %s", strerror(error_number));
+	console->out_length = 0;
+	/* A full disk may have room later. Nobody comes back to a closed pipe. */
+	console->discard = error_number == EPIPE || error_number == EIO || error_number == EBADF;
+	ev_io_stop(console->loop, &console->out_watch);
+}
+
+/* Write what the end takes now; the watcher tells when it takes more. */
+static void flush_output(struct console *console)
+{
+	while (console->out_length > 0 && console->out_fd >= 0) {
+		size_t chunk = OUTPUT_BYTES - console->out_start;
+		ssize_t written;
+
+		if (chunk > console->out_length)
+			chunk = console->out_length;
+		written = write_some(console->out_fd, console->out + console->out_start, chunk);
+		if (written < 0 && errno == EINTR)
+			continue;
+		if (written < 0 && errno != EAGAIN) {
+			output_failed(console, errno);
+			return;
+		}
+		if (written <= 0) {
+			ev_io_start(console->loop, &console->out_watch);
+			return;
+		}
+		drop_oldest(console, (size_t)written);
+	}
+	ev_io_stop(console->loop, &console->out_watch);
+}
+
+static void on_writable(struct ev_loop *loop, ev_io *watcher, int events)
+{
+	(void)loop;
+	(void)events;
+	flush_output(watcher->data);
+}
+
+/* --- Towards the guest --------------------------------------------------------------------- */
+
+/* Hand over what the machine has room for, and read on if all is handed over. */
+static void push_input(struct console *console)
+{
+	if (console->in_length > 0) {
+		size_t taken =
+		    spapr_console_write(console->machine, console->in, console->in_length);
+
+		console->in_length -= taken;
+		memmove(console->in, console->in + taken, console->in_length);
+	}
+	if (console->in_fd < 0 || console->in_ended)
+		return;
+	if (console->in_length == 0 || console->is_terminal)
+		ev_io_start(console->loop, &console->in_watch);
+	else
+		ev_io_stop(console->loop, &console->in_watch);
+}
+
+/* True if the person wants to leave. */
+static bool take_typed(struct console *console, const uint8_t *typed, size_t length)
+{
+	static const char help[] = "\r\nCtrl-A x       end paprika and the guest\r\n"
+	                           "Ctrl-A Ctrl-A  send Ctrl-A\r\n"
+	                           "Ctrl-A ?       this help\r\n";
+
+	for (size_t i = 0; i < length; i++) {
+		switch (console_escape_step(&console->escaped, typed[i])) {
+		case CONSOLE_SEND:
+			if (console->in_length < INPUT_BYTES)
+				console->in[console->in_length++] = typed[i];
+			break;
+		case CONSOLE_HELP: put_output(console, help, sizeof help - 1); break;
+		case CONSOLE_QUIT: return true;
+		case CONSOLE_SWALLOW: break;
+		}
+	}
+	return false;
+}
+
+static void input_ended(struct console *console)
+{
+	console->in_ended = true;
+	ev_io_stop(console->loop, &console->in_watch);
+}
+
+static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
+{
+	struct console *console = watcher->data;
+	uint8_t typed[1024];
+	ssize_t got = read(console->in_fd, typed, sizeof typed);
+
+	(void)loop;
+	(void)events;
+	if (got < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (got <= 0) {
+		/* A UNIX client may close its writing half and still want to read. */
+		if (got < 0 && console->kind == CONSOLE_UNIX)
+			close_peer(console);
+		else
+			input_ended(console);
+		return;
+	}
+	if (console->kind == CONSOLE_STDIO) {
+		if (take_typed(console, typed, (size_t)got)) {
+			console->on_escape(console->context);
+			return;
+		}
+		flush_output(console);
+	} else {
+		/* Reading goes on only when in[] is empty. */
+		memcpy(console->in, typed, (size_t)got);
+		console->in_length = (size_t)got;
+	}
+	push_input(console);
+}
+
+static void poll_again(struct console *console, double seconds)
+{
+	ev_timer_stop(console->loop, &console->again);
+	ev_timer_set(&console->again, seconds, 0.);
+	ev_timer_start(console->loop, &console->again);
+}
+
+void console_poll(struct console *console)
+{
+	uint8_t printed[4096];
+	int round = 0;
+
+	push_input(console);
+	if (console->listen_fd >= 0)
+		ev_io_start(console->loop, &console->accept_watch);
+	for (; round < POLL_ROUNDS; round++) {
+		size_t length = spapr_console_read(console->machine, printed, sizeof printed);
+
+		if (length == 0)
+			break;
+		put_output(console, printed, length);
+		flush_output(console);
+	}
+	/* A guest may print as fast as we fetch: others get their turn first. */
+	if (round == POLL_ROUNDS)
+		poll_again(console, 0.);
+}
+
+static void on_again(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+	(void)loop;
+	(void)events;
+	console_poll(watcher->data);
+}
+
+/* --- One client on a UNIX socket ----------------------------------------------------------- */
+
+static void watch(struct console *console, int in_fd, int out_fd)
+{
+	console->in_fd = in_fd;
+	console->out_fd = out_fd;
+	console->in_ended = in_fd < 0;
+	if (in_fd >= 0)
+		ev_io_set(&console->in_watch, in_fd, EV_READ);
+	if (out_fd >= 0)
+		ev_io_set(&console->out_watch, out_fd, EV_WRITE);
+	push_input(console);
+	flush_output(console);
+}
+
+static void close_peer(struct console *console)
+{
+	ev_io_stop(console->loop, &console->in_watch);
+	ev_io_stop(console->loop, &console->out_watch);
+	if (console->out_fd >= 0)
+		close(console->out_fd);
+	console->in_fd = console->out_fd = -1;
+}
+
+/* Reading may be paused, so ask whether the present client is still there. */
+static bool peer_gone(const struct console *console)
+{
+	struct pollfd peer = {.fd = console->out_fd, .events = POLLRDHUP};
+
+	return console->in_ended || poll(&peer, 1, 0) > 0;
+}
+
+static void on_client(struct ev_loop *loop, ev_io *watcher, int events)
+{
+	static const char busy[] = "paprika: the console is in use by another client\r\n";
+	struct console *console = watcher->data;
+	int fd = accept4(console->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	(void)events;
+	if (fd < 0) {
+		if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)
+			return;
+		/* Most likely out of descriptors; the client stays in the queue meanwhile. */
+		log_guest(&console->limit_error, LOG_WARN, "console: cannot accept a client: %s",
+		    strerror(errno));
+		ev_io_stop(loop, watcher);
+		poll_again(console, 1.);
+		return;
+	}
+	if (console->out_fd >= 0 && peer_gone(console))
+		close_peer(console);
+	if (console->out_fd >= 0 || !listen_peer_allowed(fd)) {
+		if (console->out_fd >= 0)
+			(void)write_some(fd, busy, sizeof busy - 1);
+		close(fd);
+		return;
+	}
+	watch(console, fd, fd);
+}
+
+/* --- The five ends ------------------------------------------------------------------------- */
+
+/* A non-blocking descriptor for standard input or output, see the top of the file. -1 if
+ * there is nothing usable. */
+static int open_standard(int fd, int access, bool *ret_own)
+{
+	struct stat status;
+	char name[32];
+	int flags, own;
+
+	*ret_own = false;
+	if (fstat(fd, &status) < 0)
+		return -1;
+	/* Files and /dev/null do not block; write_some() knows sockets. */
+	if (!isatty(fd) && !S_ISFIFO(status.st_mode))
+		return fd;
+	snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+	own = open(name, access | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (own >= 0) {
+		*ret_own = true;
+		return own;
+	}
+	flags = fcntl(fd, F_GETFL);
+	if (flags >= 0 && (flags & O_NONBLOCK) == 0) {
+		terminal.saved_flags[fd] = flags;
+		terminal.flags_changed[fd] = 1;
+		fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+	}
+	return fd;
+}
+
+static bool open_stdio(struct console *console, struct err *err)
+{
+	int out_fd = open_standard(STDOUT_FILENO, O_WRONLY, &console->own_out);
+	int in_fd = -1;
+
+	if (out_fd < 0)
+		return err_system(
+		    err, errno, "use another --console", "standard output is not open");
+	/* Out of reach of the keyboard, a terminal is left alone. */
+	if (!isatty(STDIN_FILENO) || in_foreground(STDIN_FILENO)) {
+		in_fd = open_standard(STDIN_FILENO, O_RDONLY, &console->own_in);
+		console->is_terminal = isatty(STDIN_FILENO) != 0;
+		if (console->is_terminal) {
+			dprintf(STDERR_FILENO,
+			    "paprika: Ctrl-A x ends the guest, Ctrl-A ? tells more\n");
+			make_raw();
+		}
+	} else {
+		log_line(LOG_WARN, "console: in the background, so there is no input");
+	}
+	watch(console, in_fd, out_fd);
+	return true;
+}
+
+static bool open_file(struct console *console, struct err *err)
+{
+	int fd = open(
+	    console->path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
+
+	if (fd < 0) {
+		err_system(err, errno, "choose a file you may write to",
+		    "console file %.200s cannot be opened", console->path);
+		err->class = ERR_USAGE;
+		return false;
+	}
+	console->own_out = true;
+	watch(console, -1, fd);
+	return true;
+}
+
+static bool open_pty(struct console *console, struct err *err)
+{
+	struct termios raw;
+	char name[128];
+	int fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0)
+		return err_system(
+		    err, errno, "mount /dev/pts, or use another --console", "cannot create a pty");
+	console->own_out = true;
+	console->out_fd = fd;
+	if (grantpt(fd) < 0 || unlockpt(fd) < 0 || ptsname_r(fd, name, sizeof name) != 0)
+		return err_system(err, errno, "use another --console", "cannot set the pty up");
+	console->slave_fd = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (console->slave_fd < 0 || tcgetattr(console->slave_fd, &raw) < 0)
+		return err_system(err, errno, "use another --console", "cannot open %s", name);
+	/* Until somebody attaches, nothing may be echoed back to the guest. */
+	cfmakeraw(&raw);
+	tcsetattr(console->slave_fd, TCSANOW, &raw);
+	dprintf(STDERR_FILENO, "paprika: the console is at %s\n", name);
+	watch(console, fd, fd);
+	return true;
+}
+
+static bool open_unix(struct console *console, struct err *err)
+{
+	console->listen_fd = listen_unix(console->path, "console socket", &console->identity, err);
+	if (console->listen_fd < 0)
+		return false;
+	ev_io_set(&console->accept_watch, console->listen_fd, EV_READ);
+	ev_io_start(console->loop, &console->accept_watch);
+	return true;
+}
+
+static bool open_end(struct console *console, struct err *err)
+{
+	switch (console->kind) {
+	case CONSOLE_STDIO: return open_stdio(console, err);
+	case CONSOLE_FILE: return open_file(console, err);
+	case CONSOLE_PTY: return open_pty(console, err);
+	case CONSOLE_UNIX: return open_unix(console, err);
+	case CONSOLE_NONE: break;
+	}
+	console->discard = true;
+	return true;
+}
+
+struct console *console_create(struct ev_loop *loop, const struct options *options,
+    struct spapr *machine, void (*on_escape)(void *context), void *context, struct err *err)
+{
+	struct console *console = calloc(1, sizeof *console);
+
+	if (console == NULL) {
+		err_system(err, ENOMEM, NULL, "cannot create the console");
+		return NULL;
+	}
+	console->loop = loop;
+	console->machine = machine;
+	console->kind = options->console;
+	console->on_escape = on_escape;
+	console->context = context;
+	console->in_fd = console->out_fd = console->listen_fd = console->slave_fd = -1;
+	snprintf(console->path, sizeof console->path, "%s", options->console_path);
+	ev_init(&console->in_watch, on_readable);
+	ev_init(&console->out_watch, on_writable);
+	ev_init(&console->accept_watch, on_client);
+	ev_timer_init(&console->again, on_again, 0., 0.);
+	console->in_watch.data = console->out_watch.data = console;
+	console->accept_watch.data = console->again.data = console;
+	if (open_end(console, err))
+		return console;
+	console_destroy(console);
+	return NULL;
+}
+
+/* A guest's last lines are the ones that tell why it went. */
+static void say_last_words(struct console *console)
+{
+	uint64_t until_ms = clock_ms() + LAST_WORDS_MS;
+
+	flush_output(console);
+	while (console->out_length > 0 && console->out_fd >= 0) {
+		struct pollfd end = {.fd = console->out_fd, .events = POLLOUT};
+		uint64_t now_ms = clock_ms();
+
+		if (now_ms >= until_ms || poll(&end, 1, (int)(until_ms - now_ms)) <= 0)
+			return;
+		flush_output(console);
+	}
+}
+
+void console_destroy(struct console *console)
+{
+	if (console == NULL)
+		return;
+	/* Nobody needs to have attached to a pty. */
+	if (console->kind != CONSOLE_PTY)
+		say_last_words(console);
+	ev_timer_stop(console->loop, &console->again);
+	ev_io_stop(console->loop, &console->accept_watch);
+	ev_io_stop(console->loop, &console->in_watch);
+	ev_io_stop(console->loop, &console->out_watch);
+	console_restore_terminal();
+	if (console->kind == CONSOLE_UNIX)
+		close_peer(console);
+	if (console->own_in && console->in_fd >= 0)
+		close(console->in_fd);
+	if (console->own_out && console->out_fd >= 0)
+		close(console->out_fd);
+	if (console->slave_fd >= 0)
+		close(console->slave_fd);
+	if (console->listen_fd >= 0)
+		close(console->listen_fd);
+	listen_unlink(console->path, &console->identity);
+	free(console);
+}

@@ -1,0 +1,461 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * loader.c - from files to guest memory.
+ *
+ * A kernel file may be anything, so nothing in it is believed: headers are copied out, each
+ * number is checked against the file's size and against overflow before it is used, and what
+ * is unfit is named with what to give instead. The headers are read anew at every reset
+ * together with the contents, so that a file which changed in between is judged by what it is
+ * now, not by what it was.
+ *
+ * A vmlinux is linked to run at 0xc000000000000000 and says in p_paddr that it wants to lie at
+ * physical 0. It is entered in real mode, so its entry is the physical place of e_entry.
+ */
+#include "vmm/loader.h"
+
+#include <elf.h>
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define SEGMENTS_MAX 16
+#define PROGRAM_HEADERS_MAX 64
+#define READ_CHUNK_BYTES (UINT64_C(4) << 20)
+#define INITRD_ALIGN_BYTES UINT64_C(65536)
+
+#define GIVE_VMLINUX "give an uncompressed ppc64 vmlinux"
+
+struct file {
+	const char *what; /* "kernel" or "initrd" */
+	char *path;
+	int fd;
+};
+
+struct loader {
+	struct file kernel;
+	struct file initrd; /* fd -1: none */
+};
+
+struct segment {
+	uint64_t offset, file_bytes; /* in the file */
+	uint64_t virtual, physical, memory_bytes;
+};
+
+struct image {
+	uint64_t entry; /* physical */
+	uint64_t end;   /* first byte after the last segment */
+	unsigned count;
+	struct segment segments[SEGMENTS_MAX];
+};
+
+/* --- Files --------------------------------------------------------------------------------- */
+
+/* A file the operator named is the operator's to put right. */
+static bool bad_file(
+    const struct file *file, int error_number, const char *hint, const char *text, struct err *err)
+{
+	if (error_number == 0)
+		return err_set(err, ERR_USAGE, hint, "%s %.200s %s", file->what, file->path, text);
+	err_system(err, error_number, hint, "%s %.200s %s", file->what, file->path, text);
+	err->class = ERR_USAGE;
+	return false;
+}
+
+static bool file_open(struct file *file, const char *path, struct err *err)
+{
+	struct stat status;
+
+	file->path = strdup(path);
+	if (file->path == NULL)
+		return err_system(err, ENOMEM, NULL, "cannot open %s", file->what);
+	/* Non-blocking, or opening a FIFO would wait for a writer. */
+	file->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (file->fd < 0)
+		return bad_file(
+		    file, errno, "give the path of a readable file", "cannot be opened", err);
+	if (fstat(file->fd, &status) < 0)
+		return bad_file(file, errno, NULL, "cannot be examined", err);
+	if (!S_ISREG(status.st_mode))
+		return bad_file(file, 0, "give the path of a regular file",
+		    S_ISDIR(status.st_mode) ? "is a directory" : "is not a regular file", err);
+	return true;
+}
+
+static void file_close(struct file *file)
+{
+	if (file->fd >= 0)
+		close(file->fd);
+	free(file->path);
+}
+
+static bool file_size(const struct file *file, uint64_t *ret_bytes, struct err *err)
+{
+	struct stat status;
+
+	if (fstat(file->fd, &status) < 0)
+		return err_system(
+		    err, errno, NULL, "cannot examine %s %.200s", file->what, file->path);
+	*ret_bytes = status.st_size < 0 ? 0 : (uint64_t)status.st_size;
+	return true;
+}
+
+/* The caller has checked the range against the file's size, so coming short means that it
+ * shrank meanwhile. */
+static bool file_read(
+    const struct file *file, uint64_t offset, void *to, uint64_t length, struct err *err)
+{
+	uint8_t *at = to;
+
+	while (length > 0) {
+		size_t chunk = (size_t)(length < READ_CHUNK_BYTES ? length : READ_CHUNK_BYTES);
+		ssize_t got = pread(file->fd, at, chunk, (off_t)offset);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return err_system(
+			    err, errno, NULL, "cannot read %s %.200s", file->what, file->path);
+		if (got == 0)
+			return bad_file(
+			    file, 0, "do not change it while it is in use", "became shorter", err);
+		at += got;
+		offset += (uint64_t)got;
+		length -= (uint64_t)got;
+	}
+	return true;
+}
+
+/* --- What the file is ---------------------------------------------------------------------- */
+
+/* Say what a file that is no ELF looks like. */
+static bool not_an_elf(
+    const struct file *file, const uint8_t *start, size_t length, struct err *err)
+{
+	static const struct {
+		uint8_t magic[6];
+		size_t length;
+		const char *text, *hint;
+	} others[] = {
+	    {{0x1f, 0x8b}, 2, "is compressed with gzip", "decompress it: zcat FILE > vmlinux"},
+	    {{0xfd, '7', 'z', 'X', 'Z', 0}, 6, "is compressed with xz",
+	        "decompress it: xzcat FILE > vmlinux"},
+	    {{0x28, 0xb5, 0x2f, 0xfd}, 4, "is compressed with zstd",
+	        "decompress it: zstdcat FILE > vmlinux"},
+	    {{'B', 'Z', 'h'}, 3, "is compressed with bzip2", "decompress it: bzcat FILE > vmlinux"},
+	    {{0x02, 0x21, 0x4c, 0x18}, 4, "is compressed with lz4",
+	        "decompress it: lz4cat FILE > vmlinux"},
+	    {{0x27, 0x05, 0x19, 0x56}, 4, "is a U-Boot image", GIVE_VMLINUX},
+	    {{'M', 'Z'}, 2, "is a PE (EFI) image of another architecture", GIVE_VMLINUX},
+	    {{'#', '!'}, 2, "is a script", GIVE_VMLINUX},
+	};
+
+	if (length == 0)
+		return bad_file(file, 0, GIVE_VMLINUX, "is empty", err);
+	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+		if (length >= others[i].length &&
+		    memcmp(start, others[i].magic, others[i].length) == 0)
+			return bad_file(file, 0, others[i].hint, others[i].text, err);
+	return bad_file(file, 0, GIVE_VMLINUX, "is not an ELF file", err);
+}
+
+static bool other_machine(const struct file *file, unsigned machine, struct err *err)
+{
+	static const struct {
+		unsigned machine;
+		const char *name;
+	} names[] = {
+	    {EM_X86_64, "an x86-64"},
+	    {EM_386, "an i386"},
+	    {EM_AARCH64, "an AArch64"},
+	    {EM_ARM, "an ARM"},
+	    {EM_PPC, "a 32-bit PowerPC"},
+	    {EM_S390, "an s390"},
+	    {EM_RISCV, "a RISC-V"},
+	    {EM_MIPS, "a MIPS"},
+	    {EM_SPARCV9, "a SPARC"},
+	    {258, "a LoongArch"},
+	    {EM_IA_64, "an IA-64"},
+	};
+
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+		if (names[i].machine == machine)
+			return err_set(err, ERR_USAGE, "give a ppc64 vmlinux",
+			    "%s %.200s is %s ELF", file->what, file->path, names[i].name);
+	return err_set(err, ERR_USAGE, "give a ppc64 vmlinux",
+	    "%s %.200s is an ELF for another processor (machine %u)", file->what, file->path,
+	    machine);
+}
+
+/* --- ELF ----------------------------------------------------------------------------------- */
+
+static uint16_t field16(uint16_t value, bool big)
+{
+	return big ? be16toh(value) : le16toh(value);
+}
+
+static uint32_t field32(uint32_t value, bool big)
+{
+	return big ? be32toh(value) : le32toh(value);
+}
+
+static uint64_t field64(uint64_t value, bool big)
+{
+	return big ? be64toh(value) : le64toh(value);
+}
+
+/* Read the file header into *header, its fields made native. */
+static bool read_file_header(
+    const struct file *file, uint64_t size, Elf64_Ehdr *header, bool *ret_big, struct err *err)
+{
+	size_t length = size < sizeof *header ? (size_t)size : sizeof *header;
+	bool big;
+
+	memset(header, 0, sizeof *header);
+	if (!file_read(file, 0, header, length, err))
+		return false;
+	if (length < SELFMAG || memcmp(header->e_ident, ELFMAG, SELFMAG) != 0)
+		return not_an_elf(file, header->e_ident, length, err);
+	if (length > EI_CLASS && header->e_ident[EI_CLASS] == ELFCLASS32)
+		return bad_file(file, 0, "give the plain vmlinux, not a zImage",
+		    "is a 32-bit ELF (a boot wrapper?)", err);
+	if (length < sizeof *header)
+		return bad_file(file, 0, "get the whole file",
+		    "is truncated: its ELF header is not complete", err);
+	if (header->e_ident[EI_CLASS] != ELFCLASS64 ||
+	    (header->e_ident[EI_DATA] != ELFDATA2LSB && header->e_ident[EI_DATA] != ELFDATA2MSB) ||
+	    header->e_ident[EI_VERSION] != EV_CURRENT)
+		return bad_file(file, 0, GIVE_VMLINUX, "has a damaged ELF header", err);
+	big = header->e_ident[EI_DATA] == ELFDATA2MSB;
+	header->e_type = field16(header->e_type, big);
+	header->e_machine = field16(header->e_machine, big);
+	header->e_entry = field64(header->e_entry, big);
+	header->e_phoff = field64(header->e_phoff, big);
+	header->e_phentsize = field16(header->e_phentsize, big);
+	header->e_phnum = field16(header->e_phnum, big);
+	*ret_big = big;
+	return true;
+}
+
+static bool check_file_header(
+    const struct file *file, uint64_t size, const Elf64_Ehdr *header, struct err *err)
+{
+	uint64_t table_bytes = (uint64_t)header->e_phnum * sizeof(Elf64_Phdr);
+
+	if (header->e_machine != EM_PPC64)
+		return other_machine(file, header->e_machine, err);
+	if (header->e_type != ET_EXEC && header->e_type != ET_DYN)
+		return bad_file(file, 0, GIVE_VMLINUX,
+		    header->e_type == ET_REL ? "is an object file or module, not a kernel"
+		                             : "is an ELF file that cannot be run",
+		    err);
+	if (header->e_phnum == 0)
+		return bad_file(file, 0, GIVE_VMLINUX, "has no program headers", err);
+	if (header->e_phnum > PROGRAM_HEADERS_MAX)
+		return bad_file(file, 0, GIVE_VMLINUX, "has more than 64 program headers", err);
+	if (header->e_phentsize != sizeof(Elf64_Phdr))
+		return bad_file(file, 0, GIVE_VMLINUX, "has program headers of an odd size", err);
+	if (header->e_phoff > size || table_bytes > size - header->e_phoff)
+		return bad_file(file, 0, "get the whole file",
+		    "is truncated: its program headers are not there", err);
+	return true;
+}
+
+/* Check one loadable segment and take it over. Zero-sized ones are legal and nothing. */
+static bool add_segment(const struct file *file, uint64_t size, const struct segment *segment,
+    struct image *image, struct err *err)
+{
+	uint64_t end;
+
+	if (segment->offset > size || segment->file_bytes > size - segment->offset)
+		return bad_file(file, 0, "get the whole file",
+		    "is truncated: a segment ends behind its end", err);
+	if (segment->file_bytes > segment->memory_bytes)
+		return bad_file(
+		    file, 0, GIVE_VMLINUX, "has a segment larger in the file than in memory", err);
+	if (__builtin_add_overflow(segment->physical, segment->memory_bytes, &end) ||
+	    segment->virtual > UINT64_MAX - segment->memory_bytes)
+		return bad_file(
+		    file, 0, GIVE_VMLINUX, "has a segment that ends behind the last address", err);
+	if (segment->memory_bytes == 0)
+		return true;
+	if (image->count == SEGMENTS_MAX)
+		return bad_file(file, 0, GIVE_VMLINUX, "has more than 16 loadable segments", err);
+	image->segments[image->count++] = *segment;
+	if (end > image->end)
+		image->end = end;
+	return true;
+}
+
+static bool read_segments(const struct file *file, uint64_t size, const Elf64_Ehdr *header,
+    bool big, struct image *image, struct err *err)
+{
+	for (unsigned i = 0; i < header->e_phnum; i++) {
+		struct segment segment;
+		Elf64_Phdr entry;
+		uint32_t type;
+
+		if (!file_read(file, header->e_phoff + i * sizeof entry, &entry, sizeof entry, err))
+			return false;
+		type = field32(entry.p_type, big);
+		if (type == PT_INTERP)
+			return bad_file(file, 0, GIVE_VMLINUX, "is a program, not a kernel", err);
+		if (type != PT_LOAD)
+			continue;
+		segment = (struct segment){
+		    .offset = field64(entry.p_offset, big),
+		    .file_bytes = field64(entry.p_filesz, big),
+		    .virtual = field64(entry.p_vaddr, big),
+		    .physical = field64(entry.p_paddr, big),
+		    .memory_bytes = field64(entry.p_memsz, big),
+		};
+		if (!add_segment(file, size, &segment, image, err))
+			return false;
+	}
+	return image->count > 0 || bad_file(file, 0, GIVE_VMLINUX, "has nothing to load", err);
+}
+
+static bool find_entry(
+    const struct file *file, uint64_t entry, struct image *image, struct err *err)
+{
+	for (unsigned i = 0; i < image->count; i++) {
+		const struct segment *segment = &image->segments[i];
+		uint64_t into = entry - segment->virtual;
+
+		if (entry < segment->virtual || into >= segment->file_bytes)
+			continue;
+		image->entry = segment->physical + into;
+		if (image->entry % 4 != 0)
+			break; /* no instruction can start there */
+		return true;
+	}
+	return bad_file(file, 0, GIVE_VMLINUX, "has its entry point outside of what it loads", err);
+}
+
+static bool read_image(const struct file *file, struct image *image, struct err *err)
+{
+	Elf64_Ehdr header;
+	uint64_t size = 0;
+	bool big = false;
+
+	*image = (struct image){0};
+	return file_size(file, &size, err) && read_file_header(file, size, &header, &big, err) &&
+	       check_file_header(file, size, &header, err) &&
+	       read_segments(file, size, &header, big, image, err) &&
+	       find_entry(file, header.e_entry, image, err);
+}
+
+/* --- Into memory --------------------------------------------------------------------------- */
+
+static unsigned long long mib(uint64_t bytes)
+{
+	return (bytes >> 20) + ((bytes & ((1 << 20) - 1)) != 0);
+}
+
+static bool load_kernel(const struct file *file, const struct gmem *gmem, uint64_t limit,
+    struct image *image, struct err *err)
+{
+	if (!read_image(file, image, err))
+		return false;
+	if (image->end > limit)
+		return err_set(err, ERR_USAGE, "give more with --memory, or another kernel",
+		    "kernel %.200s needs memory up to %llu MiB, the guest has %llu MiB for it",
+		    file->path, mib(image->end), (unsigned long long)(limit >> 20));
+	for (unsigned i = 0; i < image->count; i++) {
+		const struct segment *segment = &image->segments[i];
+		uint8_t *to = gmem_window(gmem, segment->physical, segment->file_bytes);
+
+		if (to == NULL)
+			return err_set(err, ERR_USAGE, "give more with --memory",
+			    "kernel %.200s does not fit into memory", file->path);
+		/* What follows up to memory_bytes is zero already: memory was cleared. */
+		if (!file_read(file, segment->offset, to, segment->file_bytes, err))
+			return false;
+	}
+	return true;
+}
+
+static bool load_initrd(const struct file *file, const struct gmem *gmem, uint64_t limit,
+    struct spapr_image *image, struct err *err)
+{
+	/* The kernel ends at or below limit, so this cannot overflow. */
+	uint64_t start = (image->end + INITRD_ALIGN_BYTES - 1) & ~(INITRD_ALIGN_BYTES - 1);
+	uint64_t size;
+	uint8_t *to;
+
+	if (!file_size(file, &size, err))
+		return false;
+	if (size == 0)
+		return bad_file(
+		    file, 0, "give a cpio archive, or leave --initrd out", "is empty", err);
+	if (start > limit || size > limit - start)
+		return err_set(err, ERR_USAGE, "give more with --memory, or a smaller initrd",
+		    "initrd %.200s has %llu MiB, behind the kernel are %llu MiB of memory for it",
+		    file->path, mib(size),
+		    (unsigned long long)((start > limit ? 0 : limit - start) >> 20));
+	to = gmem_window(gmem, start, size);
+	if (to == NULL)
+		return err_set(err, ERR_USAGE, "give more with --memory",
+		    "initrd %.200s does not fit into memory", file->path);
+	image->initrd_start = start;
+	image->initrd_end = start + size;
+	return file_read(file, 0, to, size, err);
+}
+
+bool loader_load(void *context, const struct gmem *gmem, const struct spapr_layout *layout,
+    struct spapr_image *ret_image, struct err *err)
+{
+	const struct loader *loader = context;
+	uint64_t limit = layout->fdt < gmem->size_bytes ? layout->fdt : gmem->size_bytes;
+	struct spapr_image result;
+	struct image image;
+
+	if (!load_kernel(&loader->kernel, gmem, limit, &image, err))
+		return false;
+	result = (struct spapr_image){.entry = image.entry, .end = image.end};
+	if (loader->initrd.fd >= 0 && !load_initrd(&loader->initrd, gmem, limit, &result, err))
+		return false;
+	*ret_image = result;
+	return true;
+}
+
+struct loader *loader_create(const char *kernel, const char *initrd, struct err *err)
+{
+	struct loader *loader = calloc(1, sizeof *loader);
+	struct image image;
+	uint64_t size;
+
+	if (loader == NULL) {
+		err_system(err, ENOMEM, NULL, "cannot create the loader");
+		return NULL;
+	}
+	loader->kernel = (struct file){.what = "kernel", .fd = -1};
+	loader->initrd = (struct file){.what = "initrd", .fd = -1};
+	if (!file_open(&loader->kernel, kernel, err) || !read_image(&loader->kernel, &image, err))
+		goto failed;
+	if (initrd == NULL || initrd[0] == '\0')
+		return loader;
+	if (!file_open(&loader->initrd, initrd, err) || !file_size(&loader->initrd, &size, err))
+		goto failed;
+	if (size == 0) {
+		bad_file(&loader->initrd, 0, "give a cpio archive, or leave --initrd out",
+		    "is empty", err);
+		goto failed;
+	}
+	return loader;
+failed:
+	loader_destroy(loader);
+	return NULL;
+}
+
+void loader_destroy(struct loader *loader)
+{
+	if (loader == NULL)
+		return;
+	file_close(&loader->kernel);
+	file_close(&loader->initrd);
+	free(loader);
+}

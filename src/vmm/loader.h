@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * loader.h - puts a kernel (a ppc64 ELF vmlinux) and an initrd into guest memory.
+ *
+ * The files are opened and checked once, when the machine is made; they are read again at each
+ * reset, because a running kernel has patched its own text.
+ */
+#ifndef PAPRIKA_LOADER_H
+#define PAPRIKA_LOADER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "kvm/gmem.h"
+#include "spapr/spapr.h"
+
+struct loader;
+
+/* initrd may be NULL or empty. All that can be wrong with the files alone is reported here. */
+struct loader *loader_create(const char *kernel, const char *initrd, struct err *err);
+void loader_destroy(struct loader *loader);
+
+/* Load both; the signature is that of spapr_config.load, context being a struct loader. The
+ * kernel goes to physical 0 (p_paddr of its segments), the initrd to the next 64 KiB boundary
+ * behind the kernel's bss; everything must end below layout->fdt. */
+bool loader_load(void *context, const struct gmem *gmem, const struct spapr_layout *layout,
+    struct spapr_image *ret_image, struct err *err);
+
+#endif

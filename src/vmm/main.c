@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * main.c - the command line's first word, and the two short answers: --help and --version.
+ *
+ * `run` is in run.c, `check` in check.c. `dtb` is here: it makes the machine `run` would make,
+ * keeps it stopped, and writes out the tree instead of entering the guest.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "vmm/check.h"
+#include "vmm/loader.h"
+#include "vmm/options.h"
+#include "vmm/vmm.h"
+
+static enum exit_code report(const struct err *err)
+{
+	print_error(err);
+	return exit_code_of(err);
+}
+
+/* --- dtb ----------------------------------------------------------------------------------- */
+
+static bool write_all(int fd, const uint8_t *from, size_t length)
+{
+	while (length > 0) {
+		ssize_t written = write(fd, from, length);
+
+		if (written < 0 && errno == EINTR)
+			continue;
+		if (written < 0)
+			return false;
+		from += written;
+		length -= (size_t)written;
+	}
+	return true;
+}
+
+static bool write_output(const char *path, const void *blob, size_t length, struct err *err)
+{
+	bool standard = strcmp(path, "-") == 0;
+	int fd = standard ? STDOUT_FILENO
+	                  : open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0644);
+	struct stat status;
+	bool good;
+
+	if (fd < 0) {
+		err_system(
+		    err, errno, "give a path that can be written", "cannot open %.200s", path);
+		err->class = ERR_USAGE;
+		return false;
+	}
+	good = write_all(fd, blob, length);
+	if (!good)
+		err_system(err, errno, NULL, "cannot write %.200s", path);
+	if (standard)
+		return good;
+	/* Half a tree is worse than none; but what is not a file is not ours to remove. */
+	if (!good && fstat(fd, &status) == 0 && S_ISREG(status.st_mode))
+		unlink(path);
+	if (close(fd) < 0 && good)
+		good = err_system(err, errno, NULL, "cannot write %.200s", path);
+	return good;
+}
+
+static void ignore_wake(void *context)
+{
+	(void)context; /* nothing of a machine that never runs is news */
+}
+
+static bool make_tree(const struct options *options, struct loader *loader, void **ret_blob,
+    size_t *ret_length, struct err *err)
+{
+	struct spapr_config config = {
+	    .memory_bytes = options->memory_bytes,
+	    .threads = options->threads,
+	    .boot_cpus = options->boot_cpus,
+	    .max_cpus = options->max_cpus,
+	    .bootargs = options->append,
+	    .unplug_deadline_ms = options->unplug_deadline_ms,
+	    .load = loader_load,
+	    .wake = ignore_wake,
+	    .context = loader,
+	};
+	struct spapr *machine;
+	bool good = true;
+
+	if (!spapr_check_config(&config, NULL, err))
+		return false;
+	machine = spapr_create(&config, err);
+	if (machine == NULL)
+		return false;
+	/* With a kernel the tree also tells where the initrd is. */
+	spapr_stop(machine);
+	if (loader != NULL)
+		good = spapr_boot(machine, err);
+	good = good && spapr_device_tree(machine, ret_blob, ret_length, err);
+	spapr_destroy(machine);
+	return good;
+}
+
+static enum exit_code dump_tree(const struct options *options)
+{
+	struct err err = {0};
+	struct loader *loader = NULL;
+	void *blob = NULL;
+	size_t length = 0;
+	bool good = true;
+
+	signal(SIGPIPE, SIG_IGN);
+	if (options->kernel[0] != '\0') {
+		loader = loader_create(options->kernel, options->initrd, &err);
+		good = loader != NULL;
+	}
+	good = good && make_tree(options, loader, &blob, &length, &err) &&
+	       write_output(options->output, blob, length, &err);
+	free(blob);
+	loader_destroy(loader);
+	return good ? EXIT_POWERED_OFF : report(&err);
+}
+
+/* --- Commands ------------------------------------------------------------------------------ */
+
+static enum exit_code run_check(const struct options *options)
+{
+	return check_run(stdout, options->json);
+}
+
+static const struct command {
+	const char *name;
+	enum option_command command;
+	enum exit_code (*run)(const struct options *options);
+	const char *usage, *help;
+} commands[] = {
+    {"run", COMMAND_RUN, vmm_run, "paprika run --kernel FILE [OPTION...]",
+        "run a guest to its end"},
+    {"check", COMMAND_CHECK, run_check, "paprika check [--json]",
+        "tell what this host offers, and what it lacks"},
+    {"dtb", COMMAND_DTB, dump_tree, "paprika dtb -o FILE [OPTION...]",
+        "write the device tree a guest would be given"},
+};
+
+#define COMMANDS (sizeof commands / sizeof commands[0])
+
+static const char exit_codes_help[] =
+    "Exit codes:\n"
+    "  0  the guest powered itself off, or the end was asked for (quit, Ctrl-A x, a signal)\n"
+    "  1  paprika failed\n"
+    "  2  the request cannot be carried out as it was made\n"
+    "  3  the guest panicked\n"
+    "  4  the guest rebooted under --no-reboot\n"
+    "  5  this host lacks something; `paprika check` tells what\n";
+
+static void command_help(const struct command *command)
+{
+	printf("usage: %s\n%c%s.\n\n", command->usage, command->help[0] & ~0x20, command->help + 1);
+	options_help(stdout, command->command);
+}
+
+static void help(void)
+{
+	printf(
+	    "paprika %s - a small virtual machine monitor for POWER\n\nusage:\n", PAPRIKA_VERSION);
+	for (size_t i = 0; i < COMMANDS; i++)
+		printf("  %-40s  %s\n", commands[i].usage, commands[i].help);
+	printf("  %-40s  %s\n", "paprika --version | --help", "say that and exit");
+	for (size_t i = 0; i < COMMANDS; i++) {
+		printf("\npaprika %s:\n", commands[i].name);
+		options_help(stdout, commands[i].command);
+	}
+	printf("\n%s", exit_codes_help);
+}
+
+/* Standard input, output and error exist, so that no file of ours takes their numbers. */
+static void fill_standard_files(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR | O_NOCTTY);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
+static enum exit_code run_command(const struct command *command, int argc, char **argv)
+{
+	/* Some 20 KiB, and there for the whole life of the program. */
+	struct options *options = malloc(sizeof *options);
+	struct err err = {0};
+	enum exit_code code;
+
+	if (options == NULL) {
+		err_system(&err, ENOMEM, NULL, "cannot start");
+		return report(&err);
+	}
+	options_defaults(options);
+	if (!options_parse(options, command->command, argc, argv, &err)) {
+		code = report(&err);
+	} else if (options->help) {
+		command_help(command);
+		code = EXIT_POWERED_OFF;
+	} else {
+		log_level = options->log_level;
+		code = command->run(options);
+	}
+	free(options);
+	return code;
+}
+
+/* What was printed has to arrive, or it was not said. */
+static enum exit_code finish_output(enum exit_code code)
+{
+	struct err err = {0};
+
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return code;
+	err_system(&err, errno, NULL, "cannot write to standard output");
+	return report(&err);
+}
+
+int main(int argc, char **argv)
+{
+	const char *word = argc > 1 ? argv[1] : "";
+	struct err err = {0};
+
+	fill_standard_files();
+	for (size_t i = 0; i < COMMANDS; i++)
+		if (strcmp(word, commands[i].name) == 0)
+			return (int)finish_output(run_command(&commands[i], argc - 1, argv + 1));
+	if (strcmp(word, "--version") == 0) {
+		printf("paprika %s\n", PAPRIKA_VERSION);
+		return (int)finish_output(EXIT_POWERED_OFF);
+	}
+	if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0) {
+		help();
+		return (int)finish_output(EXIT_POWERED_OFF);
+	}
+	if (word[0] == '\0')
+		err_set(&err, ERR_USAGE, "use run, check or dtb, or --help", "no command given");
+	else
+		err_set(&err, ERR_USAGE, "use run, check or dtb, or --help",
+		    "there is no command \"%.64s\"", word);
+	return (int)report(&err);
+}

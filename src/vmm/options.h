@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * options.h - what a person may say on the command line or in a --config file, as one table:
+ * parsing, the help text, the config file's keys and their checks all come from its rows.
+ */
+#ifndef PAPRIKA_OPTIONS_H
+#define PAPRIKA_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/err.h"
+#include "base/log.h"
+
+#define OPTION_TEXT_MAX 4096
+
+enum console_kind { CONSOLE_STDIO, CONSOLE_FILE, CONSOLE_PTY, CONSOLE_UNIX, CONSOLE_NONE };
+
+struct options {
+	char kernel[OPTION_TEXT_MAX];
+	char initrd[OPTION_TEXT_MAX]; /* empty: none */
+	char append[2048];            /* Linux' COMMAND_LINE_SIZE, the NUL included */
+	uint32_t boot_cpus, max_cpus, threads;
+	uint64_t memory_bytes;
+	char control[OPTION_TEXT_MAX]; /* socket path; empty: none */
+	enum console_kind console;
+	char console_path[OPTION_TEXT_MAX];
+	uint64_t unplug_deadline_ms;
+	bool no_reboot;
+	char name[64];
+	enum log_level log_level;
+	char output[OPTION_TEXT_MAX]; /* dtb -o */
+	bool json;                    /* check --json */
+	bool help;                    /* --help was met; the rest was not looked at */
+};
+
+enum option_command { COMMAND_RUN = 1, COMMAND_CHECK = 2, COMMAND_DTB = 4 };
+
+/* Defaults: 1 CPU, max = boot, 1 thread, 512 MiB, console on stdio, 15 s, append console=hvc0. */
+void options_defaults(struct options *options);
+
+/*
+ * Parse argv (argv[0] is ignored) for a command. A --config file is read at its place; what
+ * comes later wins. On false *err has class ERR_USAGE and options is not to be used.
+ */
+bool options_parse(
+    struct options *options, enum option_command command, int argc, char **argv, struct err *err);
+
+/* "512M", "2G", "1048576" (bytes); K, M, G, T are powers of 1024. */
+bool parse_size(const char *text, uint64_t *ret_bytes, struct err *err);
+
+/* The options of a command, a line each, for --help. */
+void options_help(FILE *to, enum option_command command);
+
+#endif

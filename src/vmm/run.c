@@ -1,0 +1,524 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * run.c - `paprika run`: one guest from its start to its end.
+ *
+ * Everything that happens, happens in the loop of this thread: vCPU threads only wake it, and
+ * on_wake() asks the machine what kind of news there is. Whatever ends the program (the
+ * guest's power-off or panic, quit, a signal, a broken vCPU) takes the same way: it notes why
+ * with end_with() and leaves the loop. What is left to do is then done once, in order, by
+ * say_farewell() and tear_down(): drain the console, settle and report what was pending, say
+ * SHUTDOWN, let clients have what they will take, give the terminal and the socket back.
+ */
+#include "vmm/vmm.h"
+
+#include <errno.h>
+#include <ev.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "vmm/console.h"
+#include "vmm/control.h"
+#include "vmm/loader.h"
+#include "vmm/options.h"
+
+/* Requests to end in good order, and faults after which only the terminal can be saved. */
+static const int end_signals[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT};
+static const int fault_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS};
+
+#define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
+
+struct vmm {
+	const struct options *options;
+	struct ev_loop *loop;
+	struct loader *loader;
+	struct spapr *machine;
+	struct console *console;
+	struct control *control; /* NULL without --control */
+	ev_async wake;
+	ev_timer deadline;
+	ev_timer console_pause; /* running: the console was served a moment ago */
+	bool console_waits;     /* ... and has had news since */
+	ev_signal signals[COUNT_OF(end_signals)];
+	enum vmm_status status;
+	struct log_limit limit_report;
+	/* How it ends; set once. */
+	bool ending;
+	enum exit_code exit_code;
+	bool ended_by_guest;
+	const char *end_reason; /* of the event SHUTDOWN */
+};
+
+/* --- Errors -------------------------------------------------------------------------------- */
+
+enum exit_code exit_code_of(const struct err *err)
+{
+	switch (err->class) {
+	case ERR_NONE: return EXIT_POWERED_OFF;
+	case ERR_USAGE: return EXIT_USAGE;
+	case ERR_HOST: return EXIT_HOST_LACKS;
+	case ERR_SYSTEM:
+	case ERR_NOT_FOUND:
+	case ERR_STATE: break;
+	}
+	return EXIT_VMM_ERROR;
+}
+
+void print_error(const struct err *err)
+{
+	char line[sizeof err->message + sizeof err->hint + 32];
+	int length = snprintf(line, sizeof line, "paprika: %s%s%s", err->message,
+	    err->hint[0] != '\0' ? "; " : "", err->hint);
+
+	/* Names come from the operator and may contain anything. */
+	for (int i = 0; i < length; i++)
+		if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
+			line[i] = '?';
+	line[length++] = '\n';
+	if (write(STDERR_FILENO, line, (size_t)length) < 0)
+		return; /* nothing to be done when standard error is gone */
+}
+
+/* --- Reports ------------------------------------------------------------------------------- */
+
+/* The guest's "no", with what it rests on. */
+static void log_rejection(const struct operation *operation)
+{
+	const struct op_evidence *evidence = &operation->evidence;
+	char call[96] = "";
+
+	if (evidence->source == OP_BY_GUEST && evidence->call != NULL)
+		snprintf(call, sizeof call, "%s indicator %u value %u from vCPU %u, ",
+		    evidence->call, evidence->indicator, evidence->value, evidence->vcpu);
+	log_line(LOG_WARN,
+	    "Device hotunplug rejected by the guest for device %s "
+	    "(%sphase %s, after %llu ms, %u of %u threads running, operation %llu%s%s)",
+	    operation->device, call, op_step_name(evidence->phase),
+	    (unsigned long long)evidence->elapsed_ms, evidence->threads_running, evidence->threads,
+	    (unsigned long long)operation->id, evidence->inferred != NULL ? "; inferred: " : "",
+	    evidence->inferred != NULL ? evidence->inferred : "");
+}
+
+static void log_report(struct vmm *vmm, const struct operation *operation, enum op_step step)
+{
+	const char *detail = "";
+	char line[256];
+
+	if (step == OP_ENDED && operation->kind == OP_REMOVE && operation->outcome == OP_REJECTED) {
+		log_rejection(operation);
+		return;
+	}
+	if (step == OP_ENDED)
+		detail = op_outcome_name(operation->outcome);
+	else if (step == OP_UNRESOLVED)
+		detail = op_stuck_text(operation);
+	snprintf(line, sizeof line, "operation %llu: %s of %s (core %u): %s%s%s",
+	    (unsigned long long)operation->id, op_kind_name(operation->kind), operation->device,
+	    operation->core_id, op_step_name(step), detail[0] != '\0' ? ", " : "", detail);
+	/* What the guest does unasked, it can do for ever. */
+	if (operation->kind == OP_RELEASE || operation->kind == OP_TAKE)
+		log_guest(&vmm->limit_report, LOG_INFO, "%s", line);
+	else
+		log_line(step == OP_UNRESOLVED ? LOG_WARN : LOG_INFO, "%s", line);
+}
+
+/* Tell everyone what has become of operations, and arm the timer for the next deadline. */
+static void report_all(struct vmm *vmm)
+{
+	int64_t due_ms = spapr_check_deadline(vmm->machine);
+	struct operation operation;
+	enum op_step step;
+
+	while (spapr_next_report(vmm->machine, &operation, &step)) {
+		log_report(vmm, &operation, step);
+		control_report(vmm->control, &operation, step);
+	}
+	ev_timer_stop(vmm->loop, &vmm->deadline);
+	if (due_ms < 0 || vmm->ending)
+		return;
+	ev_now_update(vmm->loop);
+	ev_timer_set(&vmm->deadline, (double)due_ms / 1000, 0.);
+	ev_timer_start(vmm->loop, &vmm->deadline);
+}
+
+static void event_with_reason(struct vmm *vmm, const char *event, bool guest, const char *reason)
+{
+	control_event(
+	    vmm->control, event, json_pack("{s:b, s:s}", "guest", (int)guest, "reason", reason));
+}
+
+/* --- The end ------------------------------------------------------------------------------- */
+
+/* The first reason counts; the loop is left after the present round of callbacks, so that a
+ * command's reply still gets queued. */
+static void end_with(struct vmm *vmm, enum exit_code code, bool guest, const char *reason)
+{
+	if (vmm->ending)
+		return;
+	vmm->ending = true;
+	vmm->exit_code = code;
+	vmm->ended_by_guest = guest;
+	vmm->end_reason = reason;
+	ev_break(vmm->loop, EVBREAK_ALL);
+}
+
+static void say_farewell(struct vmm *vmm)
+{
+	spapr_stop(vmm->machine);
+	console_poll(vmm->console);
+	spapr_settle(vmm->machine);
+	report_all(vmm);
+	event_with_reason(vmm, "SHUTDOWN", vmm->ended_by_guest, vmm->end_reason);
+}
+
+/* NULL-safe all the way: also for a start that failed half-way. */
+static void tear_down(struct vmm *vmm)
+{
+	control_destroy(vmm->control);
+	console_destroy(vmm->console);
+	/* From here a second signal ends the program at once: nothing is left to be lost. */
+	for (size_t i = 0; i < COUNT_OF(end_signals); i++)
+		ev_signal_stop(vmm->loop, &vmm->signals[i]);
+	spapr_destroy(vmm->machine);
+	loader_destroy(vmm->loader);
+	ev_timer_stop(vmm->loop, &vmm->deadline);
+	ev_timer_stop(vmm->loop, &vmm->console_pause);
+	ev_async_stop(vmm->loop, &vmm->wake);
+	ev_loop_destroy(vmm->loop);
+}
+
+/* --- News from the guest ------------------------------------------------------------------- */
+
+static void on_guest_failed(struct vmm *vmm)
+{
+	struct err err = {0};
+
+	spapr_failure(vmm->machine, &err);
+	print_error(&err);
+	vmm->status = VMM_FAILED;
+	end_with(vmm, EXIT_VMM_ERROR, false, "host-error");
+}
+
+static void on_guest_panic(struct vmm *vmm)
+{
+	char text[256];
+
+	spapr_panic_text(vmm->machine, text, sizeof text);
+	for (char *at = text; *at != '\0'; at++)
+		if ((unsigned char)*at < ' ' || *at == 0x7f)
+			*at = ' ';
+	log_line(LOG_WARN, "the guest panicked: %s", text);
+	vmm->status = VMM_PANICKED;
+	control_event(vmm->control, "GUEST_PANICKED", json_pack("{s:s}", "action", "poweroff"));
+	end_with(vmm, EXIT_GUEST_PANIC, true, "guest-panic");
+}
+
+/* Start again from the beginning. A machine that cannot is stopped, and stays unfit until a
+ * reset succeeds. */
+static bool reboot(struct vmm *vmm, bool guest, const char *reason, struct err *err)
+{
+	bool good;
+
+	/* What the guest said last would be thrown away with the rest of it. */
+	console_poll(vmm->console);
+	good = spapr_boot(vmm->machine, err);
+	report_all(vmm);
+	if (!good) {
+		spapr_stop(vmm->machine);
+		vmm->status = VMM_FAILED;
+		return false;
+	}
+	if (vmm->status != VMM_RUNNING)
+		vmm->status = VMM_PAUSED;
+	event_with_reason(vmm, "RESET", guest, reason);
+	return true;
+}
+
+static void on_guest_reset(struct vmm *vmm)
+{
+	struct err err = {0};
+
+	if (vmm->options->no_reboot) {
+		vmm->status = VMM_SHUTDOWN;
+		end_with(vmm, EXIT_GUEST_RESET, true, "guest-reset");
+		return;
+	}
+	log_line(LOG_INFO, "the guest asks to be started again");
+	if (!reboot(vmm, true, "guest-reset", &err)) {
+		print_error(&err);
+		end_with(vmm, exit_code_of(&err), false, "host-error");
+	}
+}
+
+/*
+ * A guest prints a few bytes at a time. Serving the first at once and then what has gathered
+ * every few milliseconds costs no echo that a person would notice, and saves waking up and
+ * writing for every few bytes: while news is not taken, vCPU threads do not even ring.
+ */
+#define CONSOLE_PAUSE_S 0.004
+
+static void serve_console(struct vmm *vmm)
+{
+	if (ev_is_active(&vmm->console_pause)) {
+		vmm->console_waits = true;
+		return;
+	}
+	vmm->console_waits = false;
+	console_poll(vmm->console);
+	ev_timer_set(&vmm->console_pause, CONSOLE_PAUSE_S, 0.);
+	ev_timer_start(vmm->loop, &vmm->console_pause);
+}
+
+static void on_console_pause(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+	struct vmm *vmm = watcher->data;
+
+	(void)loop;
+	(void)events;
+	if (vmm->console_waits)
+		serve_console(vmm);
+}
+
+static void on_wake(struct ev_loop *loop, ev_async *watcher, int events)
+{
+	struct vmm *vmm = watcher->data;
+	unsigned news = spapr_take_news(vmm->machine);
+
+	(void)loop;
+	(void)events;
+	if (news & SPAPR_NEWS_CONSOLE)
+		serve_console(vmm);
+	report_all(vmm);
+	if (vmm->ending)
+		return;
+	if (news & SPAPR_NEWS_FAILED) {
+		on_guest_failed(vmm);
+	} else if (news & SPAPR_NEWS_PANIC) {
+		on_guest_panic(vmm);
+	} else if (news & SPAPR_NEWS_POWER_OFF) {
+		vmm->status = VMM_SHUTDOWN;
+		end_with(vmm, EXIT_POWERED_OFF, true, "guest-shutdown");
+	} else if (news & SPAPR_NEWS_RESET) {
+		on_guest_reset(vmm);
+	}
+}
+
+static void on_deadline(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+	(void)loop;
+	(void)events;
+	report_all(watcher->data);
+}
+
+static void on_end_signal(struct ev_loop *loop, ev_signal *watcher, int events)
+{
+	(void)loop;
+	(void)events;
+	log_line(LOG_INFO, "ended by signal %d", watcher->signum);
+	end_with(watcher->data, EXIT_POWERED_OFF, false, "host-signal");
+}
+
+/* The person typed Ctrl-A x. */
+static void on_escape(void *context)
+{
+	end_with(context, EXIT_POWERED_OFF, false, "host-ui");
+}
+
+static void wake(void *context)
+{
+	struct vmm *vmm = context;
+
+	ev_async_send(vmm->loop, &vmm->wake);
+}
+
+/* What the machine calls, it calls with its one context; the loader has its own. */
+static bool load(void *context, const struct gmem *gmem, const struct spapr_layout *layout,
+    struct spapr_image *ret_image, struct err *err)
+{
+	struct vmm *vmm = context;
+
+	return loader_load(vmm->loader, gmem, layout, ret_image, err);
+}
+
+/* --- What an operator may do --------------------------------------------------------------- */
+
+struct spapr *vmm_machine(const struct vmm *vmm)
+{
+	return vmm->machine;
+}
+
+const struct options *vmm_options(const struct vmm *vmm)
+{
+	return vmm->options;
+}
+
+enum vmm_status vmm_status(const struct vmm *vmm)
+{
+	return vmm->status;
+}
+
+void vmm_stop(struct vmm *vmm)
+{
+	if (vmm->status != VMM_RUNNING)
+		return;
+	spapr_stop(vmm->machine);
+	vmm->status = VMM_PAUSED;
+	control_event(vmm->control, "STOP", NULL);
+}
+
+bool vmm_cont(struct vmm *vmm, struct err *err)
+{
+	if (vmm->status == VMM_RUNNING)
+		return true;
+	if (vmm->status != VMM_PAUSED)
+		return err_set(err, ERR_STATE, "use system_reset",
+		    "Resetting the Virtual Machine is required");
+	spapr_cont(vmm->machine);
+	vmm->status = VMM_RUNNING;
+	control_event(vmm->control, "RESUME", NULL);
+	return true;
+}
+
+bool vmm_reset(struct vmm *vmm, struct err *err)
+{
+	return reboot(vmm, false, "host-qmp-system-reset", err);
+}
+
+void vmm_powerdown(struct vmm *vmm)
+{
+	spapr_powerdown(vmm->machine);
+	control_event(vmm->control, "POWERDOWN", NULL);
+}
+
+void vmm_quit(struct vmm *vmm)
+{
+	end_with(vmm, EXIT_POWERED_OFF, false, "host-qmp-quit");
+}
+
+/* --- The beginning ------------------------------------------------------------------------- */
+
+static void on_fault(int number)
+{
+	console_restore_terminal();
+	/* The handler is gone (SA_RESETHAND): this time it ends the program, with a core. */
+	raise(number);
+}
+
+static void start_signals(struct vmm *vmm)
+{
+	struct sigaction fault = {
+	    .sa_handler = on_fault, .sa_flags = (int)(SA_RESETHAND | SA_NODEFER)};
+
+	signal(SIGPIPE, SIG_IGN);
+	for (size_t i = 0; i < COUNT_OF(fault_signals); i++)
+		sigaction(fault_signals[i], &fault, NULL);
+	for (size_t i = 0; i < COUNT_OF(end_signals); i++)
+		ev_signal_start(vmm->loop, &vmm->signals[i]);
+}
+
+/* Each vCPU takes a descriptor, also those added later; the usual soft limit is for programs
+ * that call select(), which we do not. */
+static void raise_file_limit(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files); /* if refused, the soft limit is what there is */
+	}
+}
+
+/* Everything that tear_down() touches is given a shape first. */
+static bool set_up_loop(struct vmm *vmm, struct err *err)
+{
+	vmm->loop = ev_loop_new(EVFLAG_NOENV | EVBACKEND_EPOLL);
+	if (vmm->loop == NULL)
+		return err_system(err, errno, NULL, "cannot create the event loop");
+	ev_async_init(&vmm->wake, on_wake);
+	vmm->wake.data = vmm;
+	ev_timer_init(&vmm->deadline, on_deadline, 0., 0.);
+	vmm->deadline.data = vmm;
+	ev_timer_init(&vmm->console_pause, on_console_pause, 0., 0.);
+	vmm->console_pause.data = vmm;
+	for (size_t i = 0; i < COUNT_OF(end_signals); i++) {
+		ev_signal_init(&vmm->signals[i], on_end_signal, end_signals[i]);
+		vmm->signals[i].data = vmm;
+	}
+	ev_async_start(vmm->loop, &vmm->wake);
+	return true;
+}
+
+/* What can be wrong with the request comes first, then what can be wrong with the host, and
+ * only then anything that others can see. */
+static bool set_up(struct vmm *vmm, struct err *err)
+{
+	const struct options *options = vmm->options;
+	struct spapr_config config = {
+	    .memory_bytes = options->memory_bytes,
+	    .threads = options->threads,
+	    .boot_cpus = options->boot_cpus,
+	    .max_cpus = options->max_cpus,
+	    .bootargs = options->append,
+	    .unplug_deadline_ms = options->unplug_deadline_ms,
+	    .load = load,
+	    .wake = wake,
+	    .context = vmm,
+	};
+
+	vmm->loader = loader_create(options->kernel, options->initrd, err);
+	if (vmm->loader == NULL || !spapr_check_config(&config, NULL, err))
+		return false;
+	raise_file_limit();
+	vmm->machine = spapr_create(&config, err);
+	if (vmm->machine == NULL)
+		return false;
+	start_signals(vmm);
+	vmm->console = console_create(vmm->loop, options, vmm->machine, on_escape, vmm, err);
+	if (vmm->console == NULL)
+		return false;
+	if (options->control[0] != '\0') {
+		vmm->control = control_create(vmm->loop, options->control, vmm, err);
+		if (vmm->control == NULL)
+			return false;
+	}
+	return spapr_boot(vmm->machine, err);
+}
+
+enum exit_code vmm_run(const struct options *options)
+{
+	struct vmm *vmm = calloc(1, sizeof *vmm);
+	struct err err = {0};
+	enum exit_code code;
+
+	if (vmm == NULL) {
+		err_system(&err, ENOMEM, NULL, "cannot start");
+		print_error(&err);
+		return EXIT_VMM_ERROR;
+	}
+	vmm->options = options;
+	vmm->status = VMM_RUNNING;
+	if (!set_up_loop(vmm, &err)) {
+		print_error(&err);
+		free(vmm);
+		return exit_code_of(&err);
+	}
+	if (set_up(vmm, &err)) {
+		log_line(LOG_INFO, "guest \"%s\" started", options->name);
+		ev_run(vmm->loop, 0);
+		say_farewell(vmm);
+		code = vmm->exit_code;
+	} else {
+		code = exit_code_of(&err);
+	}
+	tear_down(vmm);
+	/* The terminal is its old self again, so the line comes out well. */
+	if (err.class != ERR_NONE)
+		print_error(&err);
+	free(vmm);
+	return code;
+}

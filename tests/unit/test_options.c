@@ -1,0 +1,450 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_options.c - what a person may type, and what the answer is if it makes no sense. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "vmm/options.h"
+
+static char directory[] = "/tmp/paprika-options-XXXXXX";
+static char config_path[64];
+
+static struct options options;
+static struct err err;
+
+/* Parse up to six words for a command, from defaults. */
+static bool parse(enum option_command command, const char *a, const char *b, const char *c,
+    const char *d, const char *e, const char *f)
+{
+	const char *words[8] = {"paprika", a, b, c, d, e, f, NULL};
+	int count = 1;
+
+	while (words[count] != NULL)
+		count++;
+	options_defaults(&options);
+	err = (struct err){0};
+	return options_parse(&options, command, count, (char **)words, &err);
+}
+
+static bool run_with(const char *a, const char *b)
+{
+	return parse(COMMAND_RUN, "--kernel", "k", a, b, NULL, NULL);
+}
+
+static void refuses(const char *a, const char *b, const char *word)
+{
+	assert_false(run_with(a, b));
+	assert_int_equal(err.class, ERR_USAGE);
+	assert_non_null(strstr(err.message, word));
+	assert_string_not_equal(err.hint, "");
+}
+
+static void write_config(const char *text)
+{
+	FILE *file = fopen(config_path, "w");
+
+	assert_non_null(file);
+	assert_int_equal(fputs(text, file) >= 0, 1);
+	assert_int_equal(fclose(file), 0);
+}
+
+static bool config_with(const char *text)
+{
+	write_config(text);
+	return run_with("--config", config_path);
+}
+
+static void config_refuses(const char *text, const char *word)
+{
+	write_config(text);
+	refuses("--config", config_path, word);
+	assert_non_null(strstr(err.message, config_path));
+}
+
+static void test_defaults(void **state)
+{
+	(void)state;
+	assert_true(run_with(NULL, NULL));
+	assert_string_equal(options.kernel, "k");
+	assert_string_equal(options.initrd, "");
+	assert_string_equal(options.append, "console=hvc0");
+	assert_int_equal(options.boot_cpus, 1);
+	assert_int_equal(options.max_cpus, 1);
+	assert_int_equal(options.threads, 1);
+	assert_int_equal(options.memory_bytes, UINT64_C(512) << 20);
+	assert_string_equal(options.control, "");
+	assert_int_equal(options.console, CONSOLE_STDIO);
+	assert_int_equal(options.unplug_deadline_ms, 15000);
+	assert_false(options.no_reboot);
+	assert_int_equal(options.log_level, LOG_WARN);
+}
+
+static void test_texts(void **state)
+{
+	(void)state;
+	assert_true(run_with("--initrd", "i"));
+	assert_string_equal(options.initrd, "i");
+	assert_true(run_with("--append", "root=/dev/vda quiet"));
+	assert_string_equal(options.append, "root=/dev/vda quiet");
+	assert_true(run_with("--append=", NULL));
+	assert_string_equal(options.append, "");
+	assert_true(run_with("--append=a=b", NULL));
+	assert_string_equal(options.append, "a=b");
+	assert_true(run_with("--control", "c.sock"));
+	assert_string_equal(options.control, "c.sock");
+	assert_true(run_with("--name", "n"));
+	assert_string_equal(options.name, "n");
+	assert_true(run_with("--no-reboot", NULL));
+	assert_true(options.no_reboot);
+	assert_true(run_with("--log-level", "debug"));
+	assert_int_equal(options.log_level, LOG_DEBUG);
+	refuses("--log-level", "loud", "loud");
+	/* What comes later wins. */
+	assert_true(run_with("--kernel=other", NULL));
+	assert_string_equal(options.kernel, "other");
+}
+
+static void test_long_texts(void **state)
+{
+	char text[OPTION_TEXT_MAX + 16];
+
+	(void)state;
+	memset(text, 'x', sizeof text);
+	text[2047] = '\0';
+	assert_true(run_with("--append", text));
+	text[2047] = 'x';
+	text[2048] = '\0';
+	refuses("--append", text, "--append");
+	text[2048] = 'x';
+	text[OPTION_TEXT_MAX] = '\0';
+	refuses("--initrd", text, "--initrd");
+	refuses(text, NULL, "unexpected argument");
+	memcpy(text, "--", 2);
+	refuses(text, NULL, "unknown option");
+	memcpy(text, "unix:", 5);
+	text[OPTION_TEXT_MAX] = 'x';
+	text[sizeof text - 1] = '\0';
+	refuses("--console", text, "--console");
+	refuses("--cpus", text, "--cpus");
+	refuses("--memory", text, "size");
+	text[64] = '\0';
+	refuses("--name", text, "--name");
+}
+
+static void test_sizes(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t bytes;
+	} good[] = {
+	    {"0", 0},
+	    {"1048576", 1048576},
+	    {"1K", 1024},
+	    {"512M", UINT64_C(512) << 20},
+	    {"2G", UINT64_C(2) << 30},
+	    {"2g", UINT64_C(2) << 30},
+	    {"3T", UINT64_C(3) << 40},
+	    {"18446744073709551615", UINT64_MAX},
+	    {"16777215T", UINT64_C(16777215) << 40},
+	};
+	static const char *const bad[] = {"", "M", "-1", "+1", " 1", "1 ", "1.5G", "0x10", "1X",
+	    "1MM", "G1", "18446744073709551616", "16777216T", "99999999999999999999999999K",
+	    "1\xc3"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+		struct err e = {0};
+		uint64_t bytes = 1;
+
+		assert_true(parse_size(good[i].text, &bytes, &e));
+		assert_int_equal(bytes, good[i].bytes);
+	}
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		struct err e = {0};
+		uint64_t bytes = 1;
+
+		assert_false(parse_size(bad[i], &bytes, &e));
+		assert_int_equal(e.class, ERR_USAGE);
+		assert_int_equal(bytes, 1);
+	}
+	assert_true(run_with("--memory", "2G"));
+	assert_int_equal(options.memory_bytes, UINT64_C(2) << 30);
+	refuses("--memory", "lots", "lots");
+}
+
+static void check_cpus(const char *text, uint32_t boot, uint32_t max, uint32_t threads)
+{
+	assert_true(run_with("--cpus", text));
+	assert_int_equal(options.boot_cpus, boot);
+	assert_int_equal(options.max_cpus, max);
+	assert_int_equal(options.threads, threads);
+}
+
+static void test_cpus(void **state)
+{
+	(void)state;
+	check_cpus("4", 4, 4, 1);
+	check_cpus("boot=2", 2, 2, 1);
+	check_cpus("boot=2,max=8", 2, 8, 1);
+	check_cpus("threads=4,max=16,boot=8", 8, 16, 4);
+	check_cpus("threads=8", 8, 8, 8);
+	check_cpus("max=4", 1, 4, 1);
+	check_cpus("boot=4294967295", UINT32_MAX, UINT32_MAX, 1);
+	refuses("--cpus", "", "boot");
+	refuses("--cpus", "0", "boot");
+	refuses("--cpus", "boot=0", "boot");
+	refuses("--cpus", "boot=2,", "boot");
+	refuses("--cpus", "boot=2,boot=3", "twice");
+	refuses("--cpus", "boot=-1", "boot");
+	refuses("--cpus", "max=4294967296", "max");
+	refuses("--cpus", "max=x", "max");
+	refuses("--cpus", "cores=2", "cores");
+	refuses("--cpus", "=2", "does not know");
+}
+
+static void test_console(void **state)
+{
+	(void)state;
+	assert_true(run_with("--console", "none"));
+	assert_int_equal(options.console, CONSOLE_NONE);
+	assert_true(run_with("--console", "pty"));
+	assert_int_equal(options.console, CONSOLE_PTY);
+	assert_true(run_with("--console", "stdio"));
+	assert_int_equal(options.console, CONSOLE_STDIO);
+	assert_true(run_with("--console", "file:/tmp/a:b"));
+	assert_int_equal(options.console, CONSOLE_FILE);
+	assert_string_equal(options.console_path, "/tmp/a:b");
+	assert_true(run_with("--console", "unix:s"));
+	assert_int_equal(options.console, CONSOLE_UNIX);
+	assert_string_equal(options.console_path, "s");
+	refuses("--console", "file:", "path");
+	refuses("--console", "file", "file");
+	refuses("--console", "tcp:1", "tcp:1");
+	refuses("--console", "ptyx", "ptyx");
+}
+
+static void test_deadline(void **state)
+{
+	static const char *const bad[] = {
+	    "0", "0.000", "", ".", "1.", "1.0001", "-1", "86401", "1e3", "1.-1", "1.5s"};
+
+	(void)state;
+	assert_true(run_with("--unplug-deadline", "3"));
+	assert_int_equal(options.unplug_deadline_ms, 3000);
+	assert_true(run_with("--unplug-deadline", "0.5"));
+	assert_int_equal(options.unplug_deadline_ms, 500);
+	assert_true(run_with("--unplug-deadline", "1.25"));
+	assert_int_equal(options.unplug_deadline_ms, 1250);
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+		refuses("--unplug-deadline", bad[i], "--unplug-deadline");
+}
+
+static void test_unknown(void **state)
+{
+	(void)state;
+	refuses("--kernal", "x", "--kernal");
+	assert_non_null(strstr(err.hint, "--kernel"));
+	refuses("--mem", "1G", "--mem");
+	assert_non_null(strstr(err.hint, "--memory"));
+	refuses("--unplug-dedline=3", NULL, "--unplug-dedline");
+	assert_non_null(strstr(err.hint, "--unplug-deadline"));
+	refuses("--zzzzzzzzz", NULL, "--zzzzzzzzz");
+	assert_null(strstr(err.hint, "did you mean"));
+	refuses("--", NULL, "--");
+	refuses("-", NULL, "-");
+	refuses("-x", NULL, "-x");
+	refuses("vmlinux", NULL, "vmlinux");
+	refuses("--json", NULL, "--json");
+	assert_non_null(strstr(err.hint, "another command"));
+	refuses("--no-reboot=yes", NULL, "--no-reboot");
+	refuses("--memory", NULL, "--memory");
+}
+
+static void test_commands(void **state)
+{
+	(void)state;
+	assert_false(parse(COMMAND_RUN, NULL, NULL, NULL, NULL, NULL, NULL));
+	assert_non_null(strstr(err.message, "kernel"));
+	assert_true(parse(COMMAND_CHECK, "--json", NULL, NULL, NULL, NULL, NULL));
+	assert_true(options.json);
+	assert_false(parse(COMMAND_CHECK, "--kernel", "k", NULL, NULL, NULL, NULL));
+	assert_true(parse(COMMAND_DTB, "-o", "f", "--cpus", "2", NULL, NULL));
+	assert_string_equal(options.output, "f");
+	assert_int_equal(options.boot_cpus, 2);
+	assert_true(parse(COMMAND_DTB, "-of", NULL, NULL, NULL, NULL, NULL));
+	assert_string_equal(options.output, "f");
+	assert_true(parse(COMMAND_DTB, "-o", "-", NULL, NULL, NULL, NULL));
+	assert_string_equal(options.output, "-");
+	assert_false(parse(COMMAND_DTB, NULL, NULL, NULL, NULL, NULL, NULL));
+	assert_false(parse(COMMAND_DTB, "-o", "f", "--initrd", "i", NULL, NULL));
+	assert_true(parse(COMMAND_RUN, "--help", "--nonsense", NULL, NULL, NULL, NULL));
+	assert_true(options.help);
+	assert_true(parse(COMMAND_DTB, "-h", NULL, NULL, NULL, NULL, NULL));
+	assert_true(options.help);
+}
+
+static void test_config(void **state)
+{
+	(void)state;
+	assert_true(config_with("{}"));
+	assert_true(
+	    config_with("{\"initrd\": \"i\", \"append\": \"a b\", \"cpus\": \"boot=2,max=4\","
+	                " \"memory\": 1073741824, \"control\": \"c\", \"console\": \"file:x\","
+	                " \"unplug-deadline\": 2.5, \"no-reboot\": true, \"name\": \"n\","
+	                " \"log-level\": \"info\"}"));
+	assert_string_equal(options.kernel, "k");
+	assert_string_equal(options.initrd, "i");
+	assert_string_equal(options.append, "a b");
+	assert_int_equal(options.boot_cpus, 2);
+	assert_int_equal(options.max_cpus, 4);
+	assert_int_equal(options.memory_bytes, 1 << 30);
+	assert_string_equal(options.control, "c");
+	assert_int_equal(options.console, CONSOLE_FILE);
+	assert_string_equal(options.console_path, "x");
+	assert_int_equal(options.unplug_deadline_ms, 2500);
+	assert_true(options.no_reboot);
+	assert_string_equal(options.name, "n");
+	assert_int_equal(options.log_level, LOG_INFO);
+	assert_true(config_with("{\"cpus\": {\"boot\": 4, \"max\": 8, \"threads\": 4}}"));
+	assert_int_equal(options.boot_cpus, 4);
+	assert_int_equal(options.max_cpus, 8);
+	assert_int_equal(options.threads, 4);
+	assert_true(config_with("{\"memory\": \"1G\", \"cpus\": 3, \"unplug-deadline\": 7}"));
+	assert_int_equal(options.memory_bytes, 1 << 30);
+	assert_int_equal(options.boot_cpus, 3);
+	assert_int_equal(options.unplug_deadline_ms, 7000);
+}
+
+static void test_config_order(void **state)
+{
+	(void)state;
+	write_config("{\"kernel\": \"from-file\", \"no-reboot\": false}");
+	assert_true(
+	    parse(COMMAND_RUN, "--no-reboot", "--config", config_path, "--kernel", "later", NULL));
+	assert_string_equal(options.kernel, "later");
+	assert_false(options.no_reboot);
+	assert_true(parse(COMMAND_RUN, "--config", config_path, NULL, NULL, NULL, NULL));
+	assert_string_equal(options.kernel, "from-file");
+	/* The same file serves another command. */
+	write_config("{\"kernel\": \"k\", \"control\": \"c\"}");
+	assert_true(parse(COMMAND_DTB, "-o", "f", "--config", config_path, NULL, NULL));
+}
+
+static void test_config_errors(void **state)
+{
+	(void)state;
+	config_refuses("", "line");
+	config_refuses("[]", "object");
+	config_refuses("{\"kernel\": \"a\", \"kernel\": \"b\"}", "kernel");
+	config_refuses("{\"kernel\": }", "line 1");
+	config_refuses("{\"kernel\": \"a\\u0000b\"}", "line 1");
+	config_refuses("{\"kernal\": \"a\"}", "kernal");
+	assert_non_null(strstr(err.hint, "kernel"));
+	config_refuses("{\"config\": \"other.json\"}", "config");
+	config_refuses("{\"output\": \"x\"}", "output");
+	config_refuses("{\"help\": true}", "help");
+	config_refuses("{\"\": 1}", "unknown key");
+	config_refuses("{\"kernel\": 1}", "kernel");
+	config_refuses("{\"kernel\": null}", "kernel");
+	config_refuses("{\"no-reboot\": \"yes\"}", "no-reboot");
+	config_refuses("{\"memory\": true}", "memory");
+	config_refuses("{\"memory\": 1.5}", "memory");
+	config_refuses("{\"memory\": -1}", "-1");
+	config_refuses("{\"memory\": 99999999999999999999}", "line 1");
+	config_refuses("{\"cpus\": []}", "cpus");
+	config_refuses("{\"cpus\": {}}", "cpus");
+	config_refuses("{\"cpus\": {\"boot\": \"2\"}}", "cpus.boot");
+	config_refuses("{\"cpus\": {\"boot\": -2}}", "boot");
+	config_refuses("{\"cpus\": {\"cores\": 2}}", "cpus.cores");
+	config_refuses("{\"cpus\": 0}", "boot");
+	config_refuses("{\"unplug-deadline\": 1e308}", "--unplug-deadline");
+	config_refuses("{\"unplug-deadline\": 0.0001}", "--unplug-deadline");
+	config_refuses("{\"log-level\": \"loud\"}", "loud");
+}
+
+static void test_config_files(void **state)
+{
+	char fifo[64];
+
+	(void)state;
+	refuses("--config", "/nonexistent/file", "/nonexistent/file");
+	refuses("--config", directory, directory);
+	snprintf(fifo, sizeof fifo, "%s/fifo", directory);
+	assert_int_equal(mkfifo(fifo, 0600), 0);
+	refuses("--config", fifo, fifo);
+	unlink(fifo);
+	/* Nested beyond reason. */
+	{
+		FILE *file = fopen(config_path, "w");
+
+		assert_non_null(file);
+		for (int i = 0; i < 100000; i++)
+			putc('[', file);
+		assert_int_equal(fclose(file), 0);
+		refuses("--config", config_path, config_path);
+		assert_int_equal(truncate(config_path, 2 << 20), 0);
+		refuses("--config", config_path, config_path);
+	}
+}
+
+static void test_help(void **state)
+{
+	char *text = NULL;
+	size_t length = 0;
+	FILE *file = open_memstream(&text, &length);
+
+	(void)state;
+	assert_non_null(file);
+	options_help(file, COMMAND_RUN);
+	assert_int_equal(fclose(file), 0);
+	assert_non_null(strstr(text, "--kernel FILE"));
+	assert_non_null(strstr(text, "--unplug-deadline S"));
+	assert_non_null(strstr(text, "--config FILE"));
+	assert_null(strstr(text, "--json"));
+	free(text);
+}
+
+static int make_directory(void **state)
+{
+	(void)state;
+	if (mkdtemp(directory) == NULL)
+		return -1;
+	snprintf(config_path, sizeof config_path, "%s/c.json", directory);
+	return 0;
+}
+
+static int remove_directory(void **state)
+{
+	(void)state;
+	unlink(config_path);
+	return rmdir(directory);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_defaults),
+	    cmocka_unit_test(test_texts),
+	    cmocka_unit_test(test_long_texts),
+	    cmocka_unit_test(test_sizes),
+	    cmocka_unit_test(test_cpus),
+	    cmocka_unit_test(test_console),
+	    cmocka_unit_test(test_deadline),
+	    cmocka_unit_test(test_unknown),
+	    cmocka_unit_test(test_commands),
+	    cmocka_unit_test(test_config),
+	    cmocka_unit_test(test_config_order),
+	    cmocka_unit_test(test_config_errors),
+	    cmocka_unit_test(test_config_files),
+	    cmocka_unit_test(test_help),
+	};
+
+	return cmocka_run_group_tests_name("options", tests, make_directory, remove_directory);
+}
