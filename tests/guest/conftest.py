@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from harness import Guest, Host, elf, put_kernel  # noqa: E402
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "lab"))
+from guest import Guest, elf, put_kernel  # noqa: E402
+from host_api import Host  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness import Guest, Host
+from guest import Guest
+from host_api import Host
 
 
 @pytest.mark.parametrize("count, online", [(1, "0"), (2, "0-1"), (4, "0-3")])

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness import CommandError, Guest
+from guest import CommandError, Guest
 
 
 def state_of(guest: Guest, core_id: int) -> dict:

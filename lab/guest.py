@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One running guest, as the tests see it: the VMM's process on the lab host, its control socket
-and its console.
+"""One running guest, for the tests and the demo: the VMM's process on the lab host, its control
+socket and its console.
 
 Nothing here waits by sleeping: every wait is for a line, an event or an end of process, with a
 deadline that is only there to turn a hang into a failure. The deadlines are generous, because an
@@ -14,15 +14,12 @@ import re
 import signal
 import socket
 import struct
-import sys
 import time
 import uuid
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "lab"))
-from host_api import Host, Process  # noqa: E402
+from host_api import Host, Process
 
 DEADLINE = 90.0
 

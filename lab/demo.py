@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The demo: boots a stock Linux guest, adds a core, removes it, has a removal refused, and asks
+again. What it prints of the guest comes from the guest; what it prints of operations is what the
+control socket said. It ends with status 1 if anything is not as told."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from guest import Guest
+from host_api import Host, LabError
+
+
+def say(text: str = "") -> None:
+    print(text, flush=True)
+
+
+def expect(condition: bool, what: str) -> None:
+    if not condition:
+        raise SystemExit(f"demo: this should not happen: {what}")
+
+
+def show_guest(guest: Guest) -> None:
+    say(f"      the guest's own view: CPUs online {guest.online()}")
+
+
+def show_end(operation: dict[str, Any]) -> None:
+    evidence = operation["evidence"]
+    say(f"      operation {operation['id']}: {operation['kind']} of {operation['device']}: "
+        f"{operation['outcome']} after {evidence['elapsed-ms']} ms")
+    steps = ", ".join(f"{step['step']} {step['at-ms']}" for step in operation["steps"]
+                      if step["step"] not in ("requested", "ended"))
+    say(f"      steps (ms): {steps}")
+
+
+def show_evidence(operation: dict[str, Any]) -> None:
+    evidence = operation["evidence"]
+    say(f"      evidence: RTAS {evidence['call']}, indicator {evidence['indicator']} "
+        f"set to {evidence['value']}, by vCPU {evidence['vcpu']}, in phase "
+        f"\"{evidence['phase']}\"; {evidence['threads-running']} of {evidence['threads']} "
+        "threads of the core running")
+    if evidence.get("inferred"):
+        say(f"      inferred: {evidence['inferred']}")
+
+
+def add(guest: Guest, core: int) -> None:
+    say(f"    > device_add driver=host-spapr-cpu-core core-id={core} id=core{core}")
+    ended = guest.add(core)
+    show_end(ended)
+    expect(ended["outcome"] == "done", "the core was not added")
+    guest.wait_online("0-1")
+    show_guest(guest)
+
+
+def remove(guest: Guest, core: int) -> dict[str, Any]:
+    say(f"    > device_del id=core{core}")
+    ended = guest.remove(core)
+    show_end(ended)
+    return ended
+
+
+def tell(guest: Guest) -> None:
+    say("1. Boot: a stock Debian kernel, one CPU core, room for four")
+    began = time.monotonic()
+    online = guest.wait_ready()
+    say(f"      shell after {time.monotonic() - began:.1f} s; " + guest.sh("uname -sr"))
+    expect(online == "0", "more than one CPU")
+    show_guest(guest)
+
+    say("2. Add core 1")
+    add(guest, 1)
+
+    say("3. Remove it again")
+    expect(remove(guest, 1)["outcome"] == "done", "the core was not removed")
+    show_guest(guest)
+
+    say("4. A removal the guest cannot carry out: core 1 comes back, the guest takes CPU 0")
+    say("   offline, and core 1 is asked for. Its last CPU is there.")
+    add(guest, 1)
+    guest.set_online(0, False)
+    show_guest(guest)
+    refused = remove(guest, 1)
+    expect(refused["outcome"] == "rejected", "the guest did not refuse")
+    show_evidence(refused)
+    event = guest.control.wait_event("DEVICE_UNPLUG_GUEST_ERROR")
+    say(f"      event DEVICE_UNPLUG_GUEST_ERROR for {event['device']}; nothing has changed:")
+    show_guest(guest)
+
+    say("5. CPU 0 comes back, and the same request works")
+    guest.set_online(0, True)
+    expect(remove(guest, 1)["outcome"] == "done", "the retry failed")
+    show_guest(guest)
+
+    say("6. Power off")
+    guest.type("poweroff")
+    status = guest.wait_exit()
+    say(f"      paprika ended with status {status}")
+    expect(status == 0, "power-off is status 0")
+
+
+def main() -> None:
+    try:
+        host = Host.open()
+        with Guest(host) as guest:
+            tell(guest)
+    except LabError as error:
+        sys.exit(f"demo: {error}")
+    say()
+    say("An interactive guest:        ./lab/interactive      (Ctrl-A x ends it)")
+    say("its cores, second terminal:  ./lab/host run paprikactl --socket /tmp/guest.sock cpu list")
+    say("stop the emulated host:      ./lab/host down")
+
+
+main()

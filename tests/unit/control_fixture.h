@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * control_fixture.h - a control socket to test: a machine of canned answers behind it, and a
+ * client in front of it.
+ *
+ * control.c and command.c are real, and so are the socket and the loop, which is turned by
+ * hand: whoever waits for an answer turns it until the answer is there, and fails if it has
+ * not come after TURNS_MAX turns. Nothing sleeps, and nothing looks at a clock.
+ *
+ * Where a function takes JSON to write or to compare with, ' may stand for ".
+ */
+#ifndef PAPRIKA_CONTROL_FIXTURE_H
+#define PAPRIKA_CONTROL_FIXTURE_H
+
+#include <ev.h>
+#include <jansson.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+/* cmocka's name for something else. */
+#define print_error vmm_print_error
+#include "spapr/spapr.h"
+#include "vmm/control.h"
+#include "vmm/options.h"
+#include "vmm/vmm.h"
+#undef print_error
+
+#define TURNS_MAX 20000
+#define CORES_MAX 256
+
+struct spapr {
+	struct spapr_config config;
+	struct spapr_core_info cores[CORES_MAX];
+	uint32_t core_count;
+	struct operation operations[SPAPR_OPERATIONS];
+	size_t operation_count;
+	/* What was asked of it: how often, and what last. */
+	unsigned calls;
+	uint32_t added_core;
+	char added_device[OP_DEVICE_MAX];
+	char removed_device[OP_DEVICE_MAX];
+	uint64_t cancelled;
+};
+
+struct vmm {
+	struct spapr machine;
+	struct options options;
+	struct control *control;
+	enum vmm_status status;
+	bool may_not_cont;
+	unsigned calls;
+};
+
+struct fixture {
+	struct ev_loop *loop;
+	struct vmm vmm;
+	char directory[32];
+	char path[64];
+};
+
+/* A client. */
+struct peer {
+	struct fixture *fixture;
+	int fd;
+	bool ended; /* the server has hung up */
+	size_t used;
+	char bytes[4 * CONTROL_LINE_MAX];
+};
+
+/* Each test gets a fixture of its own: four cores of two threads, the first core attached. */
+int fixture_setup(void **state);
+int fixture_teardown(void **state);
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+
+/* Give the machine this many cores of two threads. */
+void make_machine(struct spapr *machine, uint32_t count);
+
+/* Let the loop handle what there is. */
+void turn(struct fixture *fixture);
+
+int connect_to(const char *path);
+
+/* Connected, nothing received; greeted; negotiated. */
+struct peer *peer_connect(struct fixture *fixture);
+struct peer *peer_create(struct fixture *fixture);
+struct peer *peer_create_negotiated(struct fixture *fixture);
+void peer_destroy(struct peer *peer);
+
+/* Take what has been sent so far. */
+void peer_receive(struct peer *peer);
+
+/* Send, turning the loop; say() takes JSON, the others bytes as they are. */
+void send_bytes(struct peer *peer, const char *bytes, size_t length);
+void send_text(struct peer *peer, const char *text);
+void say(struct peer *peer, const char *json);
+
+/* Send JSON before the loop has turned. */
+void say_at_once(struct peer *peer, const char *json);
+
+/* The next object the server sends, its line being checked; NULL if it hangs up first. */
+json_t *receive(struct peer *peer);
+
+/* Say something; what it returns. Anything but a return is a failure. */
+json_t *value(struct peer *peer, const char *json);
+
+/* Compare; the object is freed. */
+void expect_json(json_t *object, const char *json);
+
+/* The next object is this; an event, whatever its time; an event of this name; or an error of
+ * this class, without id, whose text begins like this. */
+void expect(struct peer *peer, const char *json);
+void expect_event(struct peer *peer, const char *json);
+void expect_event_named(struct peer *peer, const char *name);
+void expect_error(struct peer *peer, const char *class, const char *desc);
+
+/* Nothing comes; the next line is answered; the connection ends, after a whole line. */
+void expect_silence(struct peer *peer);
+void expect_alive(struct peer *peer);
+void expect_end(struct peer *peer);
+
+#endif

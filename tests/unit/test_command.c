@@ -1,0 +1,561 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * test_command.c - what the commands of the control socket answer, and what it reports of
+ * operations: error classes and texts, the shape of every reply, and that a request that is
+ * refused has changed nothing.
+ */
+#include "control_fixture.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void test_not_a_request(void **state)
+{
+	/* clang-format off */
+	static const struct {
+		const char *text, *desc;
+	} rows[] = {
+	{"5", "QMP input must be a JSON object"},
+	{"null", "QMP input must be a JSON object"},
+	{"'stop'", "QMP input must be a JSON object"},
+	{"[{'execute': 'stop'}]", "QMP input must be a JSON object"},
+	{"{}", "QMP input lacks member 'execute'"},
+	{"{'arguments': {}}", "QMP input lacks member 'execute'"},
+	{"{'execute': 5}", "QMP input member 'execute' must be a string"},
+	{"{'execute': 'stop', 'arguments': []}", "QMP input member 'arguments' must be an object"},
+	{"{'execute': 'stop', 'arguments': null}", "QMP input member 'arguments' must be an object"},
+	{"{'execute': 'stop', 'control': {}}", "QMP input member 'control' is unexpected"},
+	{"{'exec-oob': 'stop'}", "QMP input member 'exec-oob' is unexpected"},
+	};
+	/* clang-format on */
+	struct peer *peer = peer_create_negotiated(*state);
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		say(peer, rows[i].text);
+		say(peer, "\n");
+		expect_error(peer, "GenericError", rows[i].desc);
+	}
+	assert_int_equal(peer->fixture->vmm.calls, 0);
+	peer_destroy(peer);
+}
+
+static void test_id_of_every_type(void **state)
+{
+	static const char *const ids[] = {"null", "true", "false", "0", "-1", "9223372036854775807",
+	    "1.5", "-2e30", "''", "'__qmp#00001'", "'\\u20ac \\ud834\\udd1e \\n'", "[]",
+	    "[1, [2, {'a': null}]]", "{}", "{'execute': 'stop', 'b': [true]}"};
+	struct peer *peer = peer_create_negotiated(*state);
+	char text[256];
+
+	for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
+		snprintf(text, sizeof text, "{'execute': 'query-name', 'id': %s}\n", ids[i]);
+		say(peer, text);
+		snprintf(text, sizeof text, "{'return': {'name': 'test'}, 'id': %s}", ids[i]);
+		expect(peer, text);
+		snprintf(text, sizeof text, "{'execute': 'no-such', 'id': %s}\n", ids[i]);
+		say(peer, text);
+		snprintf(text, sizeof text,
+		    "{'error': {'class': 'CommandNotFound', 'desc': 'The command no-such "
+		    "has not been found'}, 'id': %s}",
+		    ids[i]);
+		expect(peer, text);
+	}
+	peer_destroy(peer);
+}
+
+static void test_text_beyond_ascii(void **state)
+{
+	struct peer *peer = peer_create_negotiated(*state);
+	char long_name[4 * 300 + 64];
+	size_t used;
+
+	say(peer, "{'execute': 'caf\xc3\xa9 \xf0\x9d\x84\x9e', 'id': '\xe2\x82\xac'}\n");
+	expect(peer, "{'error': {'class': 'CommandNotFound', 'desc': 'The command caf\\u00e9 "
+	             "\\ud834\\udd1e has not been found'}, 'id': '\\u20ac'}");
+	/* A text cut in the middle of a character is still an answer, whichever byte it is. */
+	for (int shift = 0; shift < 4; shift++) {
+		used = (size_t)sprintf(long_name, "{'execute': '%.*s", shift, "abc");
+		for (int i = 0; i < 300; i++)
+			used += (size_t)sprintf(long_name + used, "\xf0\x9d\x84\x9e");
+		sprintf(long_name + used, "'}\n");
+		say(peer, long_name);
+		expect_error(peer, "CommandNotFound", "The command ");
+	}
+	peer_destroy(peer);
+}
+
+#define GENERIC "GenericError"
+#define ADD(arguments) "{'execute': 'device_add', 'arguments': {" arguments "}}"
+#define CORE "'driver': 'host-spapr-cpu-core'"
+
+static void test_refused_requests(void **state)
+{
+	/* clang-format off */
+	static const struct {
+		const char *text, *class, *desc;
+	} rows[] = {
+	{"{'execute': 'no-such'}", "CommandNotFound",
+		"The command no-such has not been found"},
+	{"{'execute': ''}", "CommandNotFound",
+		"The command  has not been found"},
+	{"{'execute': 'stop', 'arguments': {'now': true}}", GENERIC,
+		"Parameter 'now' is unexpected"},
+	{ADD(""), GENERIC,
+		"Parameter 'driver' is missing"},
+	{ADD("'driver': 'host-spapr-cpu-core'"), GENERIC,
+		"Parameter 'core-id' is missing"},
+	{ADD("'driver': 1, 'core-id': 2"), GENERIC,
+		"Invalid parameter type for 'driver', expected: string"},
+	{ADD(CORE ", 'core-id': '2'"), GENERIC,
+		"Invalid parameter type for 'core-id', expected: integer"},
+	{ADD(CORE ", 'core-id': 2.0"), GENERIC,
+		"Invalid parameter type for 'core-id', expected: integer"},
+	{ADD(CORE ", 'core-id': null"), GENERIC,
+		"Invalid parameter type for 'core-id', expected: integer"},
+	{ADD(CORE ", 'core-id': 2, 'socket-id': 0"), GENERIC,
+		"Parameter 'socket-id' is unexpected"},
+	{ADD("'driver': 'e1000', 'core-id': 2"), GENERIC,
+		"'e1000' is not a valid device model name"},
+	{ADD(CORE ", 'core-id': 2, 'id': '1a'"), GENERIC,
+		"Parameter 'id' expects an identifier"},
+	{ADD(CORE ", 'core-id': 2, 'id': ''"), GENERIC,
+		"Parameter 'id' expects an identifier"},
+	{ADD(CORE ", 'core-id': 2, 'id': 'a b'"), GENERIC,
+		"Parameter 'id' expects an identifier"},
+	{ADD(CORE ", 'core-id': 2, 'id': 'a23456789-123456789-123456789-123456789-123456789-123456789-1234'"), GENERIC,
+		"Parameter 'id' expects an identifier"},
+	{ADD(CORE ", 'core-id': -2"), GENERIC,
+		"core id -2 out of range"},
+	{ADD(CORE ", 'core-id': 4294967298"), GENERIC,
+		"core id 4294967298 out of range"},
+	{ADD(CORE ", 'core-id': 2, 'nr-threads': 1"), GENERIC,
+		"invalid nr-threads 1, must be 2"},
+	{"{'execute': 'device_del'}", GENERIC,
+		"Parameter 'id' is missing"},
+	{"{'execute': 'device_del', 'arguments': {'id': 'no/such'}}", "DeviceNotFound",
+		"Device 'no/such' not found"},
+	{"{'execute': 'query-operations', 'arguments': {'id': 5}}", GENERIC,
+		"operation 5 not found"},
+	{"{'execute': 'query-operations', 'arguments': {'id': -1}}", GENERIC,
+		"operation -1 not found"},
+	{"{'execute': 'operation-cancel'}", GENERIC,
+		"Parameter 'id' is missing"},
+	};
+	/* clang-format on */
+	struct peer *peer = peer_create_negotiated(*state);
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		say(peer, rows[i].text);
+		say(peer, "\n");
+		expect_error(peer, rows[i].class, rows[i].desc);
+	}
+	/* None of them has reached the machine. */
+	assert_int_equal(peer->fixture->vmm.calls, 0);
+	assert_int_equal(peer->fixture->vmm.machine.calls, 0);
+	peer_destroy(peer);
+}
+
+static void test_device_add(void **state)
+{
+	struct peer *peer = peer_create_negotiated(*state);
+	struct spapr *machine = &peer->fixture->vmm.machine;
+
+	expect_json(value(peer, ADD(CORE ", 'core-id': 2")), "{'operation': 7}");
+	assert_int_equal(machine->added_core, 2);
+	assert_string_equal(machine->added_device, "core2");
+	expect_json(value(peer, ADD("'driver': 'power9_v2.0-spapr-cpu-core', 'core-id': 4, 'id': "
+	                            "'a-1._', 'nr-threads': 2")),
+	    "{'operation': 7}");
+	assert_int_equal(machine->added_core, 4);
+	assert_string_equal(machine->added_device, "a-1._");
+	say(peer, ADD(CORE ", 'core-id': 0"));
+	expect_error(peer, "GenericError", "core 0 already populated");
+	peer_destroy(peer);
+}
+
+static void test_device_del(void **state)
+{
+	struct peer *peer = peer_create_negotiated(*state);
+	struct spapr *machine = &peer->fixture->vmm.machine;
+
+	snprintf(machine->cores[1].device, OP_DEVICE_MAX, "one");
+	expect_json(value(peer, "{'execute': 'device_del', 'arguments': {'id': 'one'}}\n"),
+	    "{'operation': 8}");
+	assert_string_equal(machine->removed_device, "one");
+	machine->removed_device[0] = '\0';
+	expect_json(value(peer, "{'execute': 'device_del', 'arguments': {'id': "
+	                        "'/machine/peripheral/one'}}\n"),
+	    "{'operation': 8}");
+	assert_string_equal(machine->removed_device, "one");
+	say(peer, "{'execute': 'device_del', 'arguments': {'id': 'two'}}\n");
+	expect_error(peer, "DeviceNotFound", "Device 'two' not found");
+	say(peer, "{'execute': 'device_del', 'arguments': {'id': 'core0'}}\n");
+	expect_error(peer, "GenericError", "Boot CPU core may not be unplugged");
+	peer_destroy(peer);
+}
+
+/* A reply precedes the events it causes. */
+static void test_machine_commands(void **state)
+{
+	struct peer *peer = peer_create_negotiated(*state);
+	static const struct {
+		const char *command, *event;
+	} rows[] = {
+	    {"stop", "STOP"}, {"cont", "RESUME"}, {"system_reset", "RESET"}, {"quit", "SHUTDOWN"}};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		char text[64];
+		json_t *event;
+
+		snprintf(text, sizeof text, "{'execute': '%s'}\n", rows[i].command);
+		say(peer, text);
+		expect(peer, "{'return': {}}");
+		event = receive(peer);
+		assert_string_equal(
+		    json_string_value(json_object_get(event, "event")), rows[i].event);
+		json_decref(event);
+	}
+	say(peer, "{'execute': 'system_powerdown'}\n");
+	expect(peer, "{'return': {}}");
+	assert_int_equal(peer->fixture->vmm.calls, 5);
+	peer->fixture->vmm.may_not_cont = true;
+	say(peer, "{'execute': 'cont'}\n");
+	expect(peer, "{'error': {'class': 'GenericError', 'desc': 'Resetting the Virtual Machine "
+	             "is required', 'hint': 'system_reset starts it again'}}");
+	peer_destroy(peer);
+}
+
+static void test_simple_queries(void **state)
+{
+	struct peer *peer = peer_create_negotiated(*state);
+	struct vmm *vmm = &peer->fixture->vmm;
+
+	expect_json(value(peer, "{'execute': 'query-status'}\n"),
+	    "{'running': true, 'singlestep': false, 'status': 'running'}");
+	vmm->status = VMM_PANICKED;
+	expect_json(value(peer, "{'execute': 'query-status'}\n"),
+	    "{'running': false, 'singlestep': false, 'status': 'guest-panicked'}");
+	vmm->options.name[0] = '\0';
+	expect_json(value(peer, "{'execute': 'query-name'}\n"), "{}");
+	snprintf(vmm->options.name, sizeof vmm->options.name, "a\xff\xc3\xa9");
+	expect_json(value(peer, "{'execute': 'query-name'}\n"), "{'name': 'a?\\u00e9'}");
+	expect_json(
+	    value(peer, "{'execute': 'query-kvm'}\n"), "{'enabled': true, 'present': true}");
+	expect_json(value(peer, "{'execute': 'query-metrics'}\n"),
+	    "{'hcalls': 12, 'rtas-calls': 1099511627776}");
+	peer_destroy(peer);
+}
+
+/* Every command is in the schema; and every command without required arguments answers. */
+static void test_commands_and_schema(void **state)
+{
+	struct peer *peer = peer_create_negotiated(*state);
+	json_t *names = value(peer, "{'execute': 'query-commands'}\n");
+	json_t *schema = value(peer, "{'execute': 'query-schema'}\n");
+	json_t *commands = json_object_get(schema, "commands"), *command;
+	size_t i, required;
+
+	assert_int_equal(json_array_size(names), json_array_size(commands));
+	assert_true(json_array_size(json_object_get(schema, "events")) >= 9);
+	json_array_foreach(commands, i, command)
+	{
+		const char *name = json_string_value(json_object_get(command, "name"));
+		json_t *arguments = json_object_get(command, "arguments"), *argument, *reply;
+		char text[128];
+		size_t a;
+
+		assert_string_equal(
+		    name, json_string_value(json_object_get(json_array_get(names, i), "name")));
+		required = 0;
+		json_array_foreach(arguments, a, argument)
+		{
+			required += json_is_true(json_object_get(argument, "required"));
+		}
+		if (strncmp(name, "query-", 6) != 0)
+			continue;
+		assert_int_equal(required, 0);
+		snprintf(text, sizeof text, "{'execute': '%s'}\n", name);
+		reply = value(peer, text);
+		json_decref(reply);
+	}
+	json_decref(names);
+	json_decref(schema);
+	peer_destroy(peer);
+}
+
+static void test_cpu_queries(void **state)
+{
+	struct peer *peer = peer_create_negotiated(*state);
+	struct spapr *machine = &peer->fixture->vmm.machine;
+
+	machine->core_count = 2;
+	expect_json(value(peer, "{'execute': 'query-hotpluggable-cpus'}\n"),
+	    "[{'props': {'core-id': 2}, 'vcpus-count': 2, 'type': "
+	    "'host-spapr-cpu-core'},"
+	    " {'props': {'core-id': 0}, 'vcpus-count': 2, 'type': "
+	    "'host-spapr-cpu-core', 'qom-path': '/machine/peripheral/core0'}]");
+	expect_json(value(peer, "{'execute': 'query-cpus-fast'}\n"),
+	    "[{'cpu-index': 0, 'qom-path': '/machine/peripheral/core0/thread[0]',"
+	    "  'thread-id': 4711, 'props': {'core-id': 0}, 'target': 'ppc64',"
+	    "  'state': 'running'},"
+	    " {'cpu-index': 1, 'qom-path': '/machine/peripheral/core0/thread[1]',"
+	    "  'thread-id': 0, 'props': {'core-id': 0}, 'target': 'ppc64',"
+	    "  'state': 'stopped'}]");
+	peer_destroy(peer);
+}
+
+static void test_query_connectors(void **state)
+{
+	struct peer *peer = peer_create_negotiated(*state);
+	struct spapr_core_info *core = &peer->fixture->vmm.machine.cores[1];
+	json_t *list, *entry;
+
+	core->drc = (struct drc){.state = DRC_CONFIGURED, .attached = true, .removing = true};
+	core->remove_operation = 3;
+	snprintf(core->device, OP_DEVICE_MAX, "one");
+	core->history_count = 1;
+	core->history[0].input = DRC_IN_CONFIGURE_END;
+	core->history[0].status = RTAS_NOT_CONFIGURABLE;
+	core->history[0].vcpu = 1;
+	list =
+	    value(peer, "{'execute': 'query-connectors', 'arguments': {'start': 1, 'count': 1}}\n");
+	assert_int_equal(json_array_size(list), 1);
+	entry = json_array_get(list, 0);
+	assert_true(json_is_integer(
+	    json_object_get(json_array_get(json_object_get(entry, "history"), 0), "ms-ago")));
+	json_object_del(json_array_get(json_object_get(entry, "history"), 0), "ms-ago");
+	expect_json(json_incref(entry),
+	    "{'core-id': 2, 'drc-index': 268435458, 'name': 'CPU 2',"
+	    " 'state': 'configured', 'attached': true, 'device': 'one',"
+	    " 'adding': false, 'removing': true, 'remove-operation': 3,"
+	    " 'vcpus': [{'id': 2, 'state': 'absent'}, {'id': 3, 'state': 'absent'}],"
+	    " 'history': [{'call': 'configure-end', 'vcpu': 1, 'status': -9003}]}");
+	json_decref(list);
+	list = value(
+	    peer, "{'execute': 'query-connectors', 'arguments': {'start': -5, 'count': -1}}\n");
+	assert_int_equal(json_array_size(list), 0);
+	json_decref(list);
+	peer_destroy(peer);
+}
+
+static void test_reply_too_long(void **state)
+{
+	struct peer *peer = peer_create_negotiated(*state);
+	json_t *list, *error;
+
+	make_machine(&peer->fixture->vmm.machine, CORES_MAX);
+	for (uint32_t i = 0; i < CORES_MAX; i++)
+		peer->fixture->vmm.machine.cores[i].history_count = 8;
+	say(peer, "{'execute': 'query-connectors', 'id': 1}\n");
+	error = receive(peer);
+	assert_int_equal(json_integer_value(json_object_get(error, "id")), 1);
+	expect_json(json_incref(json_object_get(error, "error")),
+	    "{'class': 'GenericError', 'desc': 'The reply would be longer than a line may be', "
+	    "'hint': 'ask for less at a time: see start and count in query-schema'}");
+	json_decref(error);
+	list = value(peer, "{'execute': 'query-connectors', 'arguments': {'start': 500, 'count': "
+	                   "9}}\n");
+	assert_int_equal(json_array_size(list), 6);
+	json_decref(list);
+	peer_destroy(peer);
+}
+
+/* --- Operations ----------------------------------------------------------------------------- */
+
+/* A removal that was notified and fetched, and may have been refused since. */
+static struct operation make_removal(uint64_t id, enum op_outcome outcome)
+{
+	struct ops ops;
+	struct operation slot = {0};
+	struct op_evidence evidence = {
+	    .source = OP_BY_GUEST,
+	    .call = "set-indicator",
+	    .indicator = 9001,
+	    .value = 1,
+	    .vcpu = 0,
+	    .threads_running = 1,
+	    .threads = 2,
+	    .inferred = "last running core",
+	};
+
+	ops_init(&ops, &slot, 1);
+	ops.last_id = id - 1;
+	ops_begin(&ops, OP_REMOVE, 0x10000002, 2, "one", 1000);
+	op_pass(&ops, &slot, OP_NOTIFIED, 1001);
+	op_pass(&ops, &slot, OP_FETCHED, 1004);
+	if (outcome != OP_PENDING)
+		op_end(&ops, &slot, outcome, &evidence, 1012);
+	return slot;
+}
+
+#define REJECTED_EVIDENCE                                                                          \
+	"{'source': 'guest', 'call': 'set-indicator', 'indicator': 9001, "                         \
+	"'indicator-name': 'isolation-state', 'value': 1, 'vcpu': 0, "                             \
+	"'phase': 'fetched', 'elapsed-ms': 12, 'threads-running': 1, 'threads': 2, "               \
+	"'inferred': 'last running core'}"
+
+#define REJECTED_REMOVAL                                                                           \
+	"{'id': 1, 'kind': 'remove', 'device': 'one', 'core-id': 2, "                              \
+	"'drc-index': 268435458, 'outcome': 'rejected', 'phase': 'fetched', "                      \
+	"'unresolved': false, 'notifications': 1, 'elapsed-ms': 12, "                              \
+	"'steps': [{'step': 'requested', 'at-ms': 0}, "                                            \
+	"{'step': 'notified', 'at-ms': 1}, {'step': 'fetched', 'at-ms': 4}, "                      \
+	"{'step': 'ended', 'at-ms': 12}], 'evidence': " REJECTED_EVIDENCE "}"
+
+static void test_query_operations(void **state)
+{
+	struct peer *peer = peer_create_negotiated(*state);
+	struct spapr *machine = &peer->fixture->vmm.machine;
+	json_t *list, *pending;
+
+	machine->operations[0] = make_removal(1, OP_REJECTED);
+	machine->operations[1] = make_removal(2, OP_PENDING);
+	machine->operation_count = 2;
+	list = value(peer, "{'execute': 'query-operations'}\n");
+	assert_int_equal(json_array_size(list), 2);
+	pending = json_array_get(list, 1);
+	assert_null(json_object_get(pending, "evidence"));
+	assert_string_equal(
+	    json_string_value(json_object_get(pending, "stuck")), "event fetched, no answer since");
+	json_decref(list);
+	expect_json(value(peer, "{'execute': 'query-operations', 'arguments': {'id': 1}}\n"),
+	    "[" REJECTED_REMOVAL "]");
+	list =
+	    value(peer, "{'execute': 'query-operations', 'arguments': {'start': 2, 'count': 5}}\n");
+	assert_int_equal(json_array_size(list), 1);
+	json_decref(list);
+	expect_json(value(peer, "{'execute': 'operation-cancel', 'arguments': {'id': 2}}\n"), "{}");
+	assert_int_equal(machine->cancelled, 2);
+	say(peer, "{'execute': 'operation-cancel', 'arguments': {'id': -2}}\n");
+	expect_error(peer, "GenericError", "operation 0 not found");
+	peer_destroy(peer);
+}
+
+/* docs/protocol.md promises that 32 of the longest fit a line. */
+static void test_pages_fit(void **state)
+{
+	struct peer *peer = peer_create_negotiated(*state);
+	struct spapr *machine = &peer->fixture->vmm.machine;
+	json_t *list;
+
+	machine->core_count = CORES_MAX;
+	machine->config.threads = 8;
+	machine->operation_count = 32;
+	for (uint32_t i = 0; i < CORES_MAX; i++) {
+		struct spapr_core_info *core = &machine->cores[i];
+
+		*core = (struct spapr_core_info){.core_id = 8000 + i, .drc_index = 0x1fffffff};
+		memset(core->device, 'x', sizeof core->device - 1);
+		core->drc = (struct drc){DRC_CONFIGURED, true, true, true, DRC_UNUSABLE};
+		core->add_operation = core->remove_operation = UINT64_C(1) << 60;
+		core->history_count = 8;
+		for (size_t h = 0; h < 8; h++) {
+			core->history[h].input = DRC_IN_CONFIGURE_END;
+			core->history[h].status = RTAS_NOT_CONFIGURABLE;
+			core->history[h].vcpu = UINT32_MAX;
+		}
+	}
+	for (size_t i = 0; i < 32; i++) {
+		struct operation *op = &machine->operations[i];
+
+		*op = make_removal(i + 1, OP_SUPERSEDED);
+		memset(op->device, 'x', sizeof op->device - 1);
+		op->evidence.inferred =
+		    "a conclusion of a hundred characters, which is longer than "
+		    "any that is drawn, by a fair margin, too";
+		for (size_t step = 0; step < OP_STEP_COUNT; step++)
+			op->steps[step].order = step + 1;
+	}
+	list = value(peer, "{'execute': 'query-connectors', 'arguments': {'count': 32}}\n");
+	assert_int_equal(json_array_size(list), 32);
+	json_decref(list);
+	list = value(peer, "{'execute': 'query-operations', 'arguments': {'count': 32}}\n");
+	assert_int_equal(json_array_size(list), 32);
+	json_decref(list);
+	peer_destroy(peer);
+}
+
+static void test_report_of_a_refusal(void **state)
+{
+	struct fixture *fixture = *state;
+	struct peer *peer = peer_create_negotiated(fixture);
+	struct operation operation = make_removal(1, OP_REJECTED);
+
+	control_report(NULL, &operation, OP_ENDED);
+	control_report(fixture->vmm.control, &operation, OP_FETCHED);
+	expect_event(peer, "{'event': 'OPERATION', 'data': {'step': 'fetched', "
+	                   "'operation': " REJECTED_REMOVAL "}}");
+	control_report(fixture->vmm.control, &operation, OP_ENDED);
+	expect_event(peer, "{'event': 'OPERATION', 'data': {'step': 'ended', "
+	                   "'operation': " REJECTED_REMOVAL "}}");
+	expect_event(peer, "{'event': 'DEVICE_UNPLUG_GUEST_ERROR', 'data': {'device': 'one', "
+	                   "'path': '/machine/peripheral/one', 'operation': 1, "
+	                   "'evidence': " REJECTED_EVIDENCE "}}");
+	expect_silence(peer);
+	peer_destroy(peer);
+}
+
+/* Which ends of which operations mean that the core is gone. */
+static void test_report_of_a_deletion(void **state)
+{
+	static const struct {
+		enum op_kind kind;
+		enum op_outcome outcome;
+		bool gone;
+	} rows[] = {
+	    {OP_REMOVE, OP_DONE, true},
+	    {OP_REMOVE, OP_SUPERSEDED, true},
+	    {OP_REMOVE, OP_CANCELLED, false},
+	    {OP_ADD, OP_DONE, false},
+	    {OP_ADD, OP_SUPERSEDED, false},
+	    {OP_ADD, OP_REJECTED, true},
+	    {OP_ADD, OP_CANCELLED, true},
+	    {OP_RELEASE, OP_DONE, false},
+	    {OP_TAKE, OP_DONE, false},
+	};
+	struct fixture *fixture = *state;
+	struct peer *peer = peer_create_negotiated(fixture);
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct operation operation = make_removal(1, rows[i].outcome);
+
+		operation.kind = OP_ADD;
+		control_report(fixture->vmm.control, &operation, OP_REQUESTED);
+		expect_event_named(peer, "OPERATION");
+		operation.kind = rows[i].kind;
+		control_report(fixture->vmm.control, &operation, OP_ENDED);
+		expect_event_named(peer, "OPERATION");
+		if (rows[i].gone)
+			expect_event(peer, "{'event': 'DEVICE_DELETED', 'data': {'device': 'one', "
+			                   "'path': '/machine/peripheral/one'}}");
+		/* When an add and a removal of a core end together, it is gone once. */
+		control_report(fixture->vmm.control, &operation, OP_ENDED);
+		expect_event_named(peer, "OPERATION");
+		expect_silence(peer);
+	}
+	peer_destroy(peer);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+	    TEST(test_not_a_request),
+	    TEST(test_id_of_every_type),
+	    TEST(test_text_beyond_ascii),
+	    TEST(test_refused_requests),
+	    TEST(test_device_add),
+	    TEST(test_device_del),
+	    TEST(test_machine_commands),
+	    TEST(test_simple_queries),
+	    TEST(test_commands_and_schema),
+	    TEST(test_cpu_queries),
+	    TEST(test_query_connectors),
+	    TEST(test_reply_too_long),
+	    TEST(test_query_operations),
+	    TEST(test_pages_fit),
+	    TEST(test_report_of_a_refusal),
+	    TEST(test_report_of_a_deletion),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
