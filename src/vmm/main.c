@@ -22,7 +22,7 @@
 
 static enum exit_code report(const struct err *err)
 {
-	print_error(err);
+	complain_error(err);
 	return exit_code_of(err);
 }
 

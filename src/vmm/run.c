@@ -69,7 +69,7 @@ enum exit_code exit_code_of(const struct err *err)
 	return EXIT_VMM_ERROR;
 }
 
-void print_error(const struct err *err)
+void complain_error(const struct err *err)
 {
 	char line[sizeof err->message + sizeof err->hint + 32];
 	int length = snprintf(line, sizeof line, "paprika: %s%s%s", err->message,
@@ -199,7 +199,7 @@ static void on_guest_failed(struct vmm *vmm)
 	struct err err = {0};
 
 	spapr_failure(vmm->machine, &err);
-	print_error(&err);
+	complain_error(&err);
 	vmm->status = VMM_FAILED;
 	end_with(vmm, EXIT_VMM_ERROR, false, "host-error");
 }
@@ -250,7 +250,7 @@ static void on_guest_reset(struct vmm *vmm)
 	}
 	log_line(LOG_INFO, "the guest asks to be started again");
 	if (!reboot(vmm, true, "guest-reset", &err)) {
-		print_error(&err);
+		complain_error(&err);
 		end_with(vmm, exit_code_of(&err), false, "host-error");
 	}
 }
@@ -497,13 +497,13 @@ enum exit_code vmm_run(const struct options *options)
 
 	if (vmm == NULL) {
 		err_system(&err, ENOMEM, NULL, "cannot start");
-		print_error(&err);
+		complain_error(&err);
 		return EXIT_VMM_ERROR;
 	}
 	vmm->options = options;
 	vmm->status = VMM_RUNNING;
 	if (!set_up_loop(vmm, &err)) {
-		print_error(&err);
+		complain_error(&err);
 		free(vmm);
 		return exit_code_of(&err);
 	}
@@ -518,7 +518,7 @@ enum exit_code vmm_run(const struct options *options)
 	tear_down(vmm);
 	/* The terminal is its old self again, so the line comes out well. */
 	if (err.class != ERR_NONE)
-		print_error(&err);
+		complain_error(&err);
 	free(vmm);
 	return code;
 }

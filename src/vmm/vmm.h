@@ -27,7 +27,7 @@ enum exit_code {
 enum exit_code exit_code_of(const struct err *err);
 
 /* "paprika: message; hint" on standard error, in one line whatever the texts contain. */
-void print_error(const struct err *err);
+void complain_error(const struct err *err);
 
 struct options;
 struct vmm;

@@ -22,13 +22,10 @@
 
 #include <cmocka.h>
 
-/* cmocka's name for something else. */
-#define print_error vmm_print_error
 #include "spapr/spapr.h"
 #include "vmm/control.h"
 #include "vmm/options.h"
 #include "vmm/vmm.h"
-#undef print_error
 
 #define TURNS_MAX 20000
 #define CORES_MAX 256

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * connection.c - one connection to a VMM: lines in, lines out, a reply for each request.
+ *
+ * Events arrive at any time, between a request and its reply, too. Those are kept in
+ * ctl->events until next_event() is asked for them, so that whoever waits for the end of an
+ * operation sees it even if it came before the reply that named the operation.
+ */
+#include "ctl.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+
+/* A VMM that does not answer a request for so long is not going to. */
+#define REPLY_TIMEOUT_MS 30000
+
+/* Lists are fetched in parts: a reply has to fit a line. */
+#define PAGE 32
+
+void complain(const char *format, ...)
+{
+	va_list args;
+
+	fflush(stdout);
+	fputs("paprikactl: ", stderr);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fputc('\n', stderr);
+}
+
+int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Wait until the socket is readable; false when deadline (negative: none) has passed. */
+static bool wait_readable(struct ctl *ctl, int64_t deadline)
+{
+	for (;;) {
+		struct pollfd poll_fd = {.fd = ctl->fd, .events = POLLIN};
+		int64_t left = deadline < 0 ? -1 : deadline - now_ms();
+		int ready;
+
+		if (deadline >= 0 && left < 0)
+			left = 0;
+		/* In slices that fit an int. */
+		ready = poll(&poll_fd, 1, left > 1000000 ? 1000000 : (int)left);
+		if (ready > 0 || (ready < 0 && errno != EINTR))
+			return true;
+		if (deadline >= 0 && now_ms() >= deadline)
+			return false;
+	}
+}
+
+/* The next object from the VMM. */
+static enum received receive(struct ctl *ctl, int64_t deadline, json_t **ret_object)
+{
+	for (;;) {
+		char *end = memchr(ctl->bytes, '\n', ctl->used);
+		ssize_t got;
+
+		if (end != NULL) {
+			size_t length = (size_t)(end - ctl->bytes) + 1;
+
+			*ret_object = json_loadb(ctl->bytes, length, 0, NULL);
+			ctl->used -= length;
+			memmove(ctl->bytes, end + 1, ctl->used);
+			return json_is_object(*ret_object) ? RECEIVED : HUNG_UP;
+		}
+		if (ctl->used == sizeof ctl->bytes)
+			return HUNG_UP;
+		if (!wait_readable(ctl, deadline))
+			return TIMED_OUT;
+		got = recv(ctl->fd, ctl->bytes + ctl->used, sizeof ctl->bytes - ctl->used, 0);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
+			return HUNG_UP;
+		ctl->used += (size_t)got;
+	}
+}
+
+static bool send_object(struct ctl *ctl, const json_t *object)
+{
+	char *text = json_dumps(object, JSON_ENSURE_ASCII | JSON_COMPACT);
+	size_t length = text != NULL ? strlen(text) : 0, sent = 0;
+	bool ok = text != NULL;
+
+	if (ok)
+		text[length++] = '\n'; /* in place of the NUL */
+	while (ok && sent < length) {
+		ssize_t n = send(ctl->fd, text + sent, length - sent, MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		ok = n >= 0;
+		sent += ok ? (size_t)n : 0;
+	}
+	free(text);
+	return ok;
+}
+
+void complain_received(enum received received)
+{
+	if (received == TIMED_OUT)
+		complain("no answer from the VMM");
+	else
+		complain("the VMM has closed the connection");
+}
+
+json_t *exchange(struct ctl *ctl, json_t *request)
+{
+	int64_t deadline = now_ms() + REPLY_TIMEOUT_MS;
+	json_t *object = NULL;
+	/* If it cannot be sent, what has been received may still say why. */
+	bool sent = request != NULL && send_object(ctl, request);
+
+	json_decref(request);
+	for (;;) {
+		enum received received = receive(ctl, deadline, &object);
+
+		if (received != RECEIVED) {
+			complain_received(sent ? received : HUNG_UP);
+			json_decref(object);
+			return NULL;
+		}
+		if (json_object_get(object, "event") == NULL)
+			return object;
+		json_array_append_new(ctl->events, object);
+		object = NULL;
+	}
+}
+
+void complain_error(const json_t *reply)
+{
+	const json_t *error = json_object_get(reply, "error");
+	const char *desc = json_string_value(json_object_get(error, "desc"));
+	const char *hint = json_string_value(json_object_get(error, "hint"));
+
+	complain("%s%s%s%s", desc != NULL ? desc : "the VMM's answer makes no sense",
+	    hint != NULL ? " (" : "", hint != NULL ? hint : "", hint != NULL ? ")" : "");
+}
+
+json_t *ask(struct ctl *ctl, const char *command, json_t *arguments)
+{
+	json_t *reply =
+	    exchange(ctl, json_pack("{s:s, s:o*}", "execute", command, "arguments", arguments));
+	json_t *value = json_incref(json_object_get(reply, "return"));
+
+	if (reply != NULL && value == NULL)
+		complain_error(reply);
+	json_decref(reply);
+	return value;
+}
+
+static bool connect_socket(struct ctl *ctl)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+	if (strlen(ctl->socket_path) >= sizeof address.sun_path) {
+		complain("socket path is too long: %s", ctl->socket_path);
+		return false;
+	}
+	snprintf(address.sun_path, sizeof address.sun_path, "%s", ctl->socket_path);
+	ctl->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (ctl->fd < 0 || connect(ctl->fd, (struct sockaddr *)&address, sizeof address) != 0) {
+		complain("cannot connect to %s: %s%s", ctl->socket_path, strerror(errno),
+		    errno == ENOENT || errno == ECONNREFUSED
+		        ? " (no guest runs there; name its socket with --socket or PAPRIKA_SOCKET)"
+		        : "");
+		return false;
+	}
+	return true;
+}
+
+bool open_connection(struct ctl *ctl)
+{
+	json_t *object = NULL;
+	enum received received;
+	bool greeted;
+
+	if (!connect_socket(ctl))
+		return false;
+	received = receive(ctl, now_ms() + REPLY_TIMEOUT_MS, &object);
+	greeted = received == RECEIVED && json_object_get(object, "QMP") != NULL;
+	if (received != RECEIVED)
+		complain_received(received);
+	else if (!greeted)
+		complain_error(object);
+	json_decref(object);
+	if (!greeted)
+		return false;
+	object = ask(ctl, "qmp_capabilities", NULL);
+	json_decref(object);
+	return object != NULL;
+}
+
+json_t *ask_list(struct ctl *ctl, const char *command, const char *key)
+{
+	json_t *list = json_array();
+	json_int_t start = 0;
+
+	for (;;) {
+		json_t *part =
+		    ask(ctl, command, json_pack("{s:I, s:i}", "start", start, "count", PAGE));
+		size_t size = json_array_size(part);
+
+		if (part == NULL) {
+			json_decref(list);
+			return NULL;
+		}
+		json_array_extend(list, part);
+		if (size > 0)
+			start = number_of(json_array_get(part, size - 1), key) + 1;
+		json_decref(part);
+		if (size < PAGE)
+			return list;
+	}
+}
+
+enum received next_event(struct ctl *ctl, int64_t deadline, json_t **ret_event)
+{
+	enum received received;
+
+	if (json_array_size(ctl->events) > 0) {
+		*ret_event = json_incref(json_array_get(ctl->events, 0));
+		json_array_remove(ctl->events, 0);
+		return RECEIVED;
+	}
+	for (;;) {
+		received = receive(ctl, deadline, ret_event);
+		if (received != RECEIVED || json_object_get(*ret_event, "event") != NULL)
+			return received;
+		json_decref(*ret_event);
+	}
+}

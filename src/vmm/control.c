@@ -1,0 +1,706 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * control.c - the control socket: who may connect, where a request begins and ends, and what
+ * happens to clients that do not behave.
+ *
+ * A client's bytes go through three stations. The framer cuts them into requests: one ends
+ * with its line, or with the bracket that closes it, whichever comes first, because some
+ * clients never send a newline. client_request() parses it and lets command.c answer. The
+ * answer goes to the client's output, which the socket takes as fast as the client reads.
+ *
+ * No client can cost more than its share. Requests, nesting, clients and unread output are
+ * bounded. While a client does not read its answers we read no more of its requests, so only
+ * events pile up; whoever leaves CONTROL_BACKLOG_MAX of them is disconnected.
+ *
+ * A client found dead in the middle of something is only marked and closed; control_reap()
+ * frees it at the next turn of the loop, when nobody can be holding it.
+ */
+#include "control.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "vmm/command.h"
+#include "vmm/listen.h"
+
+/* Deepest nesting of a request; checked before parsing, so that no parser need recurse deeper. */
+#define DEPTH_MAX 64
+
+/* How long not to accept anybody when the process has no descriptor left. */
+#define ACCEPT_PAUSE_S 0.5
+
+struct framer {
+	size_t start; /* of the request being read, */
+	size_t scan;  /* up to where it has been looked at, */
+	size_t end;   /* and up to where there are bytes */
+	size_t depth, deepest;
+	bool in_string, escaped;
+	bool skipping; /* the rest of a line that was not JSON */
+	char bytes[CONTROL_LINE_MAX];
+};
+
+struct request {
+	const char *text;
+	size_t length;
+	size_t deepest;
+	bool whole_line; /* it ended with its line, not with a bracket */
+};
+
+struct output {
+	char *bytes;
+	size_t start, end, size;
+	/* How many bytes may be sent before the next turn of the loop. */
+	size_t allowed;
+};
+
+struct client {
+	ev_io reading, writing;
+	struct control *control;
+	int process;       /* its pid, for the log */
+	bool negotiated;   /* gets events */
+	bool input_closed; /* will send no more */
+	bool closing;      /* to be closed once its output is sent */
+	bool closed;       /* is; control_reap() frees it */
+	struct framer input;
+	struct output output;
+};
+
+struct control {
+	struct ev_loop *loop;
+	struct vmm *vmm;
+	ev_io listening;
+	ev_timer accept_pause;
+	ev_prepare turn;
+	struct client *clients[CONTROL_CLIENTS_MAX];
+	/* Events of the request being carried out: they follow its reply. */
+	json_t *held_events;
+	bool executing;
+	/* The last core reported gone, until it is added again: when an add and a removal of
+	 * one core end together, DEVICE_DELETED is sent once. */
+	uint32_t gone_drc_index;
+	bool gone;
+	struct listen_identity identity;
+	char path[sizeof((struct sockaddr_un *)NULL)->sun_path];
+};
+
+/* --- Framing ------------------------------------------------------------------------------ */
+
+static bool is_space(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+/* Look at one byte; true if it closes the outermost bracket. */
+static bool framer_look(struct framer *input, char c)
+{
+	if (input->in_string) {
+		if (input->escaped)
+			input->escaped = false;
+		else if (c == '\\')
+			input->escaped = true;
+		else if (c == '"')
+			input->in_string = false;
+	} else if (c == '"') {
+		input->in_string = true;
+	} else if (c == '{' || c == '[') {
+		if (++input->depth > input->deepest)
+			input->deepest = input->depth;
+	} else if ((c == '}' || c == ']') && input->depth > 0) {
+		return --input->depth == 0;
+	}
+	return false;
+}
+
+/* The bytes up to scan are a request (without the newline that ended it, if one did). */
+static void framer_take(struct framer *input, bool whole_line, struct request *ret_request)
+{
+	*ret_request = (struct request){
+	    .text = input->bytes + input->start,
+	    .length = input->scan - input->start - whole_line,
+	    .deepest = input->deepest,
+	    .whole_line = whole_line,
+	};
+	input->start = input->scan;
+	input->depth = input->deepest = 0;
+	input->in_string = input->escaped = false;
+}
+
+/* The next complete request, whose text stays valid until more is read; false if there is none. */
+static bool framer_next(struct framer *input, struct request *ret_request)
+{
+	while (input->scan < input->end) {
+		char c = input->bytes[input->scan++];
+		bool first = input->start == input->scan - 1;
+
+		if (input->skipping || (first && is_space(c))) {
+			input->start = input->scan;
+			input->skipping = input->skipping && c != '\n';
+			continue;
+		}
+		if (c == '\n' || framer_look(input, c)) {
+			framer_take(input, c == '\n', ret_request);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Make room behind what has not been carried out yet; returns how much there is. */
+static size_t framer_room(struct framer *input)
+{
+	memmove(input->bytes, input->bytes + input->start, input->end - input->start);
+	input->end -= input->start;
+	input->scan -= input->start;
+	input->start = 0;
+	return sizeof input->bytes - input->end;
+}
+
+/* --- Output ------------------------------------------------------------------------------- */
+
+static size_t output_left(const struct output *output)
+{
+	return output->end - output->start;
+}
+
+/* Room for length more bytes; false if memory is out. */
+static bool output_reserve(struct output *output, size_t length)
+{
+	size_t size = output->size > 0 ? output->size : 4096;
+	char *bytes;
+
+	if (output->start > 0 && output->end + length > output->size) {
+		memmove(output->bytes, output->bytes + output->start, output_left(output));
+		output->end -= output->start;
+		output->start = 0;
+	}
+	while (size < output->end + length)
+		size *= 2;
+	if (size == output->size)
+		return true;
+	bytes = realloc(output->bytes, size);
+	if (bytes == NULL)
+		return false;
+	output->bytes = bytes;
+	output->size = size;
+	return true;
+}
+
+static void client_close(struct client *client)
+{
+	if (client->closed)
+		return;
+	ev_io_stop(client->control->loop, &client->reading);
+	ev_io_stop(client->control->loop, &client->writing);
+	close(client->reading.fd);
+	client->closed = true;
+}
+
+/* Send what the client takes without waiting. */
+static void client_flush(struct client *client)
+{
+	struct output *output = &client->output;
+
+	while (!client->closed && output_left(output) > 0 && output->allowed > 0) {
+		size_t length = output_left(output);
+		ssize_t sent;
+
+		if (length > output->allowed)
+			length = output->allowed;
+		sent = send(client->writing.fd, output->bytes + output->start, length,
+		    MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (sent < 0 && errno == EINTR)
+			continue;
+		if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
+			client_close(client);
+		if (sent < 0)
+			return;
+		output->start += (size_t)sent;
+		if (output->allowed != SIZE_MAX)
+			output->allowed -= (size_t)sent;
+	}
+	if (output_left(output) == 0)
+		output->start = output->end = 0;
+}
+
+/* Queue a line; a client that has left too much unread is disconnected instead. */
+static void client_queue(struct client *client, const char *text)
+{
+	struct output *output = &client->output;
+	size_t length = strlen(text);
+	const char *trouble = NULL;
+
+	if (output_left(output) + length + 2 > CONTROL_BACKLOG_MAX)
+		client_flush(client);
+	if (client->closed)
+		return;
+	if (output_left(output) + length + 2 > CONTROL_BACKLOG_MAX)
+		trouble = "it does not read";
+	else if (!output_reserve(output, length + 2))
+		trouble = "out of memory";
+	if (trouble != NULL) {
+		log_line(LOG_WARN, "control: client with pid %d disconnected: %s", client->process,
+		    trouble);
+		client_close(client);
+		return;
+	}
+	memcpy(output->bytes + output->end, text, length);
+	memcpy(output->bytes + output->end + length, "\r\n", 2);
+	output->end += length + 2;
+}
+
+/* One object as a line without its end; the caller frees it. NULL if memory is out. */
+static char *line_of(const json_t *object)
+{
+	return object != NULL ? json_dumps(object, JSON_ENSURE_ASCII) : NULL;
+}
+
+/* Queue an object, which is stolen; reports whether it fits a line. */
+static bool client_queue_json(struct client *client, json_t *object)
+{
+	char *text = line_of(object);
+	bool fits = text != NULL && strlen(text) + 2 <= CONTROL_LINE_MAX;
+
+	if (text == NULL)
+		client_close(client); /* not even an error could be sent */
+	else if (fits)
+		client_queue(client, text);
+	free(text);
+	json_decref(object);
+	return fits || text == NULL;
+}
+
+static void client_queue_error(struct client *client, const char *desc)
+{
+	client_queue_json(client, command_error("GenericError", desc, NULL, NULL));
+}
+
+/* A reply, stolen. If the line is too long, the reason may be the id itself. */
+static void client_reply(struct client *client, json_t *reply, json_t *id)
+{
+	static const char desc[] = "The reply would be longer than a line may be";
+	static const char hint[] = "ask for less at a time: see start and count in query-schema";
+
+	if (!client_queue_json(client, reply) &&
+	    !client_queue_json(client, command_error("GenericError", desc, hint, id)))
+		client_queue_json(client, command_error("GenericError", desc, hint, NULL));
+}
+
+static void watch(struct ev_loop *loop, ev_io *watcher, bool wanted)
+{
+	if (wanted)
+		ev_io_start(loop, watcher);
+	else
+		ev_io_stop(loop, watcher);
+}
+
+/* Decide what to wait for next. */
+static void client_watch(struct client *client)
+{
+	struct ev_loop *loop = client->control->loop;
+	size_t left = output_left(&client->output);
+
+	if (client->closed)
+		return;
+	watch(loop, &client->writing, left > 0 && client->output.allowed > 0);
+	watch(loop, &client->reading,
+	    !client->closing && !client->input_closed && left < CONTROL_LINE_MAX &&
+	        client->input.scan == client->input.end);
+}
+
+/* --- Requests ----------------------------------------------------------------------------- */
+
+static void broadcast(struct control *control, const json_t *event);
+
+/* Send the events a request has caused, after its reply. */
+static void release_events(struct control *control)
+{
+	json_t *held = control->held_events, *event;
+	size_t i;
+
+	control->held_events = NULL;
+	json_array_foreach(held, i, event)
+	{
+		broadcast(control, event);
+	}
+	json_decref(held);
+}
+
+static void client_execute(struct client *client, json_t *request)
+{
+	struct control *control = client->control;
+	bool before = client->negotiated;
+	json_t *reply;
+
+	control->executing = true;
+	reply = command_execute(control->vmm, request, &client->negotiated);
+	control->executing = false;
+	client_reply(client, reply, json_object_get(request, "id"));
+	/* Some clients change their reader behind the reply to the negotiation, and lose what
+	 * comes with it. So nothing does: the rest waits for the next turn of the loop. */
+	if (client->negotiated && !before)
+		client->output.allowed = output_left(&client->output);
+	release_events(control);
+}
+
+static void client_request(struct client *client, const struct request *request)
+{
+	char desc[JSON_ERROR_TEXT_LENGTH + 32];
+	json_error_t error;
+	json_t *object = NULL;
+
+	if (request->deepest > DEPTH_MAX)
+		snprintf(desc, sizeof desc, "JSON parse error, nested deeper than %d", DEPTH_MAX);
+	else if ((object = json_loadb(request->text, request->length,
+	              JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error)) == NULL)
+		snprintf(desc, sizeof desc, "JSON parse error, %s", error.text);
+
+	if (object == NULL) {
+		/* Where the next request begins is anybody's guess, until the line ends. */
+		client->input.skipping = !request->whole_line;
+		client_queue_error(client, desc);
+	} else if (!json_is_object(object)) {
+		client_queue_error(client, "QMP input must be a JSON object");
+	} else {
+		client_execute(client, object);
+	}
+	json_decref(object);
+}
+
+/* Carry out what has been read, as long as the answers are read, too. */
+static void client_work(struct client *client)
+{
+	struct framer *input = &client->input;
+	struct request request;
+
+	while (!client->closed && !client->closing) {
+		if (output_left(&client->output) >= CONTROL_LINE_MAX)
+			client_flush(client);
+		if (output_left(&client->output) >= CONTROL_LINE_MAX)
+			return; /* client_run() comes again when some of it is sent */
+		if (framer_next(input, &request)) {
+			client_request(client, &request);
+			continue;
+		}
+		if (input->end - input->start == sizeof input->bytes) {
+			client_queue_error(client, "The request is longer than a line may be");
+			client->closing = true;
+			client->negotiated = false; /* or events would put the end off */
+		}
+		break;
+	}
+	client_flush(client);
+}
+
+/* Go on with a client after something has happened to it. */
+static void client_run(struct client *client)
+{
+	bool last;
+
+	client_work(client);
+	last = client->input_closed && client->input.scan == client->input.end;
+	if (output_left(&client->output) == 0 && (client->closing || last))
+		client_close(client);
+	client_watch(client);
+}
+
+static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
+{
+	struct client *client = watcher->data;
+	struct framer *input = &client->input;
+	size_t room = framer_room(input);
+	ssize_t received = recv(watcher->fd, input->bytes + input->end, room, MSG_DONTWAIT);
+
+	(void)loop;
+	(void)events;
+	if (received < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+		return;
+	if (received < 0) {
+		client_close(client);
+		return;
+	}
+	input->end += (size_t)received;
+	client->input_closed = received == 0;
+	client_run(client);
+}
+
+static void on_writable(struct ev_loop *loop, ev_io *watcher, int events)
+{
+	struct client *client = watcher->data;
+
+	(void)loop;
+	(void)events;
+	client_run(client);
+}
+
+/* --- Clients ------------------------------------------------------------------------------ */
+
+static void client_destroy(struct client *client)
+{
+	if (client == NULL)
+		return;
+	client_close(client);
+	free(client->output.bytes);
+	free(client);
+}
+
+/* For the log, which is to name who misbehaves. */
+static int process_of(int fd)
+{
+	struct ucred peer = {0};
+	socklen_t length = sizeof peer;
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 ? peer.pid : 0;
+}
+
+static void client_create(struct control *control, int fd, struct client **ret_slot)
+{
+	struct client *client = calloc(1, sizeof *client);
+
+	if (client == NULL) {
+		log_line(LOG_ERROR, "control: out of memory, a client is turned away");
+		close(fd);
+		return;
+	}
+	client->control = control;
+	client->process = process_of(fd);
+	client->output.allowed = SIZE_MAX;
+	ev_io_init(&client->reading, on_readable, fd, EV_READ);
+	ev_io_init(&client->writing, on_writable, fd, EV_WRITE);
+	client->reading.data = client->writing.data = client;
+	*ret_slot = client;
+	client_queue_json(client,
+	    json_pack("{s:{s:o, s:[]}}", "QMP", "version", command_version_json(), "capabilities"));
+	client_run(client);
+}
+
+/* Free the clients that are gone. Only where no client's function is on the stack. */
+static void control_reap(struct control *control)
+{
+	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+		if (control->clients[i] != NULL && control->clients[i]->closed) {
+			client_destroy(control->clients[i]);
+			control->clients[i] = NULL;
+		}
+	}
+}
+
+/* Before the loop waits again: free the dead, let go of what was held back for this turn. */
+static void on_turn(struct ev_loop *loop, ev_prepare *watcher, int events)
+{
+	struct control *control = watcher->data;
+
+	(void)loop;
+	(void)events;
+	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+		struct client *client = control->clients[i];
+
+		if (client != NULL && !client->closed && client->output.allowed == 0) {
+			client->output.allowed = SIZE_MAX;
+			client_run(client);
+		}
+	}
+	control_reap(control);
+}
+
+/* Say why, if the client takes it at once, and hang up. */
+static void turn_away(int fd)
+{
+	static const char line[] =
+	    "{\"error\": {\"class\": \"GenericError\", \"desc\": \"Too many clients\"}}\r\n";
+
+	if (send(fd, line, sizeof line - 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		log_line(LOG_DEBUG, "control: a client too many left before it was told");
+	close(fd);
+}
+
+static void on_connection(struct ev_loop *loop, ev_io *watcher, int events)
+{
+	struct control *control = watcher->data;
+	int fd = accept4(watcher->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	(void)events;
+	if (fd < 0) {
+		/* The connection stays readable while we cannot take it: do not spin on it. */
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+			log_line(LOG_WARN, "control: cannot accept: %s", strerror(errno));
+			ev_io_stop(loop, &control->listening);
+			ev_timer_start(loop, &control->accept_pause);
+		}
+		return;
+	}
+	/* Our own user and root may come in: they could stop the process anyway. */
+	if (!listen_peer_allowed(fd)) {
+		log_line(
+		    LOG_WARN, "control: pid %d of another user is turned away", process_of(fd));
+		close(fd);
+		return;
+	}
+	control_reap(control);
+	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+		if (control->clients[i] == NULL) {
+			client_create(control, fd, &control->clients[i]);
+			return;
+		}
+	}
+	turn_away(fd);
+}
+
+static void on_accept_pause(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+	struct control *control = watcher->data;
+
+	(void)events;
+	ev_timer_set(watcher, ACCEPT_PAUSE_S, 0.);
+	ev_io_start(loop, &control->listening);
+}
+
+/* --- Events ------------------------------------------------------------------------------- */
+
+static void broadcast(struct control *control, const json_t *event)
+{
+	char *text = line_of(event);
+
+	if (text == NULL || strlen(text) + 2 > CONTROL_LINE_MAX) {
+		log_line(LOG_ERROR, "control: an event could not be sent");
+		free(text);
+		return;
+	}
+	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+		struct client *client = control->clients[i];
+
+		if (client == NULL || !client->negotiated)
+			continue;
+		client_queue(client, text);
+		client_watch(client);
+	}
+	free(text);
+}
+
+void control_event(struct control *control, const char *name, json_t *data)
+{
+	struct timespec now;
+	json_t *event;
+
+	if (control == NULL) {
+		json_decref(data);
+		return;
+	}
+	clock_gettime(CLOCK_REALTIME, &now);
+	event =
+	    json_pack("{s:{s:I, s:I}, s:s, s:o*}", "timestamp", "seconds", (json_int_t)now.tv_sec,
+	        "microseconds", (json_int_t)(now.tv_nsec / 1000), "event", name, "data", data);
+	if (control->executing) {
+		if (control->held_events == NULL)
+			control->held_events = json_array();
+		json_array_append(control->held_events, event);
+	} else {
+		broadcast(control, event);
+	}
+	json_decref(event);
+}
+
+/* The core has left the machine, by whatever way the operation ended. */
+static bool is_gone(const struct operation *operation)
+{
+	if (operation->kind == OP_REMOVE)
+		return operation->outcome == OP_DONE || operation->outcome == OP_SUPERSEDED;
+	return operation->kind == OP_ADD &&
+	       (operation->outcome == OP_REJECTED || operation->outcome == OP_CANCELLED);
+}
+
+static void report_gone(struct control *control, const struct operation *operation, json_t *data)
+{
+	if (control->gone && control->gone_drc_index == operation->drc_index) {
+		json_decref(data);
+		return;
+	}
+	control->gone = true;
+	control->gone_drc_index = operation->drc_index;
+	control_event(control, "DEVICE_DELETED", data);
+}
+
+void control_report(struct control *control, const struct operation *operation, enum op_step step)
+{
+	char path[sizeof "/machine/peripheral/" + OP_DEVICE_MAX];
+	json_t *data;
+
+	if (control == NULL)
+		return;
+	control_event(control, "OPERATION",
+	    json_pack("{s:o, s:s}", "operation", command_operation_json(operation), "step",
+	        op_step_name(step)));
+	if (step == OP_REQUESTED && operation->kind == OP_ADD &&
+	    operation->drc_index == control->gone_drc_index)
+		control->gone = false;
+	if (step != OP_ENDED)
+		return;
+
+	snprintf(path, sizeof path, "/machine/peripheral/%s", operation->device);
+	data = json_pack("{s:s, s:s}", "device", operation->device, "path", path);
+	if (is_gone(operation)) {
+		report_gone(control, operation, data);
+	} else if (operation->kind == OP_REMOVE && operation->outcome == OP_REJECTED) {
+		json_object_set_new(data, "operation", json_integer((json_int_t)operation->id));
+		json_object_set_new(data, "evidence", command_evidence_json(operation));
+		control_event(control, "DEVICE_UNPLUG_GUEST_ERROR", data);
+	} else {
+		json_decref(data);
+	}
+}
+
+/* --- Coming and going --------------------------------------------------------------------- */
+
+struct control *control_create(
+    struct ev_loop *loop, const char *path, struct vmm *vmm, struct err *err)
+{
+	struct control *control = calloc(1, sizeof *control);
+	int fd;
+
+	if (control == NULL) {
+		err_system(err, ENOMEM, NULL, "control socket");
+		return NULL;
+	}
+	fd = listen_unix(path, "control socket", &control->identity, err);
+	if (fd < 0) {
+		free(control);
+		return NULL;
+	}
+	snprintf(control->path, sizeof control->path, "%s", path);
+	/* Now, while the source of randomness can surely be opened. */
+	json_object_seed(0);
+	control->loop = loop;
+	control->vmm = vmm;
+	ev_io_init(&control->listening, on_connection, fd, EV_READ);
+	ev_timer_init(&control->accept_pause, on_accept_pause, ACCEPT_PAUSE_S, 0.);
+	ev_prepare_init(&control->turn, on_turn);
+	control->listening.data = control->accept_pause.data = control->turn.data = control;
+	ev_io_start(loop, &control->listening);
+	ev_prepare_start(loop, &control->turn);
+	return control;
+}
+
+void control_destroy(struct control *control)
+{
+	if (control == NULL)
+		return;
+	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+		if (control->clients[i] == NULL)
+			continue;
+		control->clients[i]->output.allowed = SIZE_MAX;
+		client_flush(control->clients[i]);
+		client_destroy(control->clients[i]);
+	}
+	ev_io_stop(control->loop, &control->listening);
+	ev_timer_stop(control->loop, &control->accept_pause);
+	ev_prepare_stop(control->loop, &control->turn);
+	close(control->listening.fd);
+	listen_unlink(control->path, &control->identity);
+	free(control);
+}
