@@ -137,16 +137,14 @@ static void print_status(const struct ctl *ctl, const json_t *all)
 	const json_t *cpus = json_object_get(all, "cpus"), *operation, *cpu;
 	size_t i, running = 0;
 
-	json_array_foreach(cpus, i, cpu)
-	{
+	json_array_foreach (cpus, i, cpu) {
 		running += strcmp(text_of(cpu, "state"), "running") == 0;
 	}
 	printf("guest    %s\n", or_dash(text_of(json_object_get(all, "name"), "name")));
 	printf("status   %s\n", text_of(json_object_get(all, "status"), "status"));
 	printf("vcpus    %zu, %zu of them running\n", json_array_size(cpus), running);
 	printf("version  %s\n", text_of(json_object_get(all, "version"), "package"));
-	json_array_foreach(json_object_get(all, "operations"), i, operation)
-	{
+	json_array_foreach (json_object_get(all, "operations"), i, operation) {
 		if (strcmp(text_of(operation, "outcome"), "pending") == 0)
 			print_operation(ctl, operation);
 	}
@@ -188,12 +186,10 @@ static void vcpu_states(FILE *to, const json_t *vcpus)
 	size_t i;
 	bool same = true;
 
-	json_array_foreach(vcpus, i, vcpu)
-	{
+	json_array_foreach (vcpus, i, vcpu) {
 		same = same && strcmp(text_of(vcpu, "state"), first) == 0;
 	}
-	json_array_foreach(vcpus, i, vcpu)
-	{
+	json_array_foreach (vcpus, i, vcpu) {
 		if (i == 0 || !same)
 			fprintf(to, "%s%s", i > 0 ? "," : "", text_of(vcpu, "state"));
 	}
@@ -227,8 +223,7 @@ static enum exit_code run_cpu_list(struct ctl *ctl, char **arguments)
 		json_decref(cores);
 		return CTL_ERROR;
 	}
-	json_array_foreach(cores, i, core)
-	{
+	json_array_foreach (cores, i, core) {
 		const json_t *vcpus = json_object_get(core, "vcpus");
 		size_t threads = json_array_size(vcpus);
 
@@ -288,8 +283,7 @@ static void last_calls(FILE *to, const json_t *history)
 	json_t *call;
 	size_t i;
 
-	json_array_foreach(history, i, call)
-	{
+	json_array_foreach (history, i, call) {
 		if (i < 3)
 			fprintf(to, "%s%s=%" PRId64, i > 0 ? ", " : "", text_of(call, "call"),
 			    number_of(call, "status"));
@@ -310,8 +304,7 @@ static enum exit_code run_connectors(struct ctl *ctl, char **arguments)
 	if (ctl->json) {
 		print_json(list);
 	} else if (table_init(&table, "CONNECTOR\tINDEX\tSTATE\tDEVICE\tPENDING\tLAST CALLS\n")) {
-		json_array_foreach(list, i, entry)
-		{
+		json_array_foreach (list, i, entry) {
 			fprintf(table.to, "%s\t0x%08" PRIx64 "\t%s\t%s\t", text_of(entry, "name"),
 			    (uint64_t)number_of(entry, "drc-index"), text_of(entry, "state"),
 			    or_dash(text_of(entry, "device")));
@@ -339,8 +332,7 @@ static enum exit_code show_operation(struct ctl *ctl, const char *text)
 	if (list == NULL)
 		return CTL_ERROR;
 	print_operation(ctl, json_array_get(list, 0));
-	json_array_foreach(json_object_get(json_array_get(list, 0), "steps"), i, step)
-	{
+	json_array_foreach (json_object_get(json_array_get(list, 0), "steps"), i, step) {
 		if (!ctl->json)
 			printf("%8" PRId64 " ms  %s\n", number_of(step, "at-ms"),
 			    text_of(step, "step"));
@@ -363,8 +355,7 @@ static enum exit_code run_operations(struct ctl *ctl, char **arguments)
 	if (ctl->json) {
 		print_json(list);
 	} else if (table_init(&table, "ID\tKIND\tDEVICE\tCORE\tOUTCOME\tPHASE\tELAPSED\n")) {
-		json_array_foreach(list, i, operation)
-		{
+		json_array_foreach (list, i, operation) {
 			const char *outcome = text_of(operation, "outcome");
 
 			fprintf(table.to,

@@ -565,8 +565,7 @@ static bool check_arguments(struct call *call, const struct command *command)
 			return fail(call, NULL, "Invalid parameter type for '%s', expected: %s",
 			    argument->name, type_names[argument->type]);
 	}
-	json_object_foreach(call->arguments, name, value)
-	{
+	json_object_foreach (call->arguments, name, value) {
 		if (find_argument(command, name) == NULL)
 			return fail(call, NULL, "Parameter '%s' is unexpected", name);
 	}
@@ -581,8 +580,7 @@ static bool check_request(struct call *call, json_t *request)
 	const char *name;
 	json_t *value;
 
-	json_object_foreach(request, name, value)
-	{
+	json_object_foreach (request, name, value) {
 		if (strcmp(name, "execute") != 0 && strcmp(name, "arguments") != 0 &&
 		    strcmp(name, "id") != 0)
 			return fail(call, NULL, "QMP input member '%s' is unexpected", name);

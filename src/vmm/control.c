@@ -325,8 +325,7 @@ static void release_events(struct control *control)
 	size_t i;
 
 	control->held_events = NULL;
-	json_array_foreach(held, i, event)
-	{
+	json_array_foreach (held, i, event) {
 		broadcast(control, event);
 	}
 	json_decref(held);

@@ -395,8 +395,7 @@ static bool cpus_text(const json_t *object, char *text, size_t size, struct err 
 	json_t *value;
 
 	text[0] = '\0';
-	json_object_foreach((json_t *)object, key, value)
-	{
+	json_object_foreach ((json_t *)object, key, value) {
 		if (strcmp(key, "boot") != 0 && strcmp(key, "max") != 0 &&
 		    strcmp(key, "threads") != 0)
 			return err_set(err, ERR_USAGE, "the keys are boot, max and threads",
@@ -468,8 +467,7 @@ static bool set_config(
 	(void)row;
 	if (config == NULL)
 		return false;
-	json_object_foreach(config, key, value)
-	{
+	json_object_foreach (config, key, value) {
 		const struct option_row *known = find_row(key, strlen(key), EVERY);
 		const char *nearest;
 		char hint[96] = "the keys are the long option names of `paprika run`";

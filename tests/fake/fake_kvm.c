@@ -115,7 +115,7 @@ static void set_default_facts(void)
 	    .page_bytes = 65536,
 	    .pvr = 0x004e1202,
 	    .cpu_name = "POWER9",
-	    .ap_encodings = {0x0000000c,    0xa0000010,       0x20000015,        0x4000001e},
+	    .ap_encodings = {0x0000000c, 0xa0000010, 0x20000015, 0x4000001e},
 	    .cpu_character = 0xbc40000000000000,
 	    .cpu_behaviour = 0xe400000000000000,
 	    .timebase_hz = 512000000,
@@ -765,8 +765,7 @@ void fake_hcall_noreturn(uint32_t id, uint64_t nr, const uint64_t args[9])
 void fake_mmio(uint32_t id, uint64_t address, uint32_t length, bool write)
 {
 	struct kvm_exit_info info = {
-	    .mmio = {.address = address, .length = length, .write = write}
-        };
+	    .mmio = {.address = address, .length = length, .write = write}};
 	struct record *record;
 
 	pthread_mutex_lock(&lock);

@@ -41,8 +41,7 @@ struct registers {
 #define FPRS                                                                                       \
 	"fr14", "fr15", "fr16", "fr17", "fr18", "fr19", "fr20", "fr21", "fr22", "fr23", "fr24",    \
 	    "fr25", "fr26", "fr27", "fr28", "fr29", "fr30", "fr31"
-#define VRS                                                                                        \
-	"v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30", "v31"
+#define VRS "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30", "v31"
 
 static __attribute__((noinline)) enum kvm_exit run_with_patterns(struct kvm_vcpu *vcpu,
     struct kvm_exit_info *exit, const struct registers *patterns, struct registers *ret_after)
@@ -50,24 +49,24 @@ static __attribute__((noinline)) enum kvm_exit run_with_patterns(struct kvm_vcpu
 	enum kvm_exit reason;
 
 	__asm__ volatile(".irp n,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31\n"
-			 "lfd \\n,(\\n-14)*8(%0)\n"
-			 ".endr\n"
-			 ".irp n,20,21,22,23,24,25,26,27,28,29,30,31\n"
-			 "li 10,(\\n-20)*16\n"
-			 "lvx \\n,10,%1\n"
-			 ".endr\n" ::"b"(patterns->fpr),
-	    "b"(patterns->vr)
-	    : "r10", "memory", FPRS, VRS);
+	                 "lfd \\n,(\\n-14)*8(%0)\n"
+	                 ".endr\n"
+	                 ".irp n,20,21,22,23,24,25,26,27,28,29,30,31\n"
+	                 "li 10,(\\n-20)*16\n"
+	                 "lvx \\n,10,%1\n"
+	                 ".endr\n" ::"b"(patterns->fpr),
+	                 "b"(patterns->vr)
+	                 : "r10", "memory", FPRS, VRS);
 	reason = kvm_vcpu_run(vcpu, exit);
 	__asm__ volatile(".irp n,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31\n"
-			 "stfd \\n,(\\n-14)*8(%0)\n"
-			 ".endr\n"
-			 ".irp n,20,21,22,23,24,25,26,27,28,29,30,31\n"
-			 "li 10,(\\n-20)*16\n"
-			 "stvx \\n,10,%1\n"
-			 ".endr\n" ::"b"(ret_after->fpr),
-	    "b"(ret_after->vr)
-	    : "r10", "memory", FPRS, VRS);
+	                 "stfd \\n,(\\n-14)*8(%0)\n"
+	                 ".endr\n"
+	                 ".irp n,20,21,22,23,24,25,26,27,28,29,30,31\n"
+	                 "li 10,(\\n-20)*16\n"
+	                 "stvx \\n,10,%1\n"
+	                 ".endr\n" ::"b"(ret_after->fpr),
+	                 "b"(ret_after->vr)
+	                 : "r10", "memory", FPRS, VRS);
 	return reason;
 }
 

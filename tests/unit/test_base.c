@@ -252,26 +252,13 @@ static void only_ranges_inside_ram_are_contained(void **state)
 		uint64_t address, length;
 		bool inside;
 	} ranges[] = {
-	    {0,	                    0,                 true },
-            {0,                            1,                 true },
-            {0,                            size,              true },
-            {0,                            size + 1,          false},
-            {size - 8,                     8,                 true },
-	    {size - 7,                     8,                 false},
-            {size,                         0,                 true },
-            {size,                         1,                 false},
-            {size + 1,                     0,                 false},
-	    {1,	                    UINT64_MAX,        false},
-            {0,                            UINT64_MAX,        false},
-            {size - 1,                     UINT64_MAX,        false},
-	    {UINT64_MAX,                   0,                 false},
-            {UINT64_MAX,                   1,                 false},
-            {UINT64_MAX,                   2,                 false},
-	    {UINT64_MAX,                   UINT64_MAX,        false},
-            {UINT64_MAX - 7,               8,                 false},
-	    {UINT64_MAX - 7,               16,                false},
-            {UINT64_C(1) << 63,            UINT64_C(1) << 63, false},
-	    {UINT64_C(0xc000000000000000), 8,                 false}, /* Linux' own address for its first byte */
+	    {0, 0, true}, {0, 1, true}, {0, size, true}, {0, size + 1, false}, {size - 8, 8, true},
+	    {size - 7, 8, false}, {size, 0, true}, {size, 1, false}, {size + 1, 0, false},
+	    {1, UINT64_MAX, false}, {0, UINT64_MAX, false}, {size - 1, UINT64_MAX, false},
+	    {UINT64_MAX, 0, false}, {UINT64_MAX, 1, false}, {UINT64_MAX, 2, false},
+	    {UINT64_MAX, UINT64_MAX, false}, {UINT64_MAX - 7, 8, false},
+	    {UINT64_MAX - 7, 16, false}, {UINT64_C(1) << 63, UINT64_C(1) << 63, false},
+	    {UINT64_C(0xc000000000000000), 8, false}, /* Linux' own address for its first byte */
 	};
 
 	(void)state;

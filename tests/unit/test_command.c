@@ -257,8 +257,7 @@ static void test_commands_and_schema(void **state)
 
 	assert_int_equal(json_array_size(names), json_array_size(commands));
 	assert_true(json_array_size(json_object_get(schema, "events")) >= 9);
-	json_array_foreach(commands, i, command)
-	{
+	json_array_foreach (commands, i, command) {
 		const char *name = json_string_value(json_object_get(command, "name"));
 		json_t *arguments = json_object_get(command, "arguments"), *argument, *reply;
 		char text[128];
@@ -267,8 +266,7 @@ static void test_commands_and_schema(void **state)
 		assert_string_equal(
 		    name, json_string_value(json_object_get(json_array_get(names, i), "name")));
 		required = 0;
-		json_array_foreach(arguments, a, argument)
-		{
+		json_array_foreach (arguments, a, argument) {
 			required += json_is_true(json_object_get(argument, "required"));
 		}
 		if (strncmp(name, "query-", 6) != 0)

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures of the client tests: paprika above a fake KVM, on this machine, with a real control
+socket. PAPRIKA_FAKE and PAPRIKACTL name the two programs (lab/test builds and sets them)."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "lab"))
+from guest import elf  # noqa: E402
+
+
+class Vmm:
+    """The program, until end() or the end of the test."""
+
+    def __init__(self, directory: Path) -> None:
+        kernel = directory / "kernel"
+        kernel.write_bytes(elf([0x48000000]))
+        self.path = str(directory / "control")
+        self.process = subprocess.Popen(
+            [os.environ["PAPRIKA_FAKE"], "run", "--kernel", str(kernel), "--control", self.path,
+             "--console", "none", "--cpus", "boot=2,max=4", "--log-level", "info"],
+            stderr=subprocess.PIPE, text=True)
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            if re.search("guest .* started", line):
+                break
+
+    def end(self) -> None:
+        if self.process.returncode is not None:
+            return
+        self.process.send_signal(signal.SIGTERM)
+        self.process.communicate()
+        assert self.process.returncode == 0
+        assert not os.path.exists(self.path)
+
+
+@pytest.fixture
+def vmm(tmp_path: Path) -> Iterator[Vmm]:
+    running = Vmm(tmp_path)
+    yield running
+    running.end()
+
+
+@pytest.fixture
+def socket_path(vmm: Vmm) -> str:
+    """The control socket of a guest that never runs."""
+    return vmm.path
