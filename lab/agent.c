@@ -386,6 +386,20 @@ static void wait_for_events(struct session *s, int timeout_ms)
 		write_client(s);
 }
 
+/* Closing while something of the client's is unread would send a reset, which may overtake the
+ * exit status on its way. So the client closes first; a bound for one that does not. */
+static void linger(int client)
+{
+	struct pollfd p = {client, POLLIN, 0};
+	uint8_t unread[4096];
+
+	if (client < 0)
+		return;
+	shutdown(client, SHUT_WR);
+	while (poll(&p, 1, 2000) > 0 && read(client, unread, sizeof unread) > 0)
+		;
+}
+
 __attribute__((noreturn)) static void supervise_session(struct session *s)
 {
 	for (;;) {
@@ -415,6 +429,7 @@ __attribute__((noreturn)) static void supervise_session(struct session *s)
 	fcntl(s->client, F_SETFL, 0);
 	while (s->client >= 0 && s->output.len > 0)
 		write_client(s);
+	linger(s->client);
 	_exit(0);
 }
 

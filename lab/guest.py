@@ -10,6 +10,7 @@ emulated host shares its machine with others.
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
@@ -105,7 +106,9 @@ class Control:
 
 
 class Guest:
-    """paprika with a guest in it. Leaving a `with` ends the process, whatever has happened."""
+    """paprika with a guest in it. Leaving a `with` ends the process, whatever has happened.
+
+    The kernel is the stock one of the host; PAPRIKA_TEST_KERNEL names another on the host."""
 
     def __init__(self, host: Host, *options: str, cpus: str = "boot=1,max=4", memory: str = "512M",
                  kernel: str | None = None, append: str = "console=hvc0 quiet", initrd: bool = True,
@@ -115,7 +118,8 @@ class Guest:
         host.run(["mkdir", self.directory], check=True)
         self.control_path = self.directory + "/control"
         self.console_path = self.directory + "/console"
-        argv = [host.path + "/bin/paprika", "run", "--kernel", kernel or host.path + "/vmlinux",
+        kernel = kernel or os.environ.get("PAPRIKA_TEST_KERNEL") or host.path + "/vmlinux"
+        argv = [host.path + "/bin/paprika", "run", "--kernel", kernel,
                 "--append", append, "--cpus", cpus, "--memory", memory,
                 "--control", self.control_path,
                 "--console", "unix:" + self.console_path if console else "none",

@@ -6,6 +6,7 @@ host takes part when it is up. Run with: pytest lab
 """
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -89,6 +90,17 @@ def test_input_nobody_reads_does_not_block_signals(host: Host) -> None:
 
 def test_input_after_reader_closed(host: Host) -> None:
     assert host.run(["sh", "-c", "exec <&-; sleep 0.2; echo done"], bytes(2_000_000)).stdout == b"done\n"
+
+
+def test_status_arrives_although_input_was_left_unread(host: Host) -> None:
+    """An end that closes with something unread resets the connection, and the status is lost."""
+    for _ in range(40):
+        with host.popen(["true"]) as process:
+            # Keeps sending until the command has ended; what comes too late stays unread.
+            with contextlib.suppress(BrokenPipeError):
+                while process.poll() is None:
+                    process.write(b"x" * 1000, timeout=10)
+            assert process.wait(10) == 0
 
 
 def test_command_sees_signal(host: Host) -> None:
