@@ -235,9 +235,10 @@ bool kvm_vcpu_enter_at(
 	struct kvm_regs regs = {.pc = pc, .msr = MSR_SF | MSR_ME};
 	uint64_t zero = 0;
 	/* What a previous life of the vCPU may have left on. Not every KVM knows each of them. */
-	static const uint64_t cleared[] = {KVM_REG_PPC_DSCR, KVM_REG_PPC_AMR, KVM_REG_PPC_UAMOR,
-	    KVM_REG_PPC_IAMR, KVM_REG_PPC_CIABR, KVM_REG_PPC_DAWR, KVM_REG_PPC_DAWRX,
-	    KVM_REG_PPC_PID};
+	static const uint64_t cleared[] = {KVM_REG_PPC_PSSCR, KVM_REG_PPC_FSCR, KVM_REG_PPC_DSCR,
+	    KVM_REG_PPC_AMR, KVM_REG_PPC_UAMOR, KVM_REG_PPC_IAMR, KVM_REG_PPC_CIABR,
+	    KVM_REG_PPC_DAWR, KVM_REG_PPC_DAWRX, KVM_REG_PPC_PID, KVM_REG_PPC_MMCR0,
+	    KVM_REG_PPC_MMCR1, KVM_REG_PPC_MMCR2, KVM_REG_PPC_MMCRA};
 
 	if (!finish_reply(vcpu, err))
 		return false;

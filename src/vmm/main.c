@@ -78,20 +78,13 @@ static void ignore_wake(void *context)
 static bool make_tree(const struct options *options, struct loader *loader, void **ret_blob,
     size_t *ret_length, struct err *err)
 {
-	struct spapr_config config = {
-	    .memory_bytes = options->memory_bytes,
-	    .threads = options->threads,
-	    .boot_cpus = options->boot_cpus,
-	    .max_cpus = options->max_cpus,
-	    .bootargs = options->append,
-	    .unplug_deadline_ms = options->unplug_deadline_ms,
-	    .load = loader_load,
-	    .wake = ignore_wake,
-	    .context = loader,
-	};
+	struct spapr_config config = options_machine(options);
 	struct spapr *machine;
 	bool good = true;
 
+	config.load = loader_load;
+	config.wake = ignore_wake;
+	config.context = loader;
 	if (!spapr_check_config(&config, NULL, err))
 		return false;
 	machine = spapr_create(&config, err);

@@ -57,6 +57,18 @@ static bool parse_number(const char *text, size_t length, uint64_t max, uint64_t
 	return true;
 }
 
+struct spapr_config options_machine(const struct options *options)
+{
+	return (struct spapr_config){
+	    .memory_bytes = options->memory_bytes,
+	    .threads = options->threads,
+	    .boot_cpus = options->boot_cpus,
+	    .max_cpus = options->max_cpus,
+	    .bootargs = options->append,
+	    .unplug_deadline_ms = options->unplug_deadline_ms,
+	};
+}
+
 bool parse_size(const char *text, uint64_t *ret_bytes, struct err *err)
 {
 	static const char units[] = "KMGT";

@@ -12,6 +12,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "spapr/spapr.h"
 
 #define OPTION_TEXT_MAX 4096
 
@@ -46,6 +47,10 @@ void options_defaults(struct options *options);
  */
 bool options_parse(
     struct options *options, enum option_command command, int argc, char **argv, struct err *err);
+
+/* The machine these options describe; load, wake and context are the caller's to fill in. It
+ * points into *options. */
+struct spapr_config options_machine(const struct options *options);
 
 /* "512M", "2G", "1048576" (bytes); K, M, G, T are powers of 1024. */
 bool parse_size(const char *text, uint64_t *ret_bytes, struct err *err);

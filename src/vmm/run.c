@@ -458,18 +458,11 @@ static bool set_up_loop(struct vmm *vmm, struct err *err)
 static bool set_up(struct vmm *vmm, struct err *err)
 {
 	const struct options *options = vmm->options;
-	struct spapr_config config = {
-	    .memory_bytes = options->memory_bytes,
-	    .threads = options->threads,
-	    .boot_cpus = options->boot_cpus,
-	    .max_cpus = options->max_cpus,
-	    .bootargs = options->append,
-	    .unplug_deadline_ms = options->unplug_deadline_ms,
-	    .load = load,
-	    .wake = wake,
-	    .context = vmm,
-	};
+	struct spapr_config config = options_machine(options);
 
+	config.load = load;
+	config.wake = wake;
+	config.context = vmm;
 	vmm->loader = loader_create(options->kernel, options->initrd, err);
 	if (vmm->loader == NULL || !spapr_check_config(&config, NULL, err))
 		return false;
