@@ -25,7 +25,8 @@ struct kvm_vcpu {
 	uint32_t id;
 	pthread_t thread;
 	struct kvm_run *run;
-	bool reply_pending; /* the last exit waits for its answer to be carried back */
+	/* The exit that waits for its answer to be carried back; 0 if none does. */
+	uint32_t reply_pending;
 };
 
 /* Interrupt presenter: CPPR 0 (nothing gets through), no IPI requested, nothing pending. */
@@ -136,14 +137,22 @@ static void carry_reply(struct kvm_vcpu *vcpu, const struct kvm_exit_info *exit)
 {
 	struct kvm_run *run = vcpu->run;
 
-	if (!vcpu->reply_pending)
-		return;
-	if (run->exit_reason == KVM_EXIT_PAPR_HCALL) {
+	if (vcpu->reply_pending == KVM_EXIT_PAPR_HCALL) {
 		run->papr_hcall.ret = exit->hcall.ret;
 		memcpy(run->papr_hcall.args, exit->hcall.args, sizeof exit->hcall.args);
-	} else {
+	} else if (vcpu->reply_pending == KVM_EXIT_MMIO) {
 		memset(run->mmio.data, 0xff, sizeof run->mmio.data);
 	}
+	vcpu->reply_pending = 0;
+}
+
+static enum kvm_exit take_hcall(struct kvm_vcpu *vcpu, struct kvm_exit_info *exit)
+{
+	vcpu->reply_pending = KVM_EXIT_PAPR_HCALL;
+	exit->hcall.nr = vcpu->run->papr_hcall.nr;
+	exit->hcall.ret = 0;
+	memcpy(exit->hcall.args, vcpu->run->papr_hcall.args, sizeof exit->hcall.args);
+	return KVM_RAN_HCALL;
 }
 
 enum kvm_exit kvm_vcpu_run(struct kvm_vcpu *vcpu, struct kvm_exit_info *exit)
@@ -152,21 +161,21 @@ enum kvm_exit kvm_vcpu_run(struct kvm_vcpu *vcpu, struct kvm_exit_info *exit)
 	int result;
 
 	carry_reply(vcpu, exit);
+	run->exit_reason = KVM_EXIT_UNKNOWN;
 	result = run_ioctl(vcpu->fd);
-	vcpu->reply_pending = false;
 	if (result == -EINTR || result == -EAGAIN)
 		return KVM_RAN_INTERRUPTED;
+	/* KVM looks at RTAS blocks before us, for its own four services. One that it cannot read,
+	 * or finds malformed, makes KVM_RUN fail with the hcall unanswered: it is ours to answer,
+	 * and the guest must not lose its machine over it. */
+	if (result < 0 && run->exit_reason == KVM_EXIT_PAPR_HCALL)
+		return take_hcall(vcpu, exit);
 	if (result < 0)
 		return failed(exit, "KVM_RUN fails", (uint64_t)-result);
 	switch (run->exit_reason) {
-	case KVM_EXIT_PAPR_HCALL:
-		vcpu->reply_pending = true;
-		exit->hcall.nr = run->papr_hcall.nr;
-		exit->hcall.ret = 0;
-		memcpy(exit->hcall.args, run->papr_hcall.args, sizeof exit->hcall.args);
-		return KVM_RAN_HCALL;
+	case KVM_EXIT_PAPR_HCALL: return take_hcall(vcpu, exit);
 	case KVM_EXIT_MMIO:
-		vcpu->reply_pending = true;
+		vcpu->reply_pending = KVM_EXIT_MMIO;
 		exit->mmio.address = run->mmio.phys_addr;
 		exit->mmio.length = run->mmio.len;
 		exit->mmio.write = run->mmio.is_write != 0;
@@ -202,12 +211,11 @@ static bool finish_reply(struct kvm_vcpu *vcpu, struct err *err)
 	struct kvm_exit_info nothing = {.hcall = {.ret = 0}};
 	int result;
 
-	if (!vcpu->reply_pending)
+	if (vcpu->reply_pending == 0)
 		return true;
 	carry_reply(vcpu, &nothing);
 	vcpu->run->immediate_exit = 1;
 	result = run_ioctl(vcpu->fd);
-	vcpu->reply_pending = false;
 	if (result != -EINTR)
 		return err_system(err, -result, NULL, "vCPU %u did not finish its hcall", vcpu->id);
 	return true;

@@ -25,7 +25,7 @@ enum spapr_irq { IRQ_EPOW = 0x1000, IRQ_HOTPLUG = 0x1001, IRQ_VTY = 0x1002 };
 #define VTY_UNIT 0x71000000u
 
 #define RTAS_BLOB_BYTES 0x10000u
-#define FDT_MAX_BYTES (2u << 20)
+#define FDT_MAX_BYTES (4u << 20) /* a core's node takes about 1 KiB */
 
 /* A core's node as ibm,configure-connector hands it out. */
 #define CORE_NODE_MAX 4096

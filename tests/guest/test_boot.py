@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 
-from guest import Guest
+from guest import Guest, elf, put_kernel
 from host_api import Host
 
 
@@ -79,6 +81,42 @@ def test_kvm_run_keeps_the_callers_registers(host: Host) -> None:
     result = host.run(["fp_probe"], timeout=300)
     assert result.rc == 0, result.stdout.decode()
     assert result.stdout.endswith(b" 0 clobbered\n")
+
+
+# li r3,0; ori r3,r3,0xf000: H_RTAS. lis/ori r4: the block. sc 1. Then, if r3 is what is expected,
+# "Y", else "N" with H_PUT_TERM_CHAR, and stand still.
+def rtas_with_block(address: int, expected: int) -> list[int]:
+    return [
+        0x38600000, 0x6063f000, 0x3c800000 | address >> 16, 0x60840000 | address & 0xffff,
+        0x44000022,
+        0x38c00059,                          # li r6,'Y'
+        0x2c230000 | expected & 0xffff,      # cmpdi r3,expected
+        0x41820008, 0x38c0004e,              # beq +8; li r6,'N'
+        0x78c6c1c6,                          # sldi r6,r6,56
+        0x38600058, 0x38800000, 0x38a00001,  # li r3,0x58; li r4,0; li r5,1
+        0x44000022, 0x48000000]
+
+
+@pytest.mark.parametrize("address, expected", [
+    (0x7fff0000, -4),  # no RAM there
+    (0x0ffffff8, -4),  # runs over the end of RAM
+    (0x00000000, -4),  # code: nargs are a large number
+    (0x0ffffff0, 0),   # a whole block with one result, at the very end, KVM reads 88 bytes
+])
+def test_bad_rtas_block_is_refused_and_the_machine_goes_on(start, host: Host, address: int,
+                                                           expected: int) -> None:
+    code = rtas_with_block(address, expected)
+    if expected == 0:
+        # stw token, nargs 0, nret 1 there first: li r7,1; lis r8,0xfff; ori r8; stw r7,8(r8)
+        code = [0x38e00001, 0x3d000fff, 0x6108fff0, 0x90e80008] + code
+    directory = f"/tmp/paprika-test-{uuid.uuid4().hex[:12]}"
+    try:
+        kernel = put_kernel(host, directory, "rtas", elf(code))
+        guest: Guest = start(kernel=kernel, initrd=False, memory="256M", append="")
+        assert guest.read_console("[YN]")[0] == b"Y"
+        assert guest.control.execute("query-status")["running"] is True
+    finally:
+        host.run(["rm", "-rf", directory], check=True)
 
 
 def test_power_off_ends_with_0(start) -> None:
