@@ -20,7 +20,7 @@
 #define GMEM_CHECKED __attribute__((warn_unused_result))
 
 struct gmem {
-	uint8_t *host; /* the loader's; others use the functions below */
+	uint8_t *host; /* for KVM to map; others use the functions below */
 	uint64_t size_bytes;
 };
 

@@ -65,7 +65,8 @@ struct kvm_check {
 /* Fill up to max lines about this host; returns how many. Never fails: it reports. */
 size_t kvm_check(struct kvm_check *lines, size_t max);
 
-/* Open /dev/kvm and create a VM with the best MMU and interrupt mode there is. */
+/* Open /dev/kvm and create a VM; an error if the host lacks what every guest of ours needs (a
+ * radix MMU, the in-kernel XICS and a few more, see vm.c). */
 struct kvm_vm *kvm_vm_create(struct err *err);
 void kvm_vm_destroy(struct kvm_vm *vm);
 const struct kvm_facts *kvm_vm_facts(const struct kvm_vm *vm);
@@ -108,7 +109,6 @@ enum kvm_exit {
 	KVM_RAN_FAILED,      /* exit->failure tells; the vCPU cannot go on */
 };
 
-/* Lives in memory shared with the kernel: valid until the next run. */
 struct kvm_hcall {
 	uint64_t nr;
 	uint64_t args[9]; /* r4 .. r12; outputs are written over inputs */
@@ -142,8 +142,11 @@ struct kvm_modes {
 	uint8_t ail;                   /* LPCR[AIL]: 0 or 3 */
 };
 
-/* Finish the hcall the vCPU left the guest with, then set it up to start at pc in real mode,
- * 64-bit big-endian, with r3 and everything else zero, and the given modes. */
+/*
+ * Finish the hcall the vCPU left the guest with, then set it up to start at pc in real mode,
+ * 64-bit big-endian, with r3, the other general registers zero, and the given modes. Floating-
+ * point and vector registers keep what they had. Like kvm_vcpu_park(), it undoes kicks so far.
+ */
 bool kvm_vcpu_enter_at(struct kvm_vcpu *vcpu, uint64_t pc, uint64_t r3,
     const struct kvm_modes *modes, struct err *err);
 

@@ -216,6 +216,8 @@ static bool finish_reply(struct kvm_vcpu *vcpu, struct err *err)
 	carry_reply(vcpu, &nothing);
 	vcpu->run->immediate_exit = 1;
 	result = run_ioctl(vcpu->fd);
+	/* Left set, it would keep the vCPU out of the guest for good. */
+	kvm_vcpu_unkick(vcpu);
 	if (result != -EINTR)
 		return err_system(err, -result, NULL, "vCPU %u did not finish its hcall", vcpu->id);
 	return true;

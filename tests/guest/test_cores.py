@@ -3,9 +3,24 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 
-from guest import CommandError, Guest
+from guest import CommandError, Guest, elf, put_kernel
+from host_api import Host
+
+# A guest of two vCPUs. vCPU 1 does nothing but stop-self. vCPU 0 calls start-cpu for it, without
+# a pause and until it succeeds, over and over, and prints a dot for each 64 successes.
+RESTART_LOOP = [
+    0x3a800000, 0x3ea00010, 0x38a02000, 0x90b50000, 0x38a00003, 0x90b50004,
+    0x38a00001, 0x90b50008, 0x90b5000c, 0x38a00078, 0x90b50010, 0x38a00000,
+    0x90b50014, 0x38600000, 0x6063f000, 0x7ea4ab78, 0x44000022, 0x80b50018,
+    0x2c050000, 0x4082ffbc, 0x3a940001, 0x7285003f, 0x4082ffb0, 0x3cc02e00,
+    0x78c607c6, 0x38600058, 0x38800000, 0x38a00001, 0x44000022, 0x4bffff94,
+    0x3ea00020, 0x38a02001, 0x90b50000, 0x38a00000, 0x90b50004, 0x38a00001,
+    0x90b50008, 0x38600000, 0x6063f000, 0x7ea4ab78, 0x44000022, 0x48000000,
+]
 
 
 def state_of(guest: Guest, core_id: int) -> dict:
@@ -256,6 +271,18 @@ def test_reboot_keeps_the_cores_that_are_there(start) -> None:
     assert guest.remove(2)["outcome"] == "done"
     guest.type("reboot")
     assert guest.wait_ready() == "0"
+
+
+def test_a_cpu_started_in_the_moment_it_stops(start, host: Host) -> None:
+    """It is then parked and entered in one go: what parking leaves behind must not keep it out."""
+    directory = f"/tmp/paprika-test-{uuid.uuid4().hex[:12]}"
+    try:
+        kernel = put_kernel(host, directory, "restart", elf(RESTART_LOOP))
+        guest: Guest = start(cpus="boot=2,max=2", kernel=kernel, initrd=False, memory="256M",
+                             append="")
+        guest.read_console(r"\.{8}")
+    finally:
+        host.run(["rm", "-rf", directory], check=True)
 
 
 @pytest.mark.parametrize("core_id, device, message", [
