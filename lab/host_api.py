@@ -246,7 +246,7 @@ class Host:
 def is_direct() -> bool:
     """True where this machine itself is the lab host (PAPRIKA_LAB=direct|emulated decides if set)."""
     wanted = os.environ.get("PAPRIKA_LAB")
-    return wanted == "direct" if wanted else os.uname().machine.startswith("ppc64")
+    return wanted == "direct" if wanted else os.uname().machine == "ppc64le"
 
 
 def instance_dir(instance: str | None = None) -> Path:

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * log.h - one line per message on standard error: level, seconds since start, text.
+ * log.h - one line per message on standard error: level, seconds of the monotonic clock, text.
  *
  * Whatever a guest can cause to be logged goes through log_guest() with a limiter of its own,
  * so that no guest can fill a disk: after the first lines only a count is kept, which the next

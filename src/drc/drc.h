@@ -12,7 +12,8 @@
  * memory, no I/O, no input it has no row for. tests/unit/test_drc.c walks all of it.
  *
  * What is "pending" is part of the state. Only the guest (release, or UNISOLATE as refusal),
- * a reset, or the operator's cancel ends a pending request; time never does.
+ * a reset, or the operator (cancel, or removing what the guest has not taken yet) ends a
+ * pending request; time never does.
  */
 #ifndef PAPRIKA_DRC_H
 #define PAPRIKA_DRC_H

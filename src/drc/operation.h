@@ -32,7 +32,7 @@ enum op_outcome { OP_PENDING, OP_DONE, OP_REJECTED, OP_SUPERSEDED, OP_CANCELLED 
 
 enum op_step {
 	OP_REQUESTED,
-	OP_NOTIFIED,   /* a hot-plug event was queued (again) */
+	OP_NOTIFIED,   /* the guest was told (again): an event is queued */
 	OP_FETCHED,    /* the guest has read the event */
 	OP_ALLOCATED,  /* the guest made the connector usable */
 	OP_UNISOLATED, /* ... unisolated it */

@@ -43,7 +43,8 @@ static void want_attention(struct vcpu *vcpu)
 	pthread_cond_broadcast(&vcpu->changed);
 }
 
-/* The vCPU cannot go on; the machine with it stops, and the operator is told why. */
+/* The vCPU cannot go on. The others are kept out of the guest as soon as they attend, and the
+ * operator is told why. */
 static void give_up(struct vcpu *vcpu, const struct err *err)
 {
 	struct spapr *machine = vcpu->machine;
@@ -209,7 +210,8 @@ static bool cpu_create(struct spapr *machine, struct vcpu *vcpu, struct err *err
 		pthread_cond_wait(&vcpu->changed, &machine->lock);
 	if (vcpu->kvm != NULL)
 		return true;
-	/* KVM has no such vCPU; the next attempt starts with a new thread. */
+	/* The next attempt starts with a new thread. (Should KVM have got as far as to use the id
+	 * up, it will fail again, and say so.) */
 	pthread_mutex_unlock(&machine->lock);
 	pthread_join(vcpu->thread, NULL);
 	pthread_mutex_lock(&machine->lock);

@@ -19,21 +19,32 @@
 #include "base/be.h"
 #include "spapr/machine.h"
 
+static bool pulse(struct spapr *machine, uint32_t irq)
+{
+	int result = kvm_irq_pulse(machine->vm, irq);
+
+	if (result < 0)
+		log_guest(&machine->limit_event, LOG_ERROR, "KVM refuses interrupt %#x: error %d",
+		    irq, -result);
+	return result == 0;
+}
+
 void event_queue_core(struct spapr *machine, struct core *core)
 {
 	if (core->event_queued)
 		return;
+	/* Without its interrupt it would never be read; not queued, it can be asked for again. */
+	if (!pulse(machine, IRQ_HOTPLUG))
+		return;
 	core->event_queued = true;
 	machine->events[machine->event_count++] = core->number;
-	kvm_irq_pulse(machine->vm, IRQ_HOTPLUG);
 }
 
 void event_queue_shutdown(struct spapr *machine)
 {
 	if (machine->epow_queued)
 		return;
-	machine->epow_queued = true;
-	kvm_irq_pulse(machine->vm, IRQ_EPOW);
+	machine->epow_queued = pulse(machine, IRQ_EPOW);
 }
 
 void events_reset(struct spapr *machine)
@@ -145,7 +156,7 @@ static void fetch_core(struct spapr *machine, uint8_t *log)
 	core->event_queued = false;
 	put_hotplug(machine, log, core, core_event_fetched(machine, core));
 	if (machine->event_count > 0)
-		kvm_irq_pulse(machine->vm, IRQ_HOTPLUG);
+		pulse(machine, IRQ_HOTPLUG);
 }
 
 bool event_fetch(struct spapr *machine, uint32_t mask, uint8_t ret_log[EVENT_LOG_BYTES])

@@ -3,9 +3,10 @@
  * machine.h - the inside of struct spapr, shared by the files of this room.
  *
  * Who may touch what is written beside each part. "lock" is the machine's one mutex. vCPU
- * threads take it for RTAS calls that touch connectors, events or other vCPUs, and when they
- * are asked to attend to something; the operator's thread takes it in every function of
- * spapr.h. The console has its own small lock, so that a printing guest disturbs nobody.
+ * threads take it for RTAS calls that touch connectors, events or other vCPUs, for H_SET_MODE
+ * (which also waits for the other vCPUs), and when they are asked to attend to something; the
+ * operator's thread takes it in every function of spapr.h. The console has its own small lock, so
+ * that a printing guest disturbs nobody.
  */
 #ifndef PAPRIKA_SPAPR_MACHINE_H
 #define PAPRIKA_SPAPR_MACHINE_H
@@ -141,7 +142,7 @@ struct spapr {
 	/* Any thread. */
 	_Atomic unsigned news;
 	_Atomic uint64_t counts[COUNT_COUNTERS];
-	struct log_limit limit_hcall, limit_rtas, limit_stray;
+	struct log_limit limit_hcall, limit_rtas, limit_stray, limit_event;
 };
 
 static inline void spapr_count(struct spapr *machine, enum spapr_count what, uint64_t by)

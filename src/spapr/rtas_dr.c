@@ -81,8 +81,8 @@ struct work_area {
 	uint8_t data[WORK_AREA_BYTES - WORK_DATA];
 };
 
-/* Put a name, and behind it a value; returns the bytes used. Our own nodes fit: tree.c keeps
- * them under CORE_NODE_MAX, less than data[]. */
+/* Put a name, and behind it a value; returns the bytes used. Our own fit: a whole core's node,
+ * its FDT header included, is no longer than the work area. */
 static size_t put_item(struct work_area *area, const char *name, const void *value, size_t length)
 {
 	size_t name_bytes = strlen(name) + 1;

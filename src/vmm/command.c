@@ -466,7 +466,7 @@ static const struct command commands[] = {
 };
 
 static const struct event events[] = {
-{ "OPERATION", "{operation, step}", "An operation passed a step; the last step is 'ended'." },
+{ "OPERATION", "{operation, step}", "An operation passed a step; 'ended' tells how it ended." },
 { "DEVICE_DELETED", "{device, path}", "A core has left the machine." },
 { "DEVICE_UNPLUG_GUEST_ERROR", "{device, path, operation, evidence}",
   "The guest refused to give a core back." },

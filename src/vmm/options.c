@@ -261,7 +261,7 @@ static const struct option_row rows[] = {
     {"console", "KIND", 0, COMMAND_RUN, AS_STRING, set_console, 0, 0,
         "stdio, file:PATH, pty, unix:PATH or none (stdio; Ctrl-A x ends it)"},
     {"unplug-deadline", "S", 0, COMMAND_RUN, AS_STRING | AS_INTEGER | AS_REAL, set_deadline, 0, 0,
-        "report a removal as unresolved after S seconds (15)"},
+        "report an add or removal as unresolved after S seconds (15)"},
     {"no-reboot", NULL, 0, COMMAND_RUN, AS_BOOLEAN, set_switch, FIELD(no_reboot),
         "end when the guest reboots, with exit code 4"},
     {"name", "N", 0, COMMAND_RUN, AS_STRING, set_text, FIELD(name), "a name for the guest"},
