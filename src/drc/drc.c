@@ -6,8 +6,7 @@
  *
  *  - ISOLATE of an UNISOLATED connector is accepted. A guest whose add failed between
  *    UNISOLATE and the end of ibm,configure-connector gives the core back with ISOLATE and
- *    UNUSABLE; refusing the first wedges the connector until reset. LoPAPR 13.5.3.4 lists no
- *    error for isolating a connector that has not been configured yet.
+ *    UNUSABLE; refusing the first, as QEMU does, wedges the connector until reset.
  *
  *  - UNISOLATE of an AVAILABLE connector whose removal is pending, and which the guest has
  *    isolated since it was asked, is the refusal too: Linux sends exactly that one call when
@@ -41,7 +40,7 @@
 
 /* clang-format off */
 const struct drc_row drc_table[] = {
-/* The guest: set-indicator isolation-state, LoPAPR 7.3.5.4 and 13.5.3.4.
+/* The guest: set-indicator isolation-state, LoPAR "DR Architecture".
  * states      input                when                next               status                 refusal  effects */
 { UNU | AVA,   DRC_IN_ISOLATE,      0,                  DRC_STAY,          RTAS_SUCCESS,          0, 0 },
 { UNI | CON,   DRC_IN_ISOLATE,      0,                  DRC_TO_AVAILABLE,  RTAS_SUCCESS,          0, 0 },
@@ -62,7 +61,7 @@ const struct drc_row drc_table[] = {
 { UNU,         DRC_IN_USABLE,       0,                  DRC_STAY,          RTAS_PARAMETER_ERROR,  0, 0 },
 { OWNED,       DRC_IN_USABLE,       0,                  DRC_STAY,          RTAS_SUCCESS,          0, 0 },
 
-/* The guest: ibm,configure-connector, LoPAPR 13.5.3.5. A configured one may be read again. */
+/* The guest: ibm,configure-connector. A configured one may be read again. */
 { UNU | AVA,   DRC_IN_CONFIGURE,    0,                  DRC_STAY,          RTAS_NOT_CONFIGURABLE, 0, 0 },
 { UNI | CON,   DRC_IN_CONFIGURE,    0,                  DRC_STAY,          RTAS_SUCCESS,          0, 0 },
 { UNU | AVA,   DRC_IN_CONFIGURE_END, 0,                 DRC_STAY,          RTAS_NOT_CONFIGURABLE, 0, 0 },
@@ -94,7 +93,7 @@ const struct drc_row drc_table[] = {
 
 const size_t drc_table_rows = sizeof drc_table / sizeof drc_table[0];
 
-/* LoPAPR table "DR connector types" for the names; the index prefix is the one every pseries
+/* LoPAR's DR connector types for the names; the index prefix is the one every pseries
  * guest has seen so far; resource type 1 of the hot-plug event section is a processor. */
 const struct drc_type drc_type_cpu = {
     .name = "CPU", .name_prefix = "CPU ", .index_type = 1, .hotplug_type = 1};

@@ -2,7 +2,7 @@
 /*
  * drc.h - one dynamic-reconfiguration connector: the socket a CPU core (later a memory block,
  * a PCI slot, a host bridge) is plugged into, as PAPR's "Dynamic Reconfiguration" chapter
- * (LoPAPR 13.5, 13.7) defines it.
+ * (LoPAR chapter 13; the state diagram of 13.4) defines it.
  *
  * A connector is shared by two parties who do not trust each other. The operator attaches
  * something, or asks for it back. The guest allocates, unisolates, configures, isolates and
@@ -22,7 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* RTAS status words (LoPAPR table "RTAS Status Word Values"); never mixed with errno. */
+/* RTAS status words (LoPAR, RTAS status word values); never mixed with errno. */
 enum rtas_status {
 	RTAS_SUCCESS = 0,
 	RTAS_NO_ERRORS_FOUND = 1, /* check-exception, event-scan: nothing to report */
@@ -88,7 +88,7 @@ enum drc_effect {
 	DRC_FX_REMOVE_CANCELLED = 1u << 15,
 };
 
-/* Values of get-sensor-state dr-entity-sense (9003), LoPAPR table "dr-entity-sense". */
+/* Values of get-sensor-state dr-entity-sense (9003), as LoPAR defines them. */
 enum drc_sense { DRC_SENSE_EMPTY = 0, DRC_SENSE_PRESENT = 1, DRC_SENSE_UNUSABLE = 2 };
 
 struct drc {

@@ -12,6 +12,8 @@
 
 #include "spapr/machine.h"
 
+/* A vCPU's id is a function of its core's id, never "the next free" one: so cores can come and
+ * go in any order, and one that comes back finds the vCPU that KVM still has. */
 void core_init(struct spapr *machine, struct core *core, uint32_t number)
 {
 	core->number = number;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * event.c - events to the guest (LoPAPR 10.2.3, 13.5.4; error log format 10.3.2).
+ * event.c - events to the guest (LoPAR, error and event notification, and the
+ * platform event log format).
  *
  * A hot-plug event says "look at connector X". The queue holds connectors, each at most once,
  * and whether it is an add or a removal is decided when the guest fetches it, from what is

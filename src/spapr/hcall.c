@@ -15,7 +15,7 @@
 #include "spapr/rtas.h"
 
 /* H_GET_TERM_CHAR: r4 unit -> r4 length, r5 r6 up to 16 characters, the first in the most
- * significant byte whatever the guest's endianness (LoPAPR 16.5.3). */
+ * significant byte whatever the guest's endianness (LoPAR, vterm hcalls). */
 static enum hcall_status h_get_term_char(struct vcpu *vcpu, uint64_t args[9])
 {
 	struct be64 words[2] = {{0}, {0}};
@@ -52,7 +52,7 @@ static enum hcall_status h_get_cpu_characteristics(struct vcpu *vcpu, uint64_t a
 }
 
 /* H_SET_MODE resources that concern the whole partition; the per-thread ones (CIABR, DAWR)
- * are KVM's. r4 flags, r5 resource, r6 r7 values (LoPAPR 14.5.4.8). */
+ * are KVM's. r4 flags, r5 resource, r6 r7 values (LoPAR, H_SET_MODE). */
 enum { SET_MODE_AIL = 3, SET_MODE_LE = 4 };
 
 static enum hcall_status h_set_mode(struct vcpu *vcpu, uint64_t args[9])

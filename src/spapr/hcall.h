@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* hcall.h - hypervisor calls (LoPAPR chapter 14): the table of all that this machine knows. */
+/* hcall.h - hypervisor calls (LoPAR chapter "Hypervisor Call Functions"): the table of all that
+ * this machine knows. */
 #ifndef PAPRIKA_HCALL_H
 #define PAPRIKA_HCALL_H
 
@@ -8,7 +9,7 @@
 struct vcpu;
 struct spapr;
 
-/* Return codes (LoPAPR table "Hypervisor Call Return Code Values"). */
+/* Return codes (LoPAR, hypervisor call return codes). */
 enum hcall_status {
 	H_SUCCESS = 0,
 	H_BUSY = 1,

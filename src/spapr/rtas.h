@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * rtas.h - run-time abstraction services (LoPAPR chapter 7): one table row per service, from
+ * rtas.h - run-time abstraction services (LoPAR chapter "RTAS"): one table row per service, from
  * which the tokens in the device tree, the argument checks and the dispatch all follow.
  *
  * A service function sees its arguments and results as arrays of host-endian words; it never

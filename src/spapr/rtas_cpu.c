@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * rtas_cpu.c - starting and stopping processors (LoPAPR 7.3.8.1 to 7.3.8.3).
+ * rtas_cpu.c - starting and stopping processors (LoPAR, SMP support services).
  *
  * A core stays startable until the guest has made its connector unusable: Linux undoes a
  * failed removal by starting the threads again before it says so on the connector.

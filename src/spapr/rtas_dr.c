@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * rtas_dr.c - the RTAS side of dynamic reconfiguration (LoPAPR 13.5.3): the guest's
+ * rtas_dr.c - the RTAS side of dynamic reconfiguration (LoPAR chapter "Dynamic
+ * Reconfiguration (DR) Architecture"): the guest's
  * set-indicator, get-sensor-state and ibm,configure-connector become inputs to a connector.
  */
 #include <libfdt.h>
@@ -60,10 +61,11 @@ enum rtas_status rtas_get_sensor_state(struct rtas_call *call)
 
 /* --- ibm,configure-connector --------------------------------------------------------------
  *
- * The work area (4096 bytes): word 0 the drc index, word 1 zero on the first call of a walk
- * and from then on ours, words 2 to 4 what we found: offset of the name, length and offset of
- * the value; names and values from byte 20 on. The guest keeps the area between calls, the
- * walk itself is kept in the core.
+ * The second argument, another page or 0, is for nodes that do not fit one work area (answer 5);
+ * ours do, so it is not looked at. The work area (4096 bytes): word 0 the drc index, word 1 zero on
+ * the first call of a walk and from then on ours, words 2 to 4 what we found: offset of the name,
+ * length and offset of the value; names and values from byte 20 on. The guest keeps the area
+ * between calls, the walk itself is kept in the core.
  */
 enum { WORK_AREA_BYTES = 4096, WORK_DATA = 20 };
 

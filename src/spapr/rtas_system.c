@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * rtas_system.c - RTAS services about the machine as a whole: events, clock, power, panic,
- * system parameters (LoPAPR 7.3).
+ * system parameters (LoPAR, "Call Function Definition").
  */
 #include <string.h>
 #include <time.h>

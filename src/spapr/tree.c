@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * tree.c - the flattened device tree: what a pseries Linux needs (LoPAPR appendix B and C),
+ * tree.c - the flattened device tree: what a pseries Linux needs (LoPAR, device tree properties),
  * in the order it stands in the tree.
  *
  * There is no firmware to negotiate with (ibm,client-architecture-support), so what would have

@@ -209,7 +209,7 @@ static json_t *steps_json(const struct operation *op)
 	return list;
 }
 
-/* The DR indicators of LoPAPR 7.3.5.4 by name; NULL for any other. */
+/* The connector indicators of set-indicator by their names in LoPAR; NULL for any other. */
 static const char *indicator_name(uint32_t indicator)
 {
 	switch (indicator) {
