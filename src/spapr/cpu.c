@@ -43,7 +43,13 @@ static void want_attention(struct vcpu *vcpu)
 	pthread_cond_broadcast(&vcpu->changed);
 }
 
-/* The vCPU cannot go on. The others are kept out of the guest as soon as they attend, and the
+/* What a vCPU that does not run is to the guest. */
+static enum spapr_vcpu_state at_rest(const struct vcpu *vcpu)
+{
+	return vcpu->core->drc.attached ? SPAPR_VCPU_STOPPED : SPAPR_VCPU_ABSENT;
+}
+
+/* The vCPU cannot go on. No other may either: half a machine would be worse than none. The
  * operator is told why. */
 static void give_up(struct vcpu *vcpu, const struct err *err)
 {
@@ -52,8 +58,9 @@ static void give_up(struct vcpu *vcpu, const struct err *err)
 	if (machine->failure.class == ERR_NONE)
 		machine->failure = *err;
 	machine->finished = true;
-	vcpu->state = SPAPR_VCPU_STOPPED;
+	vcpu->state = at_rest(vcpu);
 	vcpu->entry_set = false;
+	cpus_release(machine); /* out of the guest; they find that they may not go back */
 	spapr_tell(machine, SPAPR_NEWS_FAILED);
 }
 
@@ -72,8 +79,7 @@ static bool prepare(struct vcpu *vcpu, struct err *err)
 		if (!kvm_vcpu_park(vcpu->kvm, err))
 			return false;
 		if (vcpu->state == SPAPR_VCPU_STOPPING)
-			vcpu->state =
-			    vcpu->core->drc.attached ? SPAPR_VCPU_STOPPED : SPAPR_VCPU_ABSENT;
+			vcpu->state = at_rest(vcpu);
 	}
 	if (vcpu->state != SPAPR_VCPU_RUNNING || held(machine))
 		return true;
@@ -244,7 +250,7 @@ void cpu_stop_self(struct vcpu *vcpu)
 {
 	/* It has left the guest: this thread is here. So it may be reported stopped at once;
 	 * should it be started again before it has parked, it parks first. */
-	vcpu->state = SPAPR_VCPU_STOPPED;
+	vcpu->state = at_rest(vcpu);
 	vcpu->park_needed = true;
 	want_attention(vcpu);
 }
@@ -290,7 +296,7 @@ void cpus_reset(struct spapr *machine)
 	for (uint32_t i = 0; i < count; i++) {
 		struct vcpu *vcpu = &machine->vcpus[i];
 
-		vcpu->state = vcpu->core->drc.attached ? SPAPR_VCPU_STOPPED : SPAPR_VCPU_ABSENT;
+		vcpu->state = at_rest(vcpu);
 		vcpu->entry_set = false;
 		vcpu->park_needed = vcpu->has_thread;
 		if (vcpu->has_thread)

@@ -32,13 +32,14 @@ static bool pulse(struct spapr *machine, uint32_t irq)
 
 void event_queue_core(struct spapr *machine, struct core *core)
 {
-	if (core->event_queued)
+	if (core->event_queued && !machine->interrupt_owed)
 		return;
-	/* Without its interrupt it would never be read; not queued, it can be asked for again. */
-	if (!pulse(machine, IRQ_HOTPLUG))
-		return;
+	if (!core->event_queued)
+		machine->events[machine->event_count++] = core->number;
 	core->event_queued = true;
-	machine->events[machine->event_count++] = core->number;
+	/* One interrupt is enough for all that are queued: each fetch sends the next. If KVM
+	 * refuses it, the next request tries again. */
+	machine->interrupt_owed = !pulse(machine, IRQ_HOTPLUG);
 }
 
 void event_queue_shutdown(struct spapr *machine)
@@ -53,6 +54,7 @@ void events_reset(struct spapr *machine)
 	for (uint32_t i = 0; i < machine->event_count; i++)
 		machine->cores[machine->events[i]].event_queued = false;
 	machine->event_count = 0;
+	machine->interrupt_owed = false;
 	machine->epow_queued = false;
 }
 
@@ -156,8 +158,7 @@ static void fetch_core(struct spapr *machine, uint8_t *log)
 	    machine->events, machine->events + 1, machine->event_count * sizeof machine->events[0]);
 	core->event_queued = false;
 	put_hotplug(machine, log, core, core_event_fetched(machine, core));
-	if (machine->event_count > 0)
-		pulse(machine, IRQ_HOTPLUG);
+	machine->interrupt_owed = machine->event_count > 0 && !pulse(machine, IRQ_HOTPLUG);
 }
 
 bool event_fetch(struct spapr *machine, uint32_t mask, uint8_t ret_log[EVENT_LOG_BYTES])

@@ -211,14 +211,18 @@ static bool boot_held(struct spapr *machine, struct err *err)
 	cores_reset(machine);
 	machine->modes = (struct kvm_modes){0};
 	machine->modes_version++;
+	machine->failure = (struct err){0};
 	cpus_reset(machine);
+	if (machine->failure.class != ERR_NONE) {
+		*err = machine->failure;
+		return false;
+	}
 	events_reset(machine);
 	vty_reset(machine);
 	machine->finished = false;
 	/* How the last run ended is nobody's news any more. */
 	atomic_fetch_and(&machine->news, ~(unsigned)(SPAPR_NEWS_POWER_OFF | SPAPR_NEWS_RESET |
 	                                             SPAPR_NEWS_PANIC | SPAPR_NEWS_FAILED));
-	machine->failure = (struct err){0};
 	result = kvm_vm_set_process_table(machine->vm, 0, true);
 	if (result < 0)
 		return err_system(err, -result, NULL, "KVM refuses radix mode");

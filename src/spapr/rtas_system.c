@@ -99,14 +99,17 @@ enum rtas_status rtas_system_reboot(struct rtas_call *call)
 enum rtas_status rtas_os_term(struct rtas_call *call)
 {
 	struct spapr *machine = call->machine;
-	size_t length = sizeof machine->panic_text - 1;
+	char *text = machine->panic_text;
 
-	memset(machine->panic_text, 0, sizeof machine->panic_text);
-	while (length > 0 && !gmem_read(&machine->gmem, call->args[0], machine->panic_text, length))
-		length /= 2; /* the text may end near the end of RAM */
-	for (size_t i = 0; machine->panic_text[i] != '\0'; i++)
-		if (machine->panic_text[i] < ' ' || machine->panic_text[i] > '~')
-			machine->panic_text[i] = '.';
+	memset(text, 0, sizeof machine->panic_text);
+	/* Byte by byte: the text may end where RAM ends. */
+	for (size_t i = 0; i < sizeof machine->panic_text - 1; i++) {
+		if (!gmem_read(&machine->gmem, (uint64_t)call->args[0] + i, &text[i], 1) ||
+		    text[i] == '\0')
+			break;
+		if (text[i] < ' ' || text[i] > '~')
+			text[i] = '.';
+	}
 	return finish(machine, SPAPR_NEWS_PANIC);
 }
 

@@ -1,0 +1,805 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * test_tree.c - what the guest is told about its machine: the device tree at boot, and the node
+ * of a core that comes later, which it reads item by item through ibm,configure-connector.
+ *
+ * The tree is checked property by property against what Linux reads of one, and nothing may be
+ * in it that is not expected here: what a guest can see, it comes to rely on.
+ */
+#include "machine_fixture.h"
+
+#include <libfdt.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/be.h"
+
+#define RAM (256 * MIB)
+#define CPUS_MAX 8
+
+extern char **environ;
+
+/* --- Reading a tree --------------------------------------------------------------------- */
+
+/* A node whose properties are expected one after the other. */
+struct node {
+	const void *fdt;
+	const char *path;
+	int offset;
+	uint32_t properties;
+};
+
+static struct node open_node(const void *fdt, const char *path)
+{
+	struct node node = {fdt, path, fdt_path_offset(fdt, path), 0};
+
+	if (node.offset < 0)
+		fail_msg("there is no node %s", path);
+	return node;
+}
+
+static void has_bytes(struct node *node, const char *name, const void *value, size_t length)
+{
+	int got;
+	const void *property = fdt_getprop(node->fdt, node->offset, name, &got);
+
+	if (property == NULL)
+		fail_msg("%s has no %s", node->path, name);
+	if ((size_t)got != length || (length > 0 && memcmp(property, value, length) != 0))
+		fail_msg("%s: %s (%d bytes) is not what it should be", node->path, name, got);
+	node->properties++;
+}
+
+static void has_text(struct node *node, const char *name, const char *value)
+{
+	has_bytes(node, name, value, strlen(value) + 1);
+}
+
+static void has_flag(struct node *node, const char *name)
+{
+	has_bytes(node, name, NULL, 0);
+}
+
+static void has_cells(struct node *node, const char *name, size_t count, const uint32_t *values)
+{
+	struct be32 cells[64];
+
+	assert_true(count <= 64);
+	for (size_t i = 0; i < count; i++)
+		cells[i] = be32(values[i]);
+	has_bytes(node, name, cells, count * sizeof cells[0]);
+}
+#define HAS_CELLS(node, name, ...)                                                                 \
+	has_cells(node, name, sizeof((uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t),                \
+	    (uint32_t[]){__VA_ARGS__})
+
+/* A property of this length, whatever is in it. */
+static void has_length(struct node *node, const char *name, int length)
+{
+	int got = -1;
+
+	assert_non_null(fdt_getprop(node->fdt, node->offset, name, &got));
+	assert_int_equal(got, length);
+	node->properties++;
+}
+
+static uint32_t count_properties(const void *fdt, int offset)
+{
+	uint32_t count = 0;
+	int property;
+
+	fdt_for_each_property_offset(property, fdt, offset) count++;
+	return count;
+}
+
+static void has_nothing_else(const struct node *node, int children)
+{
+	int child;
+
+	if (count_properties(node->fdt, node->offset) != node->properties)
+		fail_msg("%s has properties that are not expected", node->path);
+	fdt_for_each_subnode(child, node->fdt, node->offset) children--;
+	if (children != 0)
+		fail_msg("%s has nodes that are not expected", node->path);
+}
+
+/* --- The nodes, each with all of its properties ----------------------------------------- */
+
+/* Different on purpose, where a real processor has the same twice. */
+static void set_facts(void)
+{
+	struct kvm_facts *facts = fake_facts();
+
+	facts->dcache.size = 32768;
+	facts->dcache.line_size = 128;
+	facts->dcache.block_size = 64;
+	facts->dcache.sets = 32;
+	facts->icache.size = 65536;
+	facts->icache.line_size = 256;
+	facts->icache.block_size = 16;
+	facts->icache.sets = 8;
+	facts->clock_hz = 3800000001;
+	facts->pa_features[2 + 22] = 0xc0; /* with transactional memory */
+}
+
+static void expect_cpu(const void *fdt, uint32_t core_id, uint32_t threads)
+{
+	uint32_t servers[8], gservers[16];
+	uint8_t pa_features[68];
+	char path[64];
+	struct node node;
+
+	snprintf(path, sizeof path, "/cpus/PowerPC,POWER9@%x", core_id);
+	node = open_node(fdt, path);
+	for (uint32_t i = 0; i < threads; i++)
+		servers[i] = gservers[2 * i] = gservers[2 * i + 1] = core_id + i;
+	has_text(&node, "device_type", "cpu");
+	has_text(&node, "status", "okay");
+	HAS_CELLS(&node, "reg", core_id);
+	has_cells(&node, "ibm,ppc-interrupt-server#s", threads, servers);
+	has_cells(&node, "ibm,ppc-interrupt-gserver#s", 2 * threads, gservers);
+	HAS_CELLS(&node, "ibm,my-drc-index", 0x10000000 + core_id);
+	HAS_CELLS(&node, "cpu-version", 0x004e1202);
+	HAS_CELLS(&node, "timebase-frequency", 512000000);
+	HAS_CELLS(&node, "clock-frequency", 3800000001);
+	HAS_CELLS(&node, "d-cache-size", 32768);
+	HAS_CELLS(&node, "d-cache-line-size", 128);
+	HAS_CELLS(&node, "d-cache-block-size", 64);
+	HAS_CELLS(&node, "d-cache-sets", 32);
+	HAS_CELLS(&node, "i-cache-size", 65536);
+	HAS_CELLS(&node, "i-cache-line-size", 256);
+	HAS_CELLS(&node, "i-cache-block-size", 16);
+	HAS_CELLS(&node, "i-cache-sets", 8);
+	HAS_CELLS(&node, "ibm,processor-radix-AP-encodings", 0x0000000c, 0xa0000010, 0x20000015,
+	    0x4000001e);
+	HAS_CELLS(&node, "ibm,slb-size", 32);
+	memcpy(pa_features, fake_facts()->pa_features, sizeof pa_features);
+	pa_features[2 + 22] = 0x40;
+	has_bytes(&node, "ibm,pa-features", pa_features, sizeof pa_features);
+	HAS_CELLS(&node, "ibm,vmx", 2);
+	HAS_CELLS(&node, "ibm,dfp", 1);
+	HAS_CELLS(&node, "ibm,purr", 1);
+	HAS_CELLS(&node, "ibm,spurr", 1);
+	has_flag(&node, "64-bit");
+	has_nothing_else(&node, 0);
+}
+
+/* The strings of a drc property follow each other behind their count. */
+static void has_drc_strings(struct node *node, const char *name, uint32_t cores, uint32_t threads)
+{
+	struct be32 count = be32(cores);
+	uint8_t value[256];
+	size_t at = sizeof count;
+
+	memcpy(value, &count, sizeof count);
+	for (uint32_t i = 0; i < cores; i++) {
+		char *text = (char *)value + at;
+
+		if (strcmp(name, "ibm,drc-names") == 0)
+			at += 1 + (size_t)snprintf(text, 16, "CPU %u", i * threads);
+		else
+			at += 1 + (size_t)snprintf(text, 16, "CPU");
+	}
+	has_bytes(node, name, value, at);
+}
+
+static void expect_cpus(const void *fdt, uint32_t boot, uint32_t threads)
+{
+	struct node node = open_node(fdt, "/cpus");
+	uint32_t cores = CPUS_MAX / threads, indexes[CPUS_MAX + 1] = {cores};
+	uint32_t domains[CPUS_MAX + 1] = {cores};
+
+	for (uint32_t i = 0; i < cores; i++) {
+		indexes[i + 1] = 0x10000000 + i * threads;
+		domains[i + 1] = UINT32_MAX;
+	}
+	HAS_CELLS(&node, "#address-cells", 1);
+	HAS_CELLS(&node, "#size-cells", 0);
+	has_cells(&node, "ibm,drc-indexes", cores + 1, indexes);
+	has_cells(&node, "ibm,drc-power-domains", cores + 1, domains);
+	has_drc_strings(&node, "ibm,drc-names", cores, threads);
+	has_drc_strings(&node, "ibm,drc-types", cores, threads);
+	has_nothing_else(&node, (int)(boot / threads));
+	for (uint32_t core_id = 0; core_id < boot; core_id += threads)
+		expect_cpu(fdt, core_id, threads);
+}
+
+static void expect_rtas(const void *fdt, uint64_t memory_bytes, uint32_t threads)
+{
+	static const char *const functions[] = {
+	    "hcall-dabr", "hcall-interrupt", "hcall-set-mode", "hcall-splpar", "hcall-term"};
+	struct node node = open_node(fdt, "/rtas");
+	uint32_t base = (uint32_t)((memory_bytes < 2 * GIB ? memory_bytes : 2 * GIB) - 0x10000);
+
+	HAS_CELLS(&node, "linux,rtas-base", base);
+	HAS_CELLS(&node, "linux,rtas-entry", base);
+	HAS_CELLS(&node, "rtas-size", 0x10000);
+	HAS_CELLS(&node, "rtas-error-log-max", 2048);
+	HAS_CELLS(&node, "rtas-event-scan-rate", 1);
+	has_flag(&node, "ibm,extended-os-term");
+	assert_int_equal(fdt_stringlist_count(fdt, node.offset, "ibm,hypertas-functions"), 5);
+	for (size_t i = 0; i < 5; i++)
+		assert_true(fdt_stringlist_search(
+		                fdt, node.offset, "ibm,hypertas-functions", functions[i]) >= 0);
+	node.properties++;
+	for (size_t i = 0; i < rtas_table_rows; i++)
+		HAS_CELLS(&node, rtas_table[i].name, rtas_token(i));
+	/* Cores, not threads: Linux multiplies by itself. */
+	HAS_CELLS(&node, "ibm,lrdr-capacity", (uint32_t)(memory_bytes >> 32),
+	    (uint32_t)memory_bytes, 0, 256 << 20, CPUS_MAX / threads);
+	has_nothing_else(&node, 0);
+	assert_int_equal(fdt_num_mem_rsv(fdt), 1);
+}
+
+static void expect_chosen(const void *fdt, bool initrd)
+{
+	struct node node = open_node(fdt, "/chosen");
+	uint8_t vector[27] = {26, [6] = 0x04, [24] = 0x40, [26] = 0x40};
+
+	has_text(&node, "bootargs", "console=hvc0");
+	has_text(&node, "stdout-path", "/vdevice/vty@71000000");
+	has_text(&node, "linux,stdout-path", "/vdevice/vty@71000000");
+	has_bytes(&node, "ibm,architecture-vec-5", vector, sizeof vector);
+	has_length(&node, "rng-seed", 32);
+	if (initrd) {
+		HAS_CELLS(&node, "linux,initrd-start", 0, 0x4000000);
+		HAS_CELLS(&node, "linux,initrd-end", 0, 0x5432100);
+	}
+	has_nothing_else(&node, 0);
+}
+
+static void expect_interrupts(const void *fdt)
+{
+	struct node node = open_node(fdt, "/interrupt-controller");
+
+	has_text(&node, "device_type", "PowerPC-External-Interrupt-Presentation");
+	has_text(&node, "compatible", "IBM,ppc-xicp");
+	has_flag(&node, "interrupt-controller");
+	HAS_CELLS(&node, "#interrupt-cells", 2);
+	HAS_CELLS(&node, "#address-cells", 0);
+	HAS_CELLS(&node, "ibm,interrupt-server-ranges", 0, CPUS_MAX);
+	HAS_CELLS(&node, "phandle", 1);
+	has_nothing_else(&node, 0);
+	node = open_node(fdt, "/event-sources");
+	has_flag(&node, "interrupt-controller");
+	HAS_CELLS(&node, "#interrupt-cells", 2);
+	HAS_CELLS(&node, "interrupt-ranges", 0x1000, 1, 0x1001, 1);
+	has_nothing_else(&node, 2);
+	node = open_node(fdt, "/event-sources/epow-events");
+	HAS_CELLS(&node, "interrupts", 0x1000, 0);
+	has_nothing_else(&node, 0);
+	node = open_node(fdt, "/event-sources/hot-plug-events");
+	HAS_CELLS(&node, "interrupts", 0x1001, 0);
+	has_nothing_else(&node, 0);
+}
+
+static void expect_console(const void *fdt)
+{
+	struct node node = open_node(fdt, "/vdevice");
+
+	has_text(&node, "device_type", "vdevice");
+	has_text(&node, "compatible", "IBM,vdevice");
+	HAS_CELLS(&node, "#address-cells", 1);
+	HAS_CELLS(&node, "#size-cells", 0);
+	has_flag(&node, "interrupt-controller");
+	HAS_CELLS(&node, "#interrupt-cells", 2);
+	has_nothing_else(&node, 1);
+	node = open_node(fdt, "/vdevice/vty@71000000");
+	has_text(&node, "device_type", "serial");
+	has_text(&node, "compatible", "hvterm1");
+	HAS_CELLS(&node, "reg", 0x71000000);
+	HAS_CELLS(&node, "interrupts", 0x1002, 0);
+	has_nothing_else(&node, 0);
+}
+
+/* Nothing of the host's identity: neither serial numbers nor a model nor names. */
+static void expect_root(const void *fdt)
+{
+	struct node node = open_node(fdt, "/");
+	static const char compatible[] = "paprika,pseries\0qemu,pseries";
+
+	has_text(&node, "device_type", "chrp");
+	has_text(&node, "model", "paprika");
+	has_bytes(&node, "compatible", compatible, sizeof compatible);
+	HAS_CELLS(&node, "#address-cells", 2);
+	HAS_CELLS(&node, "#size-cells", 2);
+	has_nothing_else(&node, 8);
+	node = open_node(fdt, "/hypervisor");
+	has_text(&node, "compatible", "linux,kvm");
+	has_nothing_else(&node, 0);
+}
+
+static void expect_tree(
+    const void *fdt, uint64_t memory_bytes, uint32_t boot, uint32_t threads, bool initrd)
+{
+	struct node node = open_node(fdt, "/memory@0");
+	uint64_t address, size;
+
+	expect_root(fdt);
+	has_text(&node, "device_type", "memory");
+	HAS_CELLS(&node, "reg", 0, 0, (uint32_t)(memory_bytes >> 32), (uint32_t)memory_bytes);
+	has_nothing_else(&node, 0);
+	expect_chosen(fdt, initrd);
+	expect_cpus(fdt, boot, threads);
+	expect_rtas(fdt, memory_bytes, threads);
+	expect_interrupts(fdt);
+	expect_console(fdt);
+	assert_int_equal(fdt_boot_cpuid_phys(fdt), 0);
+	/* The kernel keeps RTAS only if it is told to. */
+	assert_int_equal(fdt_get_mem_rsv(fdt, 0, &address, &size), 0);
+	assert_int_equal(address, (memory_bytes < 2 * GIB ? memory_bytes : 2 * GIB) - 0x10000);
+	assert_int_equal(size, 0x10000);
+}
+
+/* --- The tree as a whole ---------------------------------------------------------------- */
+
+static void *device_tree(struct fixture *f, size_t *ret_length)
+{
+	struct err err = {0};
+	void *blob = NULL;
+
+	if (!spapr_device_tree(f->machine, &blob, ret_length, &err))
+		fail_msg("%s", err.message);
+	assert_int_equal(fdt_check_full(blob, *ret_length), 0);
+	return blob;
+}
+
+static void expect_dtc_reads(const void *blob, size_t length)
+{
+	char path[] = "/tmp/test_tree.XXXXXX";
+	char *arguments[] = {"dtc", "-q", "-I", "dtb", "-O", "dts", "-o", "/dev/null", path, NULL};
+	int file = mkstemp(path), status = -1;
+	pid_t pid;
+
+	assert_true(file >= 0);
+	assert_int_equal(write(file, blob, length), length);
+	close(file);
+	assert_int_equal(posix_spawnp(&pid, "dtc", NULL, NULL, arguments, environ), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	unlink(path);
+	assert_int_equal(status, 0);
+}
+
+static void check_tree(uint32_t boot, uint32_t threads)
+{
+	struct fixture *f;
+	void *state = NULL, *blob;
+	size_t length;
+
+	fixture_setup(&state);
+	f = state;
+	set_facts();
+	power_on_cpus(f, boot, CPUS_MAX, threads);
+	blob = device_tree(f, &length);
+	expect_dtc_reads(blob, length);
+	expect_tree(blob, RAM, boot, threads, false);
+	free(blob);
+	assert_int_equal(fake_threads(), threads);
+	assert_int_equal(fake_servers(), CPUS_MAX);
+	fixture_teardown(&state);
+}
+
+static void the_tree_says_what_there_is_and_nothing_else(void **state)
+{
+	static const uint32_t machines[][2] = {{1, 1}, {2, 1}, {4, 1}, {2, 2}, {4, 2}, {4, 4}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof machines / sizeof machines[0]; i++)
+		check_tree(machines[i][0], machines[i][1]);
+}
+
+/* What the guest finds where r3 points: right below RTAS, and below 2 GiB. */
+static const void *handed_over(void)
+{
+	uint64_t ram = fake_memory()->size_bytes, at = fake_vcpu_r3(0);
+	uint64_t end = (ram < 2 * GIB ? ram : 2 * GIB) - 0x10000;
+	const void *fdt;
+
+	assert_true(at % 8 == 0 && at < end && at >= end - 16 * MIB);
+	fdt = gmem_window(fake_memory(), at, end - at);
+	assert_non_null(fdt);
+	assert_int_equal(fdt_check_full(fdt, end - at), 0);
+	return fdt;
+}
+
+static void the_boot_cpu_starts_at_the_kernel_with_the_tree(void **state)
+{
+	struct fixture *f = *state;
+
+	set_facts();
+	f->image.entry = 0x12340;
+	f->image.initrd_start = 0x4000000;
+	f->image.initrd_end = 0x5432100;
+	power_on_cpus(f, 2, CPUS_MAX, 2);
+	assert_int_equal(fake_vcpu_pc(0), 0x12340);
+	expect_tree(handed_over(), RAM, 2, 2, true);
+	assert_false(fake_vcpu_running(1));
+}
+
+static void with_much_memory_tree_and_rtas_stay_low(void **state)
+{
+	struct fixture *f = *state;
+
+	set_facts();
+	f->config.memory_bytes = 5 * GIB;
+	power_on_cpus(f, 1, CPUS_MAX, 1);
+	expect_tree(handed_over(), 5 * GIB, 1, 1, false);
+}
+
+static void each_boot_has_a_seed_of_its_own(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t seed[32];
+	const void *fdt;
+
+	power_on(f);
+	fdt = handed_over();
+	memcpy(seed, fdt_getprop(fdt, fdt_path_offset(fdt, "/chosen"), "rng-seed", NULL), 32);
+	reset(f);
+	fdt = handed_over();
+	assert_memory_not_equal(
+	    seed, fdt_getprop(fdt, fdt_path_offset(fdt, "/chosen"), "rng-seed", NULL), 32);
+}
+
+static bool in_tree(struct fixture *f, const char *path)
+{
+	size_t length;
+	void *blob = device_tree(f, &length);
+	bool found = fdt_path_offset(blob, path) >= 0;
+
+	free(blob);
+	return found;
+}
+
+static void the_tree_follows_the_cores(void **state)
+{
+	struct fixture *f = *state;
+
+	power_on(f);
+	assert_false(in_tree(f, "/cpus/PowerPC,POWER9@2"));
+	add_in_use(f, 2);
+	assert_true(in_tree(f, "/cpus/PowerPC,POWER9@2"));
+	reset(f);
+	assert_true(fdt_path_offset(handed_over(), "/cpus/PowerPC,POWER9@2") >= 0);
+	take_away(f, 2);
+	assert_true(in_tree(f, "/cpus/PowerPC,POWER9@2"));
+	linux_release(0, 2);
+	assert_false(in_tree(f, "/cpus/PowerPC,POWER9@2"));
+	reset(f);
+	assert_true(fdt_path_offset(handed_over(), "/cpus/PowerPC,POWER9@2") < 0);
+}
+
+static void expect_absent(const void *fdt, const char *name)
+{
+	int cpu = fdt_path_offset(fdt, "/cpus/PowerPC,POWER9@0");
+
+	assert_true(cpu >= 0);
+	if (fdt_getprop(fdt, cpu, name, NULL) != NULL)
+		fail_msg("%s is there", name);
+}
+
+static void what_the_host_does_not_say_is_not_made_up(void **state)
+{
+	static const char *const absent[] = {"clock-frequency", "d-cache-size", "i-cache-sets",
+	    "d-cache-line-size", "ibm,slb-size", "ibm,pa-features",
+	    "ibm,processor-radix-AP-encodings"};
+	struct fixture *f = *state;
+	struct kvm_facts *facts = fake_facts();
+	struct node node;
+
+	facts->timebase_hz = facts->clock_hz = 0;
+	facts->slb_size = facts->pa_features_len = facts->ap_encodings[0] = 0;
+	memset(&facts->dcache, 0, sizeof facts->dcache);
+	memset(&facts->icache, 0, sizeof facts->icache);
+	power_on(f);
+	for (size_t i = 0; i < sizeof absent / sizeof absent[0]; i++)
+		expect_absent(handed_over(), absent[i]);
+	/* But for this one, of which Linux would make up a wrong value by itself. */
+	node = open_node(handed_over(), "/cpus/PowerPC,POWER9@0");
+	HAS_CELLS(&node, "timebase-frequency", 512000000);
+}
+
+static void features_in_another_form_are_left_out(void **state)
+{
+	struct fixture *f = *state;
+	struct kvm_facts *facts = fake_facts();
+
+	facts->pa_features[0]--; /* would be followed by something else */
+	facts->clock_hz = UINT64_C(1) << 32;
+	power_on(f);
+	expect_absent(handed_over(), "ibm,pa-features");
+	expect_absent(handed_over(), "clock-frequency");
+	fixture_teardown(state);
+	fixture_setup(state);
+	f = *state;
+	facts->pa_features[1] = 1;
+	power_on(f);
+	expect_absent(handed_over(), "ibm,pa-features");
+}
+
+static void a_tree_that_grows_too_large_is_an_error(void **state)
+{
+	struct fixture *f = *state;
+	const size_t length = 64 * MIB;
+	char *bootargs = malloc(length);
+	struct err err = {0};
+
+	assert_non_null(bootargs);
+	memset(bootargs, 'x', length - 1);
+	bootargs[length - 1] = '\0';
+	f->config.bootargs = bootargs;
+	f->machine = spapr_create(&f->config, &err);
+	assert_non_null(f->machine);
+	assert_false(spapr_boot(f->machine, &err));
+	assert_non_null(strstr(err.message, "cannot build the device tree"));
+	assert_string_not_equal(err.hint, "");
+	free(bootargs);
+}
+
+/* --- ibm,configure-connector ------------------------------------------------------------ */
+
+struct item {
+	int32_t status;
+	char name[64];
+	uint8_t value[512];
+	uint32_t length;
+};
+
+static struct item read_item(uint32_t vcpu, uint32_t core_id, bool first)
+{
+	struct item item = {.status = configure_once(vcpu, core_id, first)};
+	struct be32 words[5];
+
+	peek(WORK(vcpu), words, sizeof words);
+	assert_int_equal(from_be32(words[0]), DRC(core_id));
+	if (item.status != 2 && item.status != 3)
+		return item;
+	assert_int_equal(from_be32(words[2]), 20);
+	peek(WORK(vcpu) + 20, item.name, sizeof item.name);
+	assert_true(strlen(item.name) < sizeof item.name - 1);
+	if (item.status == 3) {
+		item.length = from_be32(words[3]);
+		assert_true(item.length <= sizeof item.value);
+		peek(WORK(vcpu) + from_be32(words[4]), item.value, item.length);
+		assert_int_equal(from_be32(words[4]), 20 + strlen(item.name) + 1);
+	}
+	return item;
+}
+
+/* Added, and ready to be read. */
+static void add_unisolated(struct fixture *f, uint32_t core_id)
+{
+	add(f, core_id);
+	assert_int_equal(set_usable(0, core_id), 0);
+	assert_int_equal(unisolate(0, core_id), 0);
+}
+
+/* The answer says the same as the core's node in the tree, and `name` besides. */
+static void expect_item(const void *fdt, int cpu, const struct item *item)
+{
+	int length;
+	const void *value = fdt_getprop(fdt, cpu, item->name, &length);
+
+	assert_int_equal(item->status, 3);
+	if (strcmp(item->name, "name") == 0) {
+		value = fdt_get_name(fdt, cpu, &length);
+		length++;
+	}
+	if (value == NULL || (uint32_t)length != item->length ||
+	    memcmp(value, item->value, item->length) != 0)
+		fail_msg("%s is not that of the tree", item->name);
+}
+
+static void check_walk(uint32_t threads)
+{
+	struct fixture *f;
+	void *state = NULL, *blob;
+	struct item item;
+	uint32_t count = 0;
+	size_t length;
+	int cpu;
+
+	fixture_setup(&state);
+	f = state;
+	power_on_cpus(f, threads, CPUS_MAX, threads);
+	add_unisolated(f, threads);
+	blob = device_tree(f, &length);
+	item = read_item(0, threads, true);
+	assert_int_equal(item.status, 2);
+	cpu = fdt_subnode_offset(blob, fdt_path_offset(blob, "/cpus"), item.name);
+	assert_true(cpu >= 0);
+	assert_string_equal(fdt_get_name(blob, cpu, NULL), item.name);
+	for (item = read_item(0, threads, false); item.status != 0;
+	     item = read_item(0, threads, false), count++)
+		expect_item(blob, cpu, &item);
+	assert_int_equal(count, count_properties(blob, cpu) + 1);
+	expect_core(f, threads, DRC_CONFIGURED, SPAPR_VCPU_STOPPED);
+	free(blob);
+	fixture_teardown(&state);
+}
+
+static void a_connector_describes_its_core_as_the_tree_would(void **state)
+{
+	(void)state;
+	check_walk(1);
+	check_walk(2);
+	check_walk(4);
+}
+
+static void a_walk_starts_anew_when_word_1_is_zero(void **state)
+{
+	struct fixture *f = *state;
+	struct item first;
+
+	power_on(f);
+	add_unisolated(f, 1);
+	first = read_item(0, 1, true);
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(configure_once(0, 1, false), 3);
+	assert_string_equal(read_item(0, 1, true).name, first.name);
+	assert_string_equal(read_item(0, 1, false).name, "name");
+	/* Even before the last answer. */
+	configure(0, 1);
+	expect_core(f, 1, DRC_CONFIGURED, SPAPR_VCPU_STOPPED);
+}
+
+static void a_walk_starts_anew_when_the_connector_does(void **state)
+{
+	struct fixture *f = *state;
+
+	power_on(f);
+	add_unisolated(f, 1);
+	assert_int_equal(configure_once(0, 1, true), 2);
+	assert_int_equal(configure_once(0, 1, false), 3);
+	isolate(0, 1);
+	assert_int_equal(unisolate(0, 1), 0);
+	assert_int_equal(configure_once(0, 1, false), 2);
+	assert_int_equal(configure_once(0, 1, false), 3);
+	/* Given back, and another core in its place. */
+	isolate(0, 1);
+	set_unusable(0, 1);
+	add_unisolated(f, 1);
+	assert_int_equal(configure_once(0, 1, false), 2);
+}
+
+static void a_configured_core_may_be_read_again(void **state)
+{
+	struct fixture *f = *state;
+
+	power_on(f);
+	for (int i = 0; i < 3; i++) {
+		configure(0, 0);
+		/* Without word 1 being cleared, the end is followed by the beginning. */
+		assert_int_equal(configure_once(0, 0, false), 2);
+		expect_core(f, 0, DRC_CONFIGURED, SPAPR_VCPU_RUNNING);
+	}
+	assert_int_equal(spapr_take_news(f->machine), 0);
+}
+
+static void two_walks_do_not_disturb_each_other(void **state)
+{
+	struct fixture *f = *state;
+	struct item one, two;
+
+	power_on_cpus(f, 2, 4, 1);
+	linux_online(f, 0, 1);
+	add_unisolated(f, 2);
+	add_unisolated(f, 3);
+	one = read_item(0, 2, true);
+	two = read_item(1, 3, true);
+	assert_string_equal(one.name, "PowerPC,POWER9@2");
+	assert_string_equal(two.name, "PowerPC,POWER9@3");
+	while (one.status != 0) {
+		one = read_item(0, 2, false);
+		two = read_item(1, 3, false);
+		assert_int_equal(one.status, two.status);
+		assert_string_equal(one.name, two.name);
+	}
+	expect_core(f, 2, DRC_CONFIGURED, SPAPR_VCPU_STOPPED);
+	expect_core(f, 3, DRC_CONFIGURED, SPAPR_VCPU_STOPPED);
+}
+
+static void only_an_unisolated_connector_can_be_read(void **state)
+{
+	struct fixture *f = *state;
+
+	power_on(f);
+	assert_int_equal(configure_once(0, 1, true), -9003);
+	add(f, 1);
+	assert_int_equal(configure_once(0, 1, true), -9003);
+	set_usable(0, 1);
+	assert_int_equal(configure_once(0, 1, true), -9003);
+	unisolate(0, 1);
+	assert_int_equal(configure_once(0, 1, true), 2);
+	isolate(0, 1);
+	assert_int_equal(configure_once(0, 1, false), -9003);
+}
+
+static void an_unknown_connector_cannot_be_read(void **state)
+{
+	static const uint32_t indexes[] = {0, 2, 0x10000001, 0x10000003, 0x10000008, 0x1fffffff,
+	    0x20000000, 0x80000000, UINT32_MAX};
+	struct fixture *f = *state;
+	uint32_t value;
+
+	power_on_cpus(f, 8, 8, 2);
+	for (size_t i = 0; i < sizeof indexes / sizeof indexes[0]; i++) {
+		struct be32 head[2] = {be32(indexes[i]), be32(0)};
+
+		poke(WORK(0), head, sizeof head);
+		assert_int_equal(RTAS(0, "ibm,configure-connector", (uint32_t)WORK(0), 0), -3);
+		/* Nor is there anything else to be done with it. */
+		assert_int_equal(RTAS(0, "set-indicator", 9001, indexes[i], 0), -3);
+		assert_int_equal(RTAS(0, "set-indicator", 9003, indexes[i], 1), -3);
+		assert_int_equal(
+		    rtas(0, "get-sensor-state", 2, (uint32_t[]){9003, indexes[i]}, 2, &value), -3);
+		assert_int_equal(value, 0);
+	}
+}
+
+static void the_work_area_must_be_ram_to_its_end(void **state)
+{
+	static const uint32_t bad[] = {
+	    RAM - 4095, RAM - 20, RAM - 4, RAM, 0x80000000, UINT32_MAX - 4095, UINT32_MAX};
+	struct fixture *f = *state;
+	struct be32 head[2] = {be32(DRC(1)), be32(0)};
+
+	power_on(f);
+	add_unisolated(f, 1);
+	poke(RAM - 4095, head, sizeof head);
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+		assert_int_equal(RTAS(0, "ibm,configure-connector", bad[i], 0), -3);
+	poke(RAM - 4096, head, sizeof head);
+	assert_int_equal(RTAS(0, "ibm,configure-connector", RAM - 4096, 0), 2);
+	expect_core(f, 1, DRC_UNISOLATED, SPAPR_VCPU_STOPPED);
+}
+
+static void of_the_work_area_only_what_an_answer_needs_is_written(void **state)
+{
+	struct fixture *f = *state;
+	struct be32 head[2] = {be32(DRC(1)), be32(0)};
+	uint8_t area[4096], after[4096];
+	size_t used = 20 + sizeof "PowerPC,POWER9@1";
+
+	power_on(f);
+	add_unisolated(f, 1);
+	memset(area, 0xa5, sizeof area);
+	memcpy(area, head, sizeof head);
+	poke(WORK(0), area, sizeof area);
+	/* The second argument, a page for more, is not needed and not looked at. */
+	assert_int_equal(RTAS(0, "ibm,configure-connector", (uint32_t)WORK(0), UINT32_MAX), 2);
+	peek(WORK(0), after, sizeof after);
+	assert_memory_equal(after, area, 4);
+	assert_memory_not_equal(after + 4, area + 4, 4);
+	assert_string_equal((const char *)after + 20, "PowerPC,POWER9@1");
+	assert_memory_equal(after + used, area + used, sizeof area - used);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(the_tree_says_what_there_is_and_nothing_else),
+	    TEST(the_boot_cpu_starts_at_the_kernel_with_the_tree),
+	    TEST(with_much_memory_tree_and_rtas_stay_low),
+	    TEST(each_boot_has_a_seed_of_its_own),
+	    TEST(the_tree_follows_the_cores),
+	    TEST(what_the_host_does_not_say_is_not_made_up),
+	    TEST(features_in_another_form_are_left_out),
+	    TEST(a_tree_that_grows_too_large_is_an_error),
+	    cmocka_unit_test(a_connector_describes_its_core_as_the_tree_would),
+	    TEST(a_walk_starts_anew_when_word_1_is_zero),
+	    TEST(a_walk_starts_anew_when_the_connector_does),
+	    TEST(a_configured_core_may_be_read_again),
+	    TEST(two_walks_do_not_disturb_each_other),
+	    TEST(only_an_unisolated_connector_can_be_read),
+	    TEST(an_unknown_connector_cannot_be_read),
+	    TEST(the_work_area_must_be_ram_to_its_end),
+	    TEST(of_the_work_area_only_what_an_answer_needs_is_written),
+	};
+
+	return cmocka_run_group_tests_name("tree", tests, NULL, NULL);
+}
