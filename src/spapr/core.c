@@ -211,6 +211,9 @@ void cores_reset(struct spapr *machine)
 
 	for (uint32_t i = 0; i < machine->core_count; i++)
 		apply(machine, &machine->cores[i], DRC_IN_RESET, &by_reset);
+	/* What the next run starts is no step of an operation of the last. */
+	for (uint32_t i = 0; i < machine->core_count; i++)
+		machine->cores[i].last_add = 0;
 }
 
 /* --- The operator ------------------------------------------------------------------------- */

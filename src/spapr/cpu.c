@@ -130,7 +130,6 @@ static void handle_failure(struct vcpu *vcpu)
 	    vcpu->exit.failure);
 	pthread_mutex_lock(&vcpu->machine->lock);
 	give_up(vcpu, &err);
-	want_attention(vcpu);
 	pthread_mutex_unlock(&vcpu->machine->lock);
 }
 

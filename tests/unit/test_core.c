@@ -736,6 +736,9 @@ static void a_reset_settles_what_is_pending(void **state)
 	assert_int_equal(fake_vcpu_enters(0), 2);
 	assert_int_equal(fake_parked_count(), 4);
 	assert_int_equal(fake_live_vcpus(), 5);
+	/* What runs now is no step of what ended with the reset. */
+	linux_online(f, 0, 3);
+	assert_int_equal(operation_of(f, taken).steps[OP_STARTED].order, 0);
 	linux_online(f, 0, 4);
 	add_in_use(f, 1);
 }

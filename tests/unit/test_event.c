@@ -317,31 +317,68 @@ static void a_reset_drops_what_is_queued_and_what_is_signalled(void **state)
 	expect_event(0, 1, 2);
 }
 
-static void an_interrupt_that_cannot_be_sent_leaves_the_event_readable(void **state)
+static void an_interrupt_kvm_refuses_is_sent_with_the_next_request(void **state)
+{
+	struct fixture *f = *state;
+
+	power_on_cpus(f, 2, 4, 1);
+	/* The event is there all the same, and asking again is enough. */
+	fake_fail_next(FAKE_IRQ_PULSE, 2);
+	take_away(f, 1);
+	take_away(f, 1);
+	assert_int_equal(fake_irq_pulses(IRQ_HOTPLUG), 0);
+	take_away(f, 1);
+	take_away(f, 1);
+	assert_int_equal(fake_irq_pulses(IRQ_HOTPLUG), 1);
+	expect_event(0, 1, 2);
+	expect_no_event(0);
+	/* So it is when the one after a fetch is refused. */
+	add(f, 2);
+	add(f, 3);
+	assert_int_equal(fake_irq_pulses(IRQ_HOTPLUG), 3);
+	fake_fail_next(FAKE_IRQ_PULSE, 1);
+	expect_event(0, 2, 1);
+	assert_int_equal(fake_irq_pulses(IRQ_HOTPLUG), 3);
+	take_away(f, 1);
+	assert_int_equal(fake_irq_pulses(IRQ_HOTPLUG), 4);
+	expect_event(0, 3, 1);
+	expect_event(0, 1, 2);
+	assert_int_equal(fake_irq_pulses(IRQ_HOTPLUG), 5);
+	expect_no_event(0);
+}
+
+static void an_interrupt_that_was_refused_is_not_owed_without_an_event(void **state)
 {
 	struct fixture *f = *state;
 
 	power_on(f);
 	fake_fail_next(FAKE_IRQ_PULSE, 1);
 	add(f, 1);
-	assert_int_equal(fake_irq_pulses(IRQ_HOTPLUG), 0);
 	expect_event(0, 1, 1);
+	cancel(f, add(f, 2));
+	assert_int_equal(fake_irq_pulses(IRQ_HOTPLUG), 1);
+	add(f, 2);
+	assert_int_equal(fake_irq_pulses(IRQ_HOTPLUG), 1);
+	fake_fail_next(FAKE_IRQ_PULSE, 1);
+	add(f, 3);
+	reset(f);
+	take_away(f, 1);
+	take_away(f, 1);
+	assert_int_equal(fake_irq_pulses(IRQ_HOTPLUG), 2);
 }
 
-static void an_interrupt_that_could_not_be_sent_is_sent_when_asked_again(void **state)
+static void a_shutdown_kvm_refuses_to_signal_can_be_asked_for_again(void **state)
 {
 	struct fixture *f = *state;
 
-	power_on_cpus(f, 2, 4, 1);
+	power_on(f);
 	fake_fail_next(FAKE_IRQ_PULSE, 1);
-	take_away(f, 1);
-	assert_int_equal(fake_irq_pulses(IRQ_HOTPLUG), 0);
-	take_away(f, 1);
-	assert_int_equal(fake_irq_pulses(IRQ_HOTPLUG), 1);
-	/* From here on it is queued and announced: once is enough. */
-	take_away(f, 1);
-	assert_int_equal(fake_irq_pulses(IRQ_HOTPLUG), 1);
-	expect_event(0, 1, 2);
+	spapr_powerdown(f->machine);
+	assert_int_equal(fake_irq_pulses(IRQ_EPOW), 0);
+	spapr_powerdown(f->machine);
+	assert_int_equal(fake_irq_pulses(IRQ_EPOW), 1);
+	assert_int_equal(check_exception(MASK_EPOW, BUFFER(0), 256), 0);
+	expect_no_event(0);
 }
 
 /* --- Long sequences --------------------------------------------------------------------- */
@@ -532,8 +569,9 @@ int main(void)
 	    TEST(whether_to_add_or_remove_is_decided_when_the_event_is_read),
 	    TEST(events_are_read_in_the_order_they_came),
 	    TEST(a_reset_drops_what_is_queued_and_what_is_signalled),
-	    TEST(an_interrupt_that_cannot_be_sent_leaves_the_event_readable),
-	    TEST(an_interrupt_that_could_not_be_sent_is_sent_when_asked_again),
+	    TEST(an_interrupt_kvm_refuses_is_sent_with_the_next_request),
+	    TEST(an_interrupt_that_was_refused_is_not_owed_without_an_event),
+	    TEST(a_shutdown_kvm_refuses_to_signal_can_be_asked_for_again),
 	    TEST(interrupts_are_sent_exactly_for_what_is_queued),
 	    TEST(linux_never_takes_an_interrupt_without_an_event_and_misses_none),
 	};

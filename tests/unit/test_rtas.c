@@ -499,7 +499,7 @@ static void last_words_may_end_where_ram_ends(void **state)
 
 #define VCPUS 4
 #ifdef __SANITIZE_THREAD__
-#define CALLS 40000 /* each takes much longer */
+#define CALLS 30000 /* each takes much longer */
 #else
 #define CALLS 100000
 #endif
