@@ -163,7 +163,7 @@ enum rtas_status core_guest_input(struct spapr *machine, struct core *core, enum
     const struct vcpu *vcpu, const struct op_evidence *by)
 {
 	const struct drc_row *row = drc_row_for(&core->drc, input);
-	uint32_t slot = core->history_next % 8;
+	uint32_t slot = core->history_next % SPAPR_HISTORY;
 	struct drc_result result;
 
 	/* Before the step, so that an end comes after what led to it. */
@@ -172,10 +172,8 @@ enum rtas_status core_guest_input(struct spapr *machine, struct core *core, enum
 	result = apply(machine, core, input, by);
 	/* Each item of a walk is a call; only its end is worth remembering. */
 	if (input != DRC_IN_CONFIGURE || result.status != RTAS_SUCCESS) {
-		core->history[slot].at_ms = clock_ms();
-		core->history[slot].vcpu = vcpu->id;
-		core->history[slot].input = input;
-		core->history[slot].status = result.status;
+		core->history[slot] =
+		    (struct spapr_guest_call){clock_ms(), vcpu->id, input, result.status};
 		core->history_next++;
 	}
 	return result.status;

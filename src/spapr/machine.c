@@ -319,13 +319,10 @@ void spapr_core_info(struct spapr *machine, uint32_t number, struct spapr_core_i
 		ret_info->vcpus[i].state = core->vcpus[i].state;
 		ret_info->vcpus[i].host_thread = core->vcpus[i].host_thread;
 	}
-	for (uint32_t i = 0; i < 8 && i < core->history_next; i++) {
-		uint32_t slot = (core->history_next - 1 - i) % 8;
+	for (uint32_t i = 0; i < SPAPR_HISTORY && i < core->history_next; i++) {
+		uint32_t slot = (core->history_next - 1 - i) % SPAPR_HISTORY;
 
-		ret_info->history[i].at_ms = core->history[slot].at_ms;
-		ret_info->history[i].vcpu = core->history[slot].vcpu;
-		ret_info->history[i].input = core->history[slot].input;
-		ret_info->history[i].status = core->history[slot].status;
+		ret_info->history[i] = core->history[slot];
 		ret_info->history_count = i + 1;
 	}
 	pthread_mutex_unlock(&machine->lock);

@@ -72,12 +72,7 @@ struct core {
 	int node_offset;             /* where the walk stands; 0: before the first node */
 	int node_depth;
 	/* The last guest calls, a ring. */
-	struct {
-		uint64_t at_ms;
-		uint32_t vcpu;
-		enum drc_input input;
-		enum rtas_status status;
-	} history[8];
+	struct spapr_guest_call history[SPAPR_HISTORY];
 	uint32_t history_next;
 };
 

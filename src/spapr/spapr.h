@@ -111,6 +111,15 @@ enum spapr_vcpu_state {
 
 #define SPAPR_MAX_THREADS 8
 
+/* A guest's call on a connector, as it is remembered. */
+#define SPAPR_HISTORY 8
+struct spapr_guest_call {
+	uint64_t at_ms;
+	uint32_t vcpu;
+	enum drc_input input;
+	enum rtas_status status;
+};
+
 struct spapr_core_info {
 	uint32_t core_id;
 	uint32_t drc_index;
@@ -123,12 +132,7 @@ struct spapr_core_info {
 		int host_thread; /* kernel thread id, or 0 */
 	} vcpus[SPAPR_MAX_THREADS];
 	/* The last guest calls on this connector, newest first. */
-	struct {
-		uint64_t at_ms;
-		uint32_t vcpu;
-		enum drc_input input;
-		enum rtas_status status;
-	} history[8];
+	struct spapr_guest_call history[SPAPR_HISTORY];
 	uint32_t history_count;
 };
 
