@@ -8,11 +8,15 @@
  * then pending: so the queue is bounded by the number of connectors, repeats coalesce, and no
  * event can be out of date when it is read.
  *
- * One interrupt for each queued event, never one without: Linux does not look at
- * check-exception's status, and on an interrupt with nothing behind it carries out its last
- * event again. For the same reason a queued event is never taken back; if nothing is pending
- * any more it reads as an add, which a guest that has the core, or that finds it gone, refuses
- * by itself.
+ * No interrupt finds nothing: Linux does not look at check-exception's status, and on an
+ * interrupt with no event behind it carries out its last event again. So there is one for each
+ * queued event, and a queued event is never taken back; if nothing is pending any more it reads
+ * as an add, which a guest that has the core, or that finds it gone, refuses by itself.
+ *
+ * An interrupt can get lost: a kernel started by kexec takes it before it knows the source, and
+ * drops it. Only asking again helps then, so that interrupts again, though the first may still
+ * arrive. The one that is then too many finds a spare event: an add of core 0, which every
+ * guest has.
  */
 #include <string.h>
 #include <time.h>
@@ -32,21 +36,26 @@ static bool pulse(struct spapr *machine, uint32_t irq)
 
 void event_queue_core(struct spapr *machine, struct core *core)
 {
-	if (core->event_queued && !machine->interrupt_owed)
-		return;
+	bool announced = core->event_queued && !machine->interrupt_owed;
+	bool pulsed = pulse(machine, IRQ_HOTPLUG);
+
 	if (!core->event_queued)
 		machine->events[machine->event_count++] = core->number;
 	core->event_queued = true;
 	/* One interrupt is enough for all that are queued: each fetch sends the next. If KVM
 	 * refuses it, the next request tries again. */
-	machine->interrupt_owed = !pulse(machine, IRQ_HOTPLUG);
+	if (announced)
+		machine->event_spare = machine->event_spare || pulsed;
+	else
+		machine->interrupt_owed = !pulsed;
 }
 
 void event_queue_shutdown(struct spapr *machine)
 {
-	if (machine->epow_queued)
-		return;
-	machine->epow_queued = pulse(machine, IRQ_EPOW);
+	/* Again if it is queued already, for the same reason. No spare event: what Linux would
+	 * carry out again is the same shutdown. */
+	if (pulse(machine, IRQ_EPOW))
+		machine->epow_queued = true;
 }
 
 void events_reset(struct spapr *machine)
@@ -55,6 +64,7 @@ void events_reset(struct spapr *machine)
 		machine->cores[machine->events[i]].event_queued = false;
 	machine->event_count = 0;
 	machine->interrupt_owed = false;
+	machine->event_spare = false;
 	machine->epow_queued = false;
 }
 
@@ -168,6 +178,9 @@ bool event_fetch(struct spapr *machine, uint32_t mask, uint8_t ret_log[EVENT_LOG
 		put_shutdown(machine, ret_log);
 	} else if ((mask & EVENT_MASK_HOTPLUG) != 0 && machine->event_count > 0) {
 		fetch_core(machine, ret_log);
+	} else if ((mask & EVENT_MASK_HOTPLUG) != 0 && machine->event_spare) {
+		machine->event_spare = false;
+		put_hotplug(machine, ret_log, &machine->cores[0], false);
 	} else {
 		return false;
 	}

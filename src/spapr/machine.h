@@ -127,6 +127,7 @@ struct spapr {
 	uint32_t *events; /* core numbers with an event queued, oldest first */
 	uint32_t event_count;
 	bool interrupt_owed; /* events are queued, and KVM refused their interrupt */
+	bool event_spare;    /* an interrupt more than there were events may arrive */
 	bool epow_queued;
 	uint32_t event_log_id;
 	int64_t clock_offset_s; /* guest's time of day less the host's */
