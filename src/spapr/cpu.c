@@ -159,6 +159,7 @@ static void run_guest(struct vcpu *vcpu)
 		}
 		exit = kvm_vcpu_run(vcpu->kvm, &vcpu->exit);
 		atomic_store(&vcpu->in_guest, false);
+		spapr_count(vcpu->machine, COUNT_GUEST_EXITS, 1);
 		if (atomic_load(&vcpu->attention)) {
 			pthread_mutex_lock(&vcpu->machine->lock);
 			pthread_cond_broadcast(&vcpu->machine->quiet);

@@ -352,6 +352,7 @@ size_t spapr_operations(struct spapr *machine, struct operation *ret_operations,
 size_t spapr_counters(struct spapr *machine, struct spapr_counter *ret_counters, size_t max)
 {
 	static const char *const names[COUNT_COUNTERS] = {
+	    [COUNT_GUEST_EXITS] = "guest-exits",
 	    [COUNT_HCALLS] = "hcalls",
 	    [COUNT_HCALLS_UNKNOWN] = "hcalls-unknown",
 	    [COUNT_RTAS_CALLS] = "rtas-calls",

@@ -90,6 +90,7 @@ struct vty {
 
 /* What is counted; names in machine.c. Any thread. */
 enum spapr_count {
+	COUNT_GUEST_EXITS, /* returns from KVM_RUN, whatever for */
 	COUNT_HCALLS,
 	COUNT_HCALLS_UNKNOWN,
 	COUNT_RTAS_CALLS,

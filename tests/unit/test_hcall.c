@@ -74,6 +74,20 @@ static void memory_that_is_not_there_lets_the_guest_go_on(void **state)
 	assert_true(spapr_take_news(f->machine) == 0);
 }
 
+static void every_return_of_the_guest_is_counted(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t args[9] = {0}, ret[9], before;
+
+	power_on(f);
+	fake_hcall(0, 0x6000, args, ret); /* what the start had to do is done after it */
+	before = counter(f, "guest-exits");
+	fake_hcall(0, 0x6000, args, ret);
+	fake_mmio(0, 256 * MIB, 4, false);
+	fake_hcall(0, 0x6000, args, ret);
+	assert_int_equal(counter(f, "guest-exits"), before + 3);
+}
+
 /* --- The console ------------------------------------------------------------------------ */
 
 static int64_t put(uint64_t unit, uint64_t length, uint64_t first, uint64_t second)
@@ -666,6 +680,7 @@ int main(void)
 	    TEST(kvm_is_asked_to_answer_what_it_can),
 	    TEST(a_kvm_that_answers_nothing_itself_is_no_reason_to_fail),
 	    TEST(memory_that_is_not_there_lets_the_guest_go_on),
+	    TEST(every_return_of_the_guest_is_counted),
 	    TEST(characters_are_packed_from_the_most_significant_byte),
 	    TEST(unit_0_is_the_first_console),
 	    TEST(a_wrong_unit_or_length_is_a_parameter_error),
