@@ -277,7 +277,9 @@ static void write_rtas(struct writer *w, struct spapr *machine)
 	cell(w, "linux,rtas-entry", (uint32_t)machine->layout.rtas);
 	cell(w, "rtas-size", RTAS_BLOB_BYTES);
 	cell(w, "rtas-error-log-max", 2048);
-	cell(w, "rtas-event-scan-rate", 1);
+	/* event-scan has nothing to report, and nobody need come and look: any other rate makes
+	 * Linux call it for ever, every 30 s at the least, and an idle guest is not idle. */
+	cell(w, "rtas-event-scan-rate", 0);
 	flag(w, "ibm,extended-os-term");
 	write_hypertas_functions(w);
 	for (size_t i = 0; i < rtas_table_rows; i++)
