@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * call.c - calls to the hypervisor and to RTAS. RTAS is reached by its hypervisor call; the code in
+ * guest memory, which does the same, only when a command asks for it.
+ */
+#include "probe.h"
+
+uint32_t be32(uint32_t value)
+{
+#ifdef __LITTLE_ENDIAN__
+	return __builtin_bswap32(value);
+#else
+	return value;
+#endif
+}
+
+uint64_t be64(uint64_t value)
+{
+#ifdef __LITTLE_ENDIAN__
+	return __builtin_bswap64(value);
+#else
+	return value;
+#endif
+}
+
+int64_t hcall(uint64_t number, uint64_t r4, uint64_t r5, uint64_t r6, uint64_t r7)
+{
+	uint64_t registers[9] = {r4, r5, r6, r7};
+
+	return hcall_raw(number, registers);
+}
+
+int64_t rtas_request(const struct rtas_request *request, uint32_t *results)
+{
+	struct rtas_block *block = &cpu_self()->block;
+	int64_t status;
+
+	block->token = be32(request->token);
+	block->nargs = be32(request->nargs);
+	block->nret = be32(request->nret);
+	for (uint32_t i = 0; i < request->nargs; i++)
+		block->words[i] = be32(request->args[i]);
+	for (uint32_t i = 0; i < request->nret; i++)
+		block->words[request->nargs + i] = be32(0xdeadbeef);
+	status = hcall(H_RTAS, (uintptr_t)block, 0, 0, 0);
+	for (uint32_t i = 0; i < request->nret; i++)
+		results[i] = be32(block->words[request->nargs + i]);
+	return status;
+}
+
+static int32_t named(
+    const char *name, uint32_t nargs, const uint32_t *args, uint32_t nret, uint32_t *results)
+{
+	struct rtas_request request = {
+	    .token = tree_cell("/rtas", name, 0, 0), .nargs = nargs, .nret = nret};
+
+	for (uint32_t i = 0; i < nargs; i++)
+		request.args[i] = args[i];
+	if (request.token == 0 || rtas_request(&request, results) != 0)
+		return INT32_MIN;
+	return (int32_t)results[0];
+}
+
+int32_t rtas_simple(const char *name, uint32_t nargs, uint32_t a, uint32_t b, uint32_t c)
+{
+	uint32_t args[3] = {a, b, c}, result[1];
+
+	return named(name, nargs, args, 1, result);
+}
+
+int32_t rtas_ask(const char *name, uint32_t nargs, uint32_t a, uint32_t b, uint32_t *ret_value)
+{
+	uint32_t args[2] = {a, b}, results[2];
+	int32_t status = named(name, nargs, args, 2, results);
+
+	*ret_value = results[1];
+	return status;
+}

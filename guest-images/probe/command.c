@@ -1,0 +1,593 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * command.c - the commands. One line in, one line out: "= ..." for what was asked, "! ..." if it
+ * was not understood or could not be carried out. Numbers are hexadecimal, but for statuses
+ * (decimal, with sign). README.md has them all.
+ *
+ * To add one: a row in the table, its function, a row in README.md.
+ */
+#include "probe.h"
+
+enum { CALLS_MAX = 8, TALLY_MAX = 64, DUMP_MAX = 0x4000 };
+
+static bool numbers(char **line, uint64_t *values, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!text_number(text_word(line), &values[i]))
+			return false;
+	return true;
+}
+
+/* --- Calls ---------------------------------------------------------------------------------- */
+
+static void put_registers(int64_t status, const uint64_t registers[9])
+{
+	put_text(" ");
+	put_decimal(status);
+	for (uint32_t i = 0; i < 9; i++) {
+		put_text(" ");
+		put_hex(registers[i]);
+	}
+}
+
+/* hcall NUMBER [r4 ... r12] */
+static bool run_hcall(char *line)
+{
+	uint64_t registers[9] = {0}, number;
+	int64_t status;
+
+	if (!text_number(text_word(&line), &number))
+		return false;
+	for (uint32_t i = 0; i < 9; i++) {
+		char *word = text_word(&line);
+
+		if (word != NULL && !text_number(word, &registers[i]))
+			return false;
+	}
+	status = hcall_raw(number, registers);
+	put_registers(status, registers);
+	return true;
+}
+
+/* sweep FIRST LAST STEP SKIP,SKIP,... [r4 ... r12]: those not answered H_FUNCTION. */
+static bool run_sweep(char *line)
+{
+	uint64_t range[3], given[9] = {0}, unknown = 0;
+	char *skip;
+
+	if (!numbers(&line, range, 3) || range[2] == 0 || (skip = text_word(&line)) == NULL)
+		return false;
+	for (uint32_t i = 0; i < 9; i++) {
+		char *word = text_word(&line);
+
+		if (word != NULL && !text_number(word, &given[i]))
+			return false;
+	}
+	for (uint64_t number = range[0]; number <= range[1]; number += range[2]) {
+		uint64_t registers[9];
+		int64_t status;
+		bool skipped = false;
+
+		for (char *at = skip; *at != '\0';) {
+			char *end = at;
+			uint64_t value = 0;
+			char stop;
+
+			while (*end != ',' && *end != '\0')
+				end++;
+			stop = *end;
+			*end = '\0';
+			skipped = skipped || (text_number(at, &value) && value == number);
+			*end = stop;
+			at = stop == '\0' ? end : end + 1;
+		}
+		if (skipped)
+			continue;
+		for (uint32_t i = 0; i < 9; i++)
+			registers[i] = given[i];
+		status = hcall_raw(number, registers);
+		if (status == -2) {
+			unknown++;
+			continue;
+		}
+		put_text(" ");
+		put_hex(number);
+		put_text("=");
+		put_decimal(status);
+	}
+	put_text(" unknown=");
+	put_decimal((int64_t)unknown);
+	return true;
+}
+
+/* NAME|TOKEN NRET [ARGUMENT ...]; "@" stands for the calling vCPU's own work area. */
+static bool parse_rtas(char **line, struct rtas_request *request, uint64_t *ret_areas)
+{
+	char *name = text_word(line), *word;
+	uint64_t value;
+
+	*request = (struct rtas_request){0};
+	*ret_areas = 0;
+	if (name == NULL || !text_number(text_word(line), &value) || value > 16)
+		return false;
+	request->nret = (uint32_t)value;
+	request->token = tree_cell("/rtas", name, 0, 0);
+	if (request->token == 0 && text_number(name, &value))
+		request->token = (uint32_t)value;
+	else if (request->token == 0)
+		return false;
+	while ((word = text_word(line)) != NULL && !text_equal(word, "|")) {
+		if (request->nargs == 32)
+			return false;
+		if (text_equal(word, "@"))
+			*ret_areas |= UINT64_C(1) << request->nargs;
+		else if (!text_number(word, &value))
+			return false;
+		request->args[request->nargs++] = (uint32_t)value;
+	}
+	return true;
+}
+
+static void fill_areas(struct rtas_request *request, uint64_t areas)
+{
+	for (uint32_t i = 0; i < request->nargs; i++)
+		if ((areas >> i & 1) != 0)
+			request->args[i] = (uint32_t)(uintptr_t)cpu_self()->work_area;
+}
+
+/* rtas NAME|TOKEN NRET [ARGUMENT ...]: H_RTAS' answer, then the results. */
+static bool run_rtas(char *line)
+{
+	struct rtas_request request;
+	uint32_t results[RTAS_WORDS_MAX];
+	uint64_t areas;
+	int64_t status;
+
+	if (!parse_rtas(&line, &request, &areas))
+		return false;
+	fill_areas(&request, areas);
+	status = rtas_request(&request, results);
+	put_text(" ");
+	put_decimal(status);
+	for (uint32_t i = 0; i < request.nret; i++) {
+		put_text(" ");
+		put_decimal((int32_t)results[i]);
+	}
+	return true;
+}
+
+/* blob BLOCK: RTAS as an operating system calls it, with the block that is there. */
+static bool run_blob(char *line)
+{
+	uint32_t entry = tree_cell("/rtas", "linux,rtas-entry", 0, 0);
+	uint64_t block;
+
+	if (entry == 0 || !numbers(&line, &block, 1))
+		return false;
+	put_text(" ");
+	put_decimal((int64_t)rtas_enter(block, entry));
+	return true;
+}
+
+/* token NAME */
+static bool run_token(char *line)
+{
+	char *name = text_word(&line);
+
+	if (name == NULL)
+		return false;
+	put_text(" ");
+	put_hex(tree_cell("/rtas", name, 0, 0));
+	return true;
+}
+
+/* tree PATH PROPERTY: its bytes. */
+static bool run_tree(char *line)
+{
+	char *path = text_word(&line), *name = text_word(&line);
+	uint32_t length = 0;
+	const uint8_t *value;
+
+	if (path == NULL || name == NULL)
+		return false;
+	value = tree_property(path, name, &length);
+	if (value == NULL)
+		return false;
+	put_text(" ");
+	for (uint32_t i = 0; i < length; i++) {
+		put_hex(value[i] >> 4);
+		put_hex(value[i] & 0xf);
+	}
+	return true;
+}
+
+/* --- Memory --------------------------------------------------------------------------------- */
+
+/* read ADDRESS LENGTH */
+static bool run_read(char *line)
+{
+	uint64_t range[2];
+
+	if (!numbers(&line, range, 2) || range[1] > DUMP_MAX)
+		return false;
+	put_text(" ");
+	for (uint64_t i = 0; i < range[1]; i++) {
+		uint8_t byte = *(const volatile uint8_t *)(range[0] + i);
+
+		put_hex(byte >> 4);
+		put_hex(byte & 0xf);
+	}
+	return true;
+}
+
+/* write ADDRESS BYTES: two digits each. */
+static bool run_write(char *line)
+{
+	uint64_t address;
+	char *bytes;
+
+	if (!numbers(&line, &address, 1) || (bytes = text_word(&line)) == NULL)
+		return false;
+	for (; bytes[0] != '\0' && bytes[1] != '\0'; bytes += 2) {
+		char pair[3] = {bytes[0], bytes[1], '\0'};
+		uint64_t value;
+
+		if (!text_number(pair, &value))
+			return false;
+		*(volatile uint8_t *)address++ = (uint8_t)value;
+	}
+	return bytes[0] == '\0';
+}
+
+/* fill ADDRESS LENGTH BYTE */
+static bool run_fill(char *line)
+{
+	uint64_t v[3];
+
+	if (!numbers(&line, v, 3))
+		return false;
+	for (uint64_t i = 0; i < v[1]; i++)
+		*(volatile uint8_t *)(v[0] + i) = (uint8_t)v[2];
+	return true;
+}
+
+/* same ADDRESS LENGTH BYTE: whether all are that byte; if not, the first that is not. */
+static bool run_same(char *line)
+{
+	uint64_t v[3];
+
+	if (!numbers(&line, v, 3))
+		return false;
+	for (uint64_t i = 0; i < v[1]; i++)
+		if (*(const volatile uint8_t *)(v[0] + i) != (uint8_t)v[2]) {
+			put_text(" no ");
+			put_hex(v[0] + i);
+			return true;
+		}
+	put_text(" yes");
+	return true;
+}
+
+/* load SIZE ADDRESS: one load, of 1, 2, 4 or 8 bytes in this image's byte order. */
+static bool run_load(char *line)
+{
+	uint64_t v[2], value;
+
+	if (!numbers(&line, v, 2))
+		return false;
+	switch (v[0]) {
+	case 1: value = *(const volatile uint8_t *)v[1]; break;
+	case 2: value = *(const volatile uint16_t *)v[1]; break;
+	case 4: value = *(const volatile uint32_t *)v[1]; break;
+	case 8: value = *(const volatile uint64_t *)v[1]; break;
+	default: return false;
+	}
+	put_text(" ");
+	put_hex(value);
+	return true;
+}
+
+/* store SIZE ADDRESS VALUE */
+static bool run_store(char *line)
+{
+	uint64_t v[3];
+
+	if (!numbers(&line, v, 3))
+		return false;
+	switch (v[0]) {
+	case 1: *(volatile uint8_t *)v[1] = (uint8_t)v[2]; break;
+	case 2: *(volatile uint16_t *)v[1] = (uint16_t)v[2]; break;
+	case 4: *(volatile uint32_t *)v[1] = (uint32_t)v[2]; break;
+	case 8: *(volatile uint64_t *)v[1] = v[2]; break;
+	default: return false;
+	}
+	return true;
+}
+
+/* --- vCPUs ---------------------------------------------------------------------------------- */
+
+/* start ID: start-cpu's status. */
+static bool run_start(char *line)
+{
+	struct cpu *cpu;
+	uint64_t id;
+
+	if (!numbers(&line, &id, 1) || (cpu = cpu_get(id)) == NULL || cpu == cpu_self())
+		return false;
+	put_text(" ");
+	put_decimal(cpu_start(cpu));
+	return true;
+}
+
+/* stop ID: stop-self there; query-cpu-stopped-state's status once it says stopped. */
+static bool run_stop(char *line)
+{
+	struct cpu *cpu;
+	uint64_t id;
+
+	if (!numbers(&line, &id, 1) || (cpu = cpu_get(id)) == NULL || cpu == cpu_self())
+		return false;
+	put_text(" ");
+	put_decimal(cpu_stop(cpu));
+	return true;
+}
+
+/* What N vCPUs do at once: the same calls, each beginning with another of them. */
+static struct {
+	struct rtas_request calls[CALLS_MAX];
+	uint64_t areas[CALLS_MAX];
+	uint32_t count; /* of calls */
+	uint64_t rounds;
+	volatile uint32_t waiting, go;
+	struct tally {
+		uint32_t call, used;
+		int32_t status;
+		uint64_t times;
+	} tallies[CPUS_MAX][TALLY_MAX];
+} crowd;
+
+static void tally(struct tally *tallies, uint32_t call, int32_t status)
+{
+	for (uint32_t i = 0; i < TALLY_MAX; i++) {
+		struct tally *t = &tallies[i];
+
+		if (!t->used)
+			*t = (struct tally){.call = call, .used = 1, .status = status};
+		if (t->call == call && t->status == status) {
+			t->times++;
+			return;
+		}
+	}
+}
+
+static void crowd_work(void *argument)
+{
+	struct cpu *cpu = cpu_self();
+
+	(void)argument;
+	__atomic_fetch_sub(&crowd.waiting, 1, __ATOMIC_SEQ_CST);
+	while (crowd.waiting != 0 && crowd.go != 0)
+		;
+	for (uint64_t i = 0; i < crowd.rounds; i++) {
+		uint32_t which = (uint32_t)((i + cpu->id) % crowd.count);
+		struct rtas_request request = crowd.calls[which];
+		uint32_t results[RTAS_WORDS_MAX];
+
+		fill_areas(&request, crowd.areas[which]);
+		if (rtas_request(&request, results) != 0)
+			results[0] = (uint32_t)INT32_MIN;
+		tally(crowd.tallies[cpu->id], which, (int32_t)results[0]);
+	}
+}
+
+static void put_tallies(void)
+{
+	static struct tally all[TALLY_MAX];
+
+	for (uint32_t i = 0; i < TALLY_MAX; i++)
+		all[i].used = 0;
+	for (uint32_t id = 0; id < CPUS_MAX; id++)
+		for (uint32_t i = 0; i < TALLY_MAX && crowd.tallies[id][i].used; i++)
+			for (uint64_t n = crowd.tallies[id][i].times; n > 0; n--)
+				tally(all, crowd.tallies[id][i].call, crowd.tallies[id][i].status);
+	for (uint32_t i = 0; i < TALLY_MAX && all[i].used; i++) {
+		put_text(" ");
+		put_decimal(all[i].call);
+		put_text(":");
+		put_decimal(all[i].status);
+		put_text("=");
+		put_decimal((int64_t)all[i].times);
+	}
+}
+
+/* crowd ROUNDS MASK CALL | CALL ...: calls as for rtas. Of each call and status, how often. */
+static bool run_crowd(char *line)
+{
+	uint64_t v[2];
+	bool ended = true;
+
+	if (!numbers(&line, v, 2))
+		return false;
+	for (crowd.count = 0; *line != '\0'; crowd.count++)
+		if (crowd.count == CALLS_MAX ||
+		    !parse_rtas(&line, &crowd.calls[crowd.count], &crowd.areas[crowd.count]))
+			return false;
+	if (crowd.count == 0)
+		return false;
+	crowd.rounds = v[0];
+	crowd.waiting = 0;
+	crowd.go = 1;
+	for (uint32_t id = 0; id < CPUS_MAX; id++) {
+		for (uint32_t i = 0; i < TALLY_MAX; i++)
+			crowd.tallies[id][i].used = 0;
+		if ((v[1] >> id & 1) != 0 && !cpu_get(id)->alive)
+			return false;
+		crowd.waiting += v[1] >> id & 1;
+	}
+	for (uint32_t id = CPUS_MAX; id-- > 0;)
+		if ((v[1] >> id & 1) != 0 && !cpu_give(cpu_get(id), crowd_work, NULL))
+			crowd.go = 0;
+	for (uint32_t id = 0; id < CPUS_MAX; id++)
+		if ((v[1] >> id & 1) != 0)
+			ended = cpu_wait(cpu_get(id)) && ended;
+	put_tallies();
+	return ended;
+}
+
+/* --- Hot-plug, and what else there is ------------------------------------------------------- */
+
+/* do INDEX STEP ... */
+static bool run_do(char *line)
+{
+	uint64_t index;
+
+	return numbers(&line, &index, 1) && plan_do((uint32_t)index, line);
+}
+
+static bool run_fetch(char *line)
+{
+	(void)line;
+	plan_fetch();
+	return true;
+}
+
+static bool run_interrupts(char *line)
+{
+	static const char *const names[INTERRUPTS] = {" vty=", " hotplug=", " epow=", " other="};
+
+	(void)line;
+	for (uint32_t i = 0; i < INTERRUPTS; i++) {
+		put_text(names[i]);
+		put_decimal(interrupt_counts[i]);
+	}
+	return true;
+}
+
+/* echo TEXT: to find the place in the output. */
+static bool run_echo(char *line)
+{
+	put_text(" ");
+	put_text(line);
+	return true;
+}
+
+/* trap: a program interrupt, to see that faults are reported. */
+static bool run_trap(char *line)
+{
+	(void)line;
+	__asm__ volatile("trap");
+	return true;
+}
+
+static bool run_on(char *line);
+
+static const struct {
+	const char *name;
+	bool (*function)(char *line);
+	bool first; /* on the first vCPU only */
+} commands[] = {
+    {"hcall", run_hcall, false},
+    {"sweep", run_sweep, false},
+    {"rtas", run_rtas, false},
+    {"blob", run_blob, false},
+    {"token", run_token, false},
+    {"tree", run_tree, false},
+    {"read", run_read, false},
+    {"write", run_write, false},
+    {"fill", run_fill, false},
+    {"same", run_same, false},
+    {"load", run_load, false},
+    {"store", run_store, false},
+    {"do", run_do, true},
+    {"fetch", run_fetch, true},
+    {"plan", plan_set, true},
+    {"start", run_start, true},
+    {"stop", run_stop, true},
+    {"crowd", run_crowd, true},
+    {"on", run_on, true},
+    {"interrupts", run_interrupts, true},
+    {"echo", run_echo, false},
+    {"trap", run_trap, false},
+};
+
+struct job {
+	bool (*function)(char *line);
+	char *line;
+	bool understood;
+};
+
+static void run_job(void *argument)
+{
+	struct job *job = argument;
+
+	job->understood = job->function(job->line);
+}
+
+static void put_fault(const struct cpu *cpu)
+{
+	put_nothing();
+	put_text("! fault ");
+	put_hex(cpu->fault_vector);
+	put_text(" at ");
+	put_hex(cpu->fault_srr0);
+	put_text(" msr ");
+	put_hex(cpu->fault_srr1);
+	put_text(" dar ");
+	put_hex(cpu->fault_dar);
+}
+
+/* Carry it out on that vCPU, and make the answer. */
+static void run_at(struct cpu *cpu, char *line)
+{
+	char *name = text_word(&line);
+	struct job job = {.line = line};
+
+	for (size_t i = 0; name != NULL && i < sizeof commands / sizeof commands[0]; i++)
+		if (text_equal(commands[i].name, name) && (cpu == cpu_get(0) || !commands[i].first))
+			job.function = commands[i].function;
+	if (job.function == NULL) {
+		put_nothing();
+		put_text("! no such command");
+	} else if (!cpu->alive) {
+		put_nothing();
+		put_text("! not running");
+	} else if (job.function == run_on) {
+		/* It makes its own answer. */
+		job.function(job.line);
+	} else if (cpu == cpu_self() && job.function == run_crowd) {
+		/* It gives this vCPU work of its own. */
+		job.understood = job.function(job.line);
+		if (!job.understood)
+			put_text(" ! failed");
+	} else if (!cpu_call(cpu, run_job, &job)) {
+		if (cpu->faulted)
+			put_fault(cpu);
+		else
+			put_text(" ! no end");
+	} else if (!job.understood) {
+		put_nothing();
+		put_text("! not understood");
+	}
+}
+
+/* on ID COMMAND ... */
+static bool run_on(char *line)
+{
+	uint64_t id;
+	struct cpu *cpu;
+
+	if (!numbers(&line, &id, 1) || (cpu = cpu_get(id)) == NULL) {
+		put_nothing();
+		put_text("! not understood");
+		return false;
+	}
+	run_at(cpu, line);
+	return true;
+}
+
+void command_run(char *line)
+{
+	put_text("=");
+	run_at(cpu_self(), line);
+	put_line();
+}

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * plan.c - the guest's part in hot-plug. An interrupt says that there is an event; check-exception
+ * gives it, and the plan names the steps to answer it with: one list for additions, one for
+ * removals. A real kernel is one such plan, a kernel that refuses another, and so is nonsense.
+ * Nobody decides anything between two steps: which parts there are is up to who makes the plan
+ * (lab/probe.py).
+ *
+ * To add a step: a row in the table, and its function.
+ */
+#include "probe.h"
+
+enum { STEPS_BYTES = 512, LOG_BYTES = 2048, CORE_INDEX_MASK = 0x0fffffff };
+enum { ISOLATION = 9001, ALLOCATION = 9003, ENTITY_SENSE = 9003 };
+
+static char plans[2][STEPS_BYTES]; /* for an addition, for a removal */
+static bool ignoring;
+
+static int32_t set_indicator(uint32_t indicator, uint32_t index, uint32_t value)
+{
+	return rtas_simple("set-indicator", 3, indicator, index, value);
+}
+
+static int32_t step_isolate(uint32_t index, uint64_t parameter)
+{
+	(void)parameter;
+	return set_indicator(ISOLATION, index, 0);
+}
+
+static int32_t step_unisolate(uint32_t index, uint64_t parameter)
+{
+	(void)parameter;
+	return set_indicator(ISOLATION, index, 1);
+}
+
+static int32_t step_unusable(uint32_t index, uint64_t parameter)
+{
+	(void)parameter;
+	return set_indicator(ALLOCATION, index, 0);
+}
+
+static int32_t step_usable(uint32_t index, uint64_t parameter)
+{
+	(void)parameter;
+	return set_indicator(ALLOCATION, index, 1);
+}
+
+/* The sensor's value if there is one, else the status. */
+static int32_t step_sense(uint32_t index, uint64_t parameter)
+{
+	uint32_t value;
+	int32_t status = rtas_ask("get-sensor-state", 2, ENTITY_SENSE, index, &value);
+
+	(void)parameter;
+	return status == 0 ? (int32_t)value : status;
+}
+
+/* Read the description to its end, or only so many items of it; the last status. */
+static int32_t step_configure(uint32_t index, uint64_t items)
+{
+	uint8_t *area = cpu_self()->work_area;
+	int32_t status = 0;
+
+	for (uint32_t i = 0; i < WORK_AREA_BYTES; i++)
+		area[i] = 0;
+	for (uint32_t i = 0; i < 4; i++)
+		area[i] = (uint8_t)(index >> (24 - 8 * i));
+	for (uint64_t i = 0; items == 0 || i < items; i++) {
+		status = rtas_simple("ibm,configure-connector", 2, (uint32_t)(uintptr_t)area, 0, 0);
+		if (status <= 0)
+			break;
+	}
+	return status;
+}
+
+static int32_t step_start(uint32_t index, uint64_t parameter)
+{
+	struct cpu *cpu = cpu_get(index & CORE_INDEX_MASK);
+
+	(void)parameter;
+	return cpu != NULL ? cpu_start(cpu) : INT32_MIN;
+}
+
+static int32_t step_stop(uint32_t index, uint64_t parameter)
+{
+	struct cpu *cpu = cpu_get(index & CORE_INDEX_MASK);
+
+	(void)parameter;
+	return cpu != NULL ? cpu_stop(cpu) : INT32_MIN;
+}
+
+static int32_t step_query(uint32_t index, uint64_t parameter)
+{
+	uint32_t state;
+	int32_t status = rtas_ask("query-cpu-stopped-state", 1, index & CORE_INDEX_MASK, 0, &state);
+
+	(void)parameter;
+	return status == 0 ? (int32_t)state : status;
+}
+
+/* Each answers one number: an RTAS status, or a value where there is one. */
+static const struct {
+	const char *name;
+	int32_t (*function)(uint32_t index, uint64_t parameter);
+} steps[] = {
+    {"isolate", step_isolate},
+    {"unisolate", step_unisolate},
+    {"unusable", step_unusable},
+    {"usable", step_usable},
+    {"sense", step_sense},
+    {"configure", step_configure},
+    {"start", step_start},
+    {"stop", step_stop},
+    {"query", step_query},
+};
+
+/* "NAME", "NAME:PARAMETER", or "@INDEX" for another connector from there on. */
+static bool do_step(char *word, uint32_t *index)
+{
+	uint64_t parameter = 0;
+	char *colon = word;
+
+	put_text(" ");
+	put_text(word);
+	if (word[0] == '@') {
+		if (!text_number(word + 1, &parameter))
+			return false;
+		*index = (uint32_t)parameter;
+		return true;
+	}
+	while (*colon != '\0' && *colon != ':')
+		colon++;
+	if (*colon == ':') {
+		*colon = '\0';
+		if (!text_number(colon + 1, &parameter))
+			return false;
+	}
+	for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++)
+		if (text_equal(steps[i].name, word)) {
+			put_text("=");
+			put_decimal(steps[i].function(*index, parameter));
+			return true;
+		}
+	return false;
+}
+
+bool plan_do(uint32_t index, char *list)
+{
+	for (char *word; (word = text_word(&list)) != NULL;)
+		if (!do_step(word, &index))
+			return false;
+	return true;
+}
+
+bool plan_set(char *line)
+{
+	char *word = text_word(&line);
+	bool removal;
+
+	if (word == NULL)
+		return false;
+	if (text_equal(word, "fetch") || text_equal(word, "ignore")) {
+		ignoring = text_equal(word, "ignore");
+		return true;
+	}
+	removal = text_equal(word, "remove");
+	if ((!removal && !text_equal(word, "add")) || text_length(line) >= STEPS_BYTES)
+		return false;
+	for (size_t i = 0; i <= text_length(line); i++)
+		plans[removal][i] = line[i];
+	return true;
+}
+
+/* check-exception for hot-plug events: status, and what the event says. */
+static int32_t fetch(uint8_t *ret_action, uint32_t *ret_index)
+{
+	static uint8_t log[LOG_BYTES];
+	struct rtas_request request = {
+	    .token = tree_cell("/rtas", "check-exception", 0, 0), .nargs = 6, .nret = 1};
+	const uint32_t args[6] = {0x500, interrupt_numbers[INTERRUPT_HOTPLUG], 0x10000000, 1,
+	    (uint32_t)(uintptr_t)log, sizeof log};
+	uint32_t status;
+
+	for (uint32_t i = 0; i < 6; i++)
+		request.args[i] = args[i];
+	if (rtas_request(&request, &status) != 0)
+		return INT32_MIN;
+	*ret_action = log[105];
+	*ret_index = (uint32_t)log[108] << 24 | (uint32_t)log[109] << 16 | (uint32_t)log[110] << 8 |
+	             log[111];
+	return (int32_t)status;
+}
+
+void plan_fetch(void)
+{
+	uint8_t action;
+	uint32_t index;
+	int32_t status = fetch(&action, &index);
+
+	put_text(" ");
+	put_decimal(status);
+	if (status != 0)
+		return;
+	put_text(action == 1 ? " add " : action == 2 ? " remove " : " ? ");
+	put_hex(index);
+}
+
+void plan_follow(void)
+{
+	while (interrupts_hotplug > 0) {
+		char list[STEPS_BYTES];
+		uint8_t action;
+		uint32_t index;
+		int32_t status;
+
+		interrupts_hotplug--;
+		put_text("* hotplug");
+		if (ignoring) {
+			put_text(" ignored");
+			put_line();
+			continue;
+		}
+		status = fetch(&action, &index);
+		if (status != 0) {
+			put_text(" fetch=");
+			put_decimal(status);
+			put_line();
+			continue;
+		}
+		put_text(action == 2 ? " remove " : " add ");
+		put_hex(index);
+		for (size_t i = 0; i < STEPS_BYTES; i++)
+			list[i] = plans[action == 2][i];
+		if (!plan_do(index, list))
+			put_text(" ?");
+		put_line();
+	}
+}

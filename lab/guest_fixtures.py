@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""pytest fixtures that all tests with real guests share; a conftest.py imports those it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import pytest
+
+from guest import Guest
+from host_api import Host
+
+Kind = TypeVar("Kind", bound=Guest)
+
+
+def starter(host: Host, kind: type[Kind]) -> Iterator[Callable[..., Kind]]:
+    """For a fixture: a function that starts guests of that kind, which end with the test."""
+    guests: list[Kind] = []
+
+    def start_guest(*options: str, **settings: object) -> Kind:
+        guest = kind(host, *options, **settings)  # type: ignore[arg-type]
+        guests.append(guest)
+        return guest
+
+    yield start_guest
+    for guest in guests:
+        guest.close()
+
+
+@pytest.fixture(scope="session")
+def host() -> Host:
+    return Host.open()
+
+
+@pytest.fixture
+def start(host: Host) -> Iterator[Callable[..., Guest]]:
+    """Start guests that end with the test."""
+    yield from starter(host, Guest)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(host: Host) -> Iterator[None]:
+    """After each test, no VMM runs on the host that did not run before it."""
+    yield
+    running = host.run(["sh", "-c", "ps -o pid,comm | grep ' paprika$' || true"], check=True)
+    assert running.stdout == b"", f"left running: {running.stdout.decode()}"

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Talking to the probe guest (guest-images/probe): commands, and the parts it can play.
+
+A `Probe` speaks over a connected socket, whatever machine is at the other end; `ProbeGuest` is one in
+paprika. Every wait is for a line, with a deadline that only turns a hang into a failure.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+from typing import Any
+
+from guest import DEADLINE, Guest
+from host_api import Host
+
+CPU = 0x10000000  # a CPU connector's index, less the core-id
+ISOLATION, ALLOCATION, ENTITY_SENSE = 9001, 9003, 9003
+RAM = 0x2000000  # from here on nothing of the probe's own lies in memory
+
+# What to answer hot-plug events with: (to an add, to a removal). A step is a call of the guest on the
+# event's connector. "linux" is what a kernel from 5.13 on does when all goes well.
+TAKE = "sense usable unisolate configure start"
+GIVE = "sense stop isolate unusable"
+PARTS = {
+    "linux": (TAKE, GIVE),
+    # Before 5.13 a kernel that cannot give the core up says nothing.
+    "silent": ("", ""),
+    # A removal refused before anything was done, after the threads stopped, after isolation.
+    "refuses": (TAKE, "sense unisolate"),
+    "refuses-stopped": (TAKE, "sense stop start unisolate"),
+    "refuses-isolated": (TAKE, "sense stop isolate unisolate"),
+    # An add refused before it was taken further.
+    "declines-usable": ("sense usable unusable", GIVE),
+    "declines-unisolated": ("sense usable unisolate isolate unusable", GIVE),
+    "declines-half-read": ("sense usable unisolate configure:3 isolate unusable", GIVE),
+    # Out of order, and half-done.
+    "backwards": ("configure unisolate usable", "unusable isolate unisolate"),
+    "takes-half": ("sense usable unisolate configure:3", "sense isolate"),
+}
+
+
+class ProbeError(Exception):
+    """The probe's answer to what it could not do."""
+
+
+class Probe:
+    """A connection to a probe guest's console."""
+
+    def __init__(self, tty: socket.socket) -> None:
+        self.tty = tty
+        self.buffer = b""
+        self.notes: list[str] = []  # lines not asked for, oldest first
+        self.greeting = self.wait_note(r"probe ready")
+
+    # --- lines -------------------------------------------------------------------------------
+
+    def _line(self, deadline: float) -> str:
+        while b"\n" not in self.buffer:
+            self.tty.settimeout(max(0.01, deadline - time.monotonic()))
+            try:
+                data = self.tty.recv(65536)
+            except TimeoutError as late:
+                raise AssertionError(f"the probe says nothing; {self.buffer!r}") from late
+            if not data:
+                raise EOFError("the probe's console was closed")
+            self.buffer += data
+        line, self.buffer = self.buffer.split(b"\n", 1)
+        return line.decode(errors="replace").rstrip("\r")
+
+    def wait_note(self, pattern: str, timeout: float = DEADLINE) -> str:
+        """The first line the probe says by itself that matches; it and those before it are then
+        forgotten."""
+        deadline = time.monotonic() + timeout
+        while True:
+            while self.notes:
+                note = self.notes.pop(0)
+                if re.search(pattern, note):
+                    return note
+            line = self._line(deadline)
+            if line.startswith("* "):
+                self.notes.append(line[2:])
+
+    def send(self, command: str) -> None:
+        self.tty.sendall(command.encode() + b"\n")
+
+    def answer(self, timeout: float = DEADLINE) -> str:
+        deadline = time.monotonic() + timeout
+        while True:
+            line = self._line(deadline)
+            if line.startswith("* "):
+                self.notes.append(line[2:])
+            elif line.startswith("="):
+                return line[1:].strip()
+            elif line.startswith("!"):
+                raise ProbeError(line[1:].strip())
+
+    def run(self, command: str, timeout: float = DEADLINE) -> str:
+        """Send a command; what it answers."""
+        self.send(command)
+        return self.answer(timeout)
+
+    # --- calls -------------------------------------------------------------------------------
+
+    def hcall(self, number: int, *registers: int, on: int = 0) -> tuple[int, list[int]]:
+        """A hypervisor call: r3, and r4 to r12."""
+        words = self.run(f"on {on:x} hcall {number:x} " + " ".join(f"{r:x}" for r in registers))
+        status, *rest = words.split()
+        return int(status), [int(word, 16) for word in rest]
+
+    def rtas(self, name: str | int, nret: int, *args: int, on: int = 0) -> list[int]:
+        """An RTAS call, by name or token; its results, the status first."""
+        called = name if isinstance(name, str) else f"{name:x}"
+        words = self.run(f"on {on:x} rtas {called} {nret:x} " + " ".join(f"{a:x}" for a in args))
+        status, *results = words.split()
+        assert status == "0", f"H_RTAS answers {status} to {name}"
+        return [int(word) for word in results]
+
+    def set_indicator(self, indicator: int, index: int, value: int, on: int = 0) -> int:
+        return self.rtas("set-indicator", 1, indicator, index, value, on=on)[0]
+
+    def sense(self, index: int) -> list[int]:
+        return self.rtas("get-sensor-state", 2, ENTITY_SENSE, index)
+
+    def token(self, name: str) -> int:
+        return int(self.run(f"token {name}"), 16)
+
+    # --- memory ------------------------------------------------------------------------------
+
+    def read(self, address: int, length: int) -> bytes:
+        return bytes.fromhex(self.run(f"read {address:x} {length:x}"))
+
+    def write(self, address: int, data: bytes) -> None:
+        for at in range(0, len(data), 1024):
+            self.run(f"write {address + at:x} {data[at:at + 1024].hex()}")
+
+    def fill(self, address: int, length: int, byte: int) -> None:
+        self.run(f"fill {address:x} {length:x} {byte:x}")
+
+    def same(self, address: int, length: int, byte: int) -> bool:
+        """Whether those are all that byte."""
+        return self.run(f"same {address:x} {length:x} {byte:x}") == "yes"
+
+    # --- hot-plug ----------------------------------------------------------------------------
+
+    def play(self, part: str) -> None:
+        """Answer hot-plug events in that way from now on."""
+        add, remove = PARTS[part]
+        self.run(f"plan add {add}")
+        self.run(f"plan remove {remove}")
+        self.run("plan fetch")
+
+    def do(self, core_id: int, steps: str) -> dict[str, int]:
+        """Carry out steps on a core's connector now; the answer to each."""
+        return self.results(self.run(f"do {CPU + core_id:x} {steps}"))
+
+    @staticmethod
+    def results(line: str) -> dict[str, int]:
+        """The answers to steps. Of a step that was taken twice, the last."""
+        return {name: int(value) for name, _, value in
+                (word.partition("=") for word in line.split()) if value}
+
+
+class ProbeGuest(Guest):
+    """paprika with a probe guest in it."""
+
+    def __init__(self, host: Host, *options: str, endian: str = "le", **settings: Any) -> None:
+        super().__init__(host, *options, kernel=f"{host.path}/probe-{endian}", initrd=False,
+                         append="", **settings)
+        try:
+            assert self.tty is not None
+            self.probe = Probe(self.tty)
+        except BaseException:
+            self.close()
+            raise
