@@ -65,9 +65,10 @@ struct kvm_check {
 /* Fill up to max lines about this host; returns how many. Never fails: it reports. */
 size_t kvm_check(struct kvm_check *lines, size_t max);
 
-/* Open /dev/kvm and create a VM; an error if the host lacks what every guest of ours needs (a
- * radix MMU, the in-kernel XICS and a few more, see vm.c). */
-struct kvm_vm *kvm_vm_create(struct err *err);
+/* Create a VM with kvm_fd, an open /dev/kvm that is taken over, or if that is 0 with one opened
+ * here. An error if it is something else (ERR_USAGE), or if the host lacks what every guest of
+ * ours needs: a radix MMU, the in-kernel XICS and a few more, see vm.c. */
+struct kvm_vm *kvm_vm_create(int kvm_fd, struct err *err);
 void kvm_vm_destroy(struct kvm_vm *vm);
 const struct kvm_facts *kvm_vm_facts(const struct kvm_vm *vm);
 

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 int kvm_extension(int fd, int capability)
@@ -78,7 +79,39 @@ static bool check_requirements(const struct kvm_facts *facts, struct err *err)
 	           facts->immediate_exit, err, "KVM_CAP_IMMEDIATE_EXIT", "use Linux 4.12 or later");
 }
 
-struct kvm_vm *kvm_vm_create(struct err *err)
+/* An open /dev/kvm from somebody who may open it: then we need no right to. */
+static bool adopt_kvm(struct kvm_vm *vm, int fd, struct err *err)
+{
+	static const char hint[] =
+	    "have /dev/kvm opened for reading and writing as that descriptor";
+	struct stat status;
+
+	if (fstat(fd, &status) < 0)
+		return err_set(err, ERR_USAGE, hint, "descriptor %d of --kvm-fd is not open", fd);
+	/* Other devices could take the request for one of theirs. */
+	if (!S_ISCHR(status.st_mode) || ioctl(fd, KVM_GET_API_VERSION, 0) != KVM_API_VERSION)
+		return err_set(
+		    err, ERR_USAGE, hint, "descriptor %d of --kvm-fd is not /dev/kvm", fd);
+	fcntl(fd, F_SETFD, FD_CLOEXEC);
+	vm->kvm_fd = fd;
+	return true;
+}
+
+static bool open_kvm(struct kvm_vm *vm, struct err *err)
+{
+	const char *hint = "become a member of the group that owns /dev/kvm, or root";
+
+	vm->kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	if (vm->kvm_fd >= 0)
+		return true;
+	if (errno == ENOENT)
+		hint = "load the kvm_hv module on a POWER host; `paprika check` tells more";
+	err_system(err, errno, hint, "cannot open /dev/kvm");
+	err->class = ERR_HOST;
+	return false;
+}
+
+struct kvm_vm *kvm_vm_create(int kvm_fd, struct err *err)
 {
 	struct sigaction kick = {.sa_handler = ignore_signal};
 	struct kvm_vm *vm = calloc(1, sizeof *vm);
@@ -89,17 +122,8 @@ struct kvm_vm *kvm_vm_create(struct err *err)
 		return NULL;
 	}
 	*vm = (struct kvm_vm){.kvm_fd = -1, .vm_fd = -1, .xics_fd = -1};
-	vm->kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-	if (vm->kvm_fd < 0) {
-		const char *hint =
-		    errno == ENOENT
-		        ? "load the kvm_hv module on a POWER host; `paprika check` tells more"
-		        : "become a member of the group that owns /dev/kvm, or root";
-
-		err_system(err, errno, hint, "cannot open /dev/kvm");
-		err->class = ERR_HOST;
+	if (!(kvm_fd > 0 ? adopt_kvm(vm, kvm_fd, err) : open_kvm(vm, err)))
 		goto failed;
-	}
 	vm->facts.api_version = ioctl(vm->kvm_fd, KVM_GET_API_VERSION, 0);
 	run_bytes = ioctl(vm->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
 	/* Type 0 lets KVM choose: kvm-hv if it is loaded, else kvm-pr. */

@@ -88,7 +88,7 @@ static bool create_vm(struct spapr *machine, struct err *err)
 	    .int_on = rtas_token_of("ibm,int-on"),
 	};
 
-	machine->vm = kvm_vm_create(err);
+	machine->vm = kvm_vm_create(machine->config.kvm_fd, err);
 	if (machine->vm == NULL ||
 	    !spapr_check_config(&machine->config, kvm_vm_facts(machine->vm), err) ||
 	    !kvm_vm_set_threads(machine->vm, machine->config.threads, err) ||

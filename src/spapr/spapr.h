@@ -49,6 +49,7 @@ struct spapr_config {
 	uint32_t max_cpus;     /* multiple of threads, >= boot_cpus */
 	const char *bootargs;  /* kept by the caller */
 	uint64_t unplug_deadline_ms;
+	int kvm_fd; /* an open /dev/kvm; 0: open it */
 
 	/* Called at boot and at each reset, with cleared memory: load kernel and initrd. */
 	bool (*load)(void *context, const struct gmem *gmem, const struct spapr_layout *layout,

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <limits.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,6 +67,7 @@ struct spapr_config options_machine(const struct options *options)
 	    .max_cpus = options->max_cpus,
 	    .bootargs = options->append,
 	    .unplug_deadline_ms = options->unplug_deadline_ms,
+	    .kvm_fd = options->kvm_fd,
 	};
 }
 
@@ -237,6 +239,19 @@ static bool set_log_level(
 	           "--log-level does not know \"%.64s\"", text);
 }
 
+/* The standard ones are never it, and 0 stands for none. */
+static bool set_kvm_fd(
+    struct options *options, const struct option_row *row, const char *text, struct err *err)
+{
+	uint64_t number = 0;
+
+	if (!parse_number(text, strlen(text), INT_MAX, &number) || number <= STDERR_FILENO)
+		return err_set(err, ERR_USAGE, "give the number of an open descriptor, 3 or more",
+		    "--%s cannot be \"%.64s\"", row->name, text);
+	options->kvm_fd = (int)number;
+	return true;
+}
+
 static bool set_config(
     struct options *options, const struct option_row *row, const char *text, struct err *err);
 
@@ -265,6 +280,8 @@ static const struct option_row rows[] = {
     {"no-reboot", NULL, 0, COMMAND_RUN, AS_BOOLEAN, set_switch, FIELD(no_reboot),
         "end when the guest reboots, with exit code 4"},
     {"name", "N", 0, COMMAND_RUN, AS_STRING, set_text, FIELD(name), "a name for the guest"},
+    {"kvm-fd", "N", 0, MACHINE, AS_STRING | AS_INTEGER | AS_REAL, set_kvm_fd, 0, 0,
+        "use this open descriptor of /dev/kvm"},
     {"output", "FILE", 'o', COMMAND_DTB, 0, set_text, FIELD(output),
         "where the device tree goes; - is standard output"},
     {"json", NULL, 0, COMMAND_CHECK, 0, set_switch, FIELD(json), "answer in JSON"},

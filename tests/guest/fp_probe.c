@@ -84,7 +84,7 @@ int main(void)
 	struct kvm_exit_info exit;
 	struct err err = {0};
 	struct gmem gmem;
-	struct kvm_vm *vm = kvm_vm_create(&err);
+	struct kvm_vm *vm = kvm_vm_create(0, &err);
 	struct kvm_vcpu *vcpu;
 	pthread_t busy[BUSY_THREADS];
 	unsigned exits = 0, clobbered = 0;
