@@ -666,7 +666,9 @@ struct control *control_create(
 		err_system(err, ENOMEM, NULL, "control socket");
 		return NULL;
 	}
-	fd = listen_unix(path, "control socket", &control->identity, err);
+	fd = strcmp(path, LISTEN_SYSTEMD) == 0
+	         ? listen_passed("control socket", err)
+	         : listen_unix(path, "control socket", &control->identity, err);
 	if (fd < 0) {
 		free(control);
 		return NULL;

@@ -27,7 +27,8 @@ struct control;
 
 /*
  * Listen on path, mode 0600. A stale socket file is replaced; one with a live server behind
- * it, or a file of another kind, is an error. Only clients of our own uid, or root, get in.
+ * it, or a file of another kind, is an error. The path LISTEN_SYSTEMD (listen.h) stands for a
+ * socket that systemd made and keeps. Only clients of our own uid, or root, get in.
  */
 struct control *control_create(
     struct ev_loop *loop, const char *path, struct vmm *vmm, struct err *err);

@@ -3,7 +3,9 @@
 #include "vmm/listen.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -93,6 +95,55 @@ int listen_unix(
 	}
 	*ret_identity = (struct listen_identity){.device = status.st_dev, .inode = status.st_ino};
 	return fd;
+}
+
+static bool is_number(const char *text, long number)
+{
+	char expected[24];
+
+	snprintf(expected, sizeof expected, "%ld", number);
+	return text != NULL && strcmp(text, expected) == 0;
+}
+
+/* The value of a socket option, or -1. */
+static int option_of(int fd, int option)
+{
+	int value = -1;
+	socklen_t length = sizeof value;
+
+	return getsockopt(fd, SOL_SOCKET, option, &value, &length) == 0 ? value : -1;
+}
+
+int listen_passed(const char *what, struct err *err)
+{
+	static const char hint[] = "start it from a systemd service with one ListenStream=/PATH, "
+	                           "or give a path (./systemd for a file of that name)";
+	/* LISTEN_PID is of this process, or it was not meant for us. */
+	bool passed = is_number(getenv("LISTEN_PID"), getpid());
+	bool one = is_number(getenv("LISTEN_FDS"), 1);
+	int flags = fcntl(LISTEN_FD, F_GETFL);
+
+	unsetenv("LISTEN_PID");
+	unsetenv("LISTEN_FDS");
+	unsetenv("LISTEN_FDNAMES");
+	if (!passed || !one) {
+		err_set(err, ERR_USAGE, hint, "%s: systemd passed %s", what,
+		    passed ? "not one socket but another number" : "no socket");
+		return -1;
+	}
+	if (flags < 0 || option_of(LISTEN_FD, SO_DOMAIN) != AF_UNIX ||
+	    option_of(LISTEN_FD, SO_TYPE) != SOCK_STREAM ||
+	    option_of(LISTEN_FD, SO_ACCEPTCONN) != 1) {
+		err_set(err, ERR_USAGE, hint,
+		    "%s: what systemd passed is not a listening UNIX stream socket", what);
+		return -1;
+	}
+	if (fcntl(LISTEN_FD, F_SETFL, flags | O_NONBLOCK) < 0 ||
+	    fcntl(LISTEN_FD, F_SETFD, FD_CLOEXEC) < 0) {
+		err_system(err, errno, NULL, "%s: cannot use what systemd passed", what);
+		return -1;
+	}
+	return LISTEN_FD;
 }
 
 void listen_unlink(const char *path, const struct listen_identity *identity)

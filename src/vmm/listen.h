@@ -12,6 +12,10 @@
 
 #include "base/err.h"
 
+/* The name that stands for a socket passed by systemd, and its descriptor (sd_listen_fds(3)). */
+#define LISTEN_SYSTEMD "systemd"
+#define LISTEN_FD 3
+
 /* Which file it was that we made; all zero: none. */
 struct listen_identity {
 	dev_t device;
@@ -24,6 +28,11 @@ struct listen_identity {
  */
 int listen_unix(
     const char *path, const char *what, struct listen_identity *ret_identity, struct err *err);
+
+/* The listening stream socket that systemd, or whoever speaks like it, passed to this process.
+ * Children are not to take it for theirs: what says so in the environment is removed. Returns
+ * the descriptor, or -1 with *err filled. */
+int listen_passed(const char *what, struct err *err);
 
 /* Remove the file at path if it is still the one that was made. */
 void listen_unlink(const char *path, const struct listen_identity *identity);

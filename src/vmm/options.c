@@ -272,7 +272,7 @@ static const struct option_row rows[] = {
     {"memory", "SIZE", 0, MACHINE, AS_STRING | AS_INTEGER, set_memory, 0, 0,
         "memory, a multiple of 256M (512M)"},
     {"control", "PATH", 0, COMMAND_RUN, AS_STRING, set_text, FIELD(control),
-        "listen on a UNIX socket for paprikactl and other clients"},
+        "listen on a UNIX socket for paprikactl and other clients; systemd: one passed by it"},
     {"console", "KIND", 0, COMMAND_RUN, AS_STRING, set_console, 0, 0,
         "stdio, file:PATH, pty, unix:PATH or none (stdio; Ctrl-A x ends it)"},
     {"unplug-deadline", "S", 0, COMMAND_RUN, AS_STRING | AS_INTEGER | AS_REAL, set_deadline, 0, 0,
