@@ -157,4 +157,19 @@ bool kvm_vcpu_park(struct kvm_vcpu *vcpu, struct err *err);
 
 bool kvm_vcpu_set_modes(struct kvm_vcpu *vcpu, const struct kvm_modes *modes, struct err *err);
 
+/* The requests made of KVM, for the sandbox: the only ioctls there are, and by whom. */
+enum kvm_ioctl_when {
+	KVM_AT_SETUP,    /* never again once the machine has been made */
+	KVM_BY_OPERATOR, /* by the operator's thread, or one that makes its vCPU */
+	KVM_BY_VCPU,     /* by a vCPU's thread too, once the vCPU is made */
+};
+struct kvm_ioctl_use {
+	const char *name;
+	unsigned long request;
+	enum kvm_ioctl_when when;
+	const char *reason;
+};
+extern const struct kvm_ioctl_use kvm_ioctls[];
+extern const size_t kvm_ioctl_count;
+
 #endif
