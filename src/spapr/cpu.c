@@ -69,6 +69,19 @@ static bool held(const struct spapr *machine)
 	return machine->stopped || machine->booting || machine->finished;
 }
 
+/* Give up what a vCPU thread does not need. The threads of the boot cores are older than what
+ * confines them, and do it on their way to the first boot; the others as soon as they have
+ * made their vCPU. */
+static bool confine(struct vcpu *vcpu, struct err *err)
+{
+	const struct spapr *machine = vcpu->machine;
+
+	if (vcpu->confined || !machine->booted || machine->config.confine_vcpu == NULL)
+		return true;
+	vcpu->confined = machine->config.confine_vcpu(machine->config.context, err);
+	return vcpu->confined;
+}
+
 /* Bring the vCPU's registers to where its state says they should be; false on failure. */
 static bool prepare(struct vcpu *vcpu, struct err *err)
 {
@@ -81,6 +94,9 @@ static bool prepare(struct vcpu *vcpu, struct err *err)
 		if (vcpu->state == SPAPR_VCPU_STOPPING)
 			vcpu->state = at_rest(vcpu);
 	}
+	/* After what others wait for. */
+	if (!confine(vcpu, err))
+		return false;
 	if (vcpu->state != SPAPR_VCPU_RUNNING || held(machine))
 		return true;
 	if (vcpu->entry_set) {
@@ -185,6 +201,11 @@ static void *vcpu_main(void *argument)
 	snprintf(name, sizeof name, "vcpu%u", vcpu->id);
 	pthread_setname_np(pthread_self(), name);
 	pthread_mutex_lock(&machine->lock);
+	vcpu->confined = false;
+	if (kvm != NULL && !confine(vcpu, &err)) {
+		kvm_vcpu_destroy(kvm);
+		kvm = NULL;
+	}
 	vcpu->kvm = kvm;
 	vcpu->create_error = err;
 	vcpu->host_thread = (int)syscall(SYS_gettid);

@@ -243,6 +243,7 @@ bool spapr_boot(struct spapr *machine, struct err *err)
 
 	pthread_mutex_lock(&machine->lock);
 	machine->booting = true;
+	machine->booted = true;
 	cpus_hold(machine);
 	spapr_count(machine, COUNT_RESETS, 1);
 	booted = boot_held(machine, err);

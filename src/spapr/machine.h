@@ -43,6 +43,7 @@ struct vcpu {
 	/* Under lock. */
 	pthread_t thread;
 	bool has_thread;
+	bool confined;    /* its thread has called config.confine_vcpu */
 	bool waiting;     /* its thread is in cpu_attend(), out of the guest and of any handler */
 	bool park_needed; /* registers and areas of its last life are still set */
 	bool entry_set;   /* start at entry_pc with entry_r3 */
@@ -118,6 +119,7 @@ struct spapr {
 	/* Under lock. */
 	bool stopped;  /* by the operator */
 	bool booting;  /* spapr_boot() is at work */
+	bool booted;   /* ... or has been */
 	bool ending;   /* threads shall return */
 	bool finished; /* the guest is over: power-off or panic; nothing runs again but by reset */
 	struct kvm_modes modes;

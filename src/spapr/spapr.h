@@ -57,6 +57,9 @@ struct spapr_config {
 	/* Called from any thread when there is news, possibly with the lock held: must only
 	 * wake the operator's thread. */
 	void (*wake)(void *context);
+	/* Called by each vCPU thread, once, with the lock held, after the first spapr_boot() began
+	 * and before it enters the guest: give up what such a thread does not need. May be NULL. */
+	bool (*confine_vcpu)(void *context, struct err *err);
 	void *context;
 };
 
