@@ -22,7 +22,7 @@ MAY_INCLUDE = {
 }
 # Where which outside library may appear.
 ONLY_IN = {"ev.h": {"vmm"}, "jansson.h": {"vmm", "ctl"}, "linux/kvm.h": {"kvm"},
-           "libfdt.h": {"spapr"}}
+           "libfdt.h": {"spapr"}, "seccomp.h": {"vmm"}}
 # A guest can reach these rooms: nothing there ends the process.
 GUEST_FACING = {"drc", "spapr"}
 FORBIDDEN = re.compile(r"\b(abort|exit|_exit|assert|system|popen)\s*\(")

@@ -282,6 +282,8 @@ static const struct option_row rows[] = {
     {"name", "N", 0, COMMAND_RUN, AS_STRING, set_text, FIELD(name), "a name for the guest"},
     {"kvm-fd", "N", 0, MACHINE, AS_STRING | AS_INTEGER | AS_REAL, set_kvm_fd, 0, 0,
         "use this open descriptor of /dev/kvm"},
+    {"no-sandbox", NULL, 0, COMMAND_RUN, AS_BOOLEAN, set_switch, FIELD(no_sandbox),
+        "keep all rights while the guest runs; to find faults only"},
     {"output", "FILE", 'o', COMMAND_DTB, 0, set_text, FIELD(output),
         "where the device tree goes; - is standard output"},
     {"json", NULL, 0, COMMAND_CHECK, 0, set_switch, FIELD(json), "answer in JSON"},

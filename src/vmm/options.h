@@ -29,6 +29,7 @@ struct options {
 	char console_path[OPTION_TEXT_MAX];
 	uint64_t unplug_deadline_ms;
 	bool no_reboot;
+	bool no_sandbox;
 	int kvm_fd; /* 0: open /dev/kvm */
 	char name[64];
 	enum log_level log_level;

@@ -24,8 +24,10 @@
 #include "base/log.h"
 #include "vmm/console.h"
 #include "vmm/control.h"
+#include "vmm/listen.h"
 #include "vmm/loader.h"
 #include "vmm/options.h"
+#include "vmm/sandbox.h"
 
 /* Requests to end in good order, and faults after which only the terminal can be saved. */
 static const int end_signals[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT};
@@ -33,8 +35,13 @@ static const int fault_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SI
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
+/* How many descriptors clients may need: the control socket's, one that is turned away, and two
+ * at the console. */
+#define CLIENT_FILES (CONTROL_CLIENTS_MAX + 1 + 2)
+
 struct vmm {
 	const struct options *options;
+	struct sandbox *sandbox; /* NULL with --no-sandbox */
 	struct ev_loop *loop;
 	struct loader *loader;
 	struct spapr *machine;
@@ -192,6 +199,7 @@ static void tear_down(struct vmm *vmm)
 	ev_periodic_stop(vmm->loop, &vmm->far_off);
 	ev_async_stop(vmm->loop, &vmm->wake);
 	ev_loop_destroy(vmm->loop);
+	sandbox_destroy(vmm->sandbox);
 }
 
 /* --- News from the guest ------------------------------------------------------------------- */
@@ -404,17 +412,19 @@ void vmm_quit(struct vmm *vmm)
 
 /* --- The beginning ------------------------------------------------------------------------- */
 
-static void on_fault(int number)
+static void on_fault(int number, siginfo_t *info, void *registers)
 {
+	(void)registers;
 	console_restore_terminal();
-	/* The handler is gone (SA_RESETHAND): this time it ends the program, with a core. */
+	sandbox_explain(info);
+	/* The handler is gone (SA_RESETHAND): this time it ends the program. */
 	raise(number);
 }
 
 static void start_signals(struct vmm *vmm)
 {
 	struct sigaction fault = {
-	    .sa_handler = on_fault, .sa_flags = (int)(SA_RESETHAND | SA_NODEFER)};
+	    .sa_sigaction = on_fault, .sa_flags = (int)(SA_SIGINFO | SA_RESETHAND | SA_NODEFER)};
 
 	signal(SIGPIPE, SIG_IGN);
 	for (size_t i = 0; i < COUNT_OF(fault_signals); i++)
@@ -433,6 +443,29 @@ static void raise_file_limit(void)
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files); /* if refused, the soft limit is what there is */
 	}
+}
+
+static bool confine_vcpu(void *context, struct err *err)
+{
+	const struct vmm *vmm = context;
+
+	return sandbox_enter_vcpu(vmm->sandbox, err);
+}
+
+static bool enter_sandbox(struct vmm *vmm, struct err *err)
+{
+	const struct options *options = vmm->options;
+	const char *const sockets[] = {
+	    strcmp(options->control, LISTEN_SYSTEMD) == 0 ? "" : options->control,
+	    options->console == CONSOLE_UNIX ? options->console_path : ""};
+
+	if (vmm->sandbox != NULL)
+		return sandbox_enter(vmm->sandbox,
+		    options->max_cpus - options->boot_cpus + CLIENT_FILES, sockets,
+		    COUNT_OF(sockets), err);
+	log_line(LOG_WARN, "--no-sandbox: a guest that breaks into this process has all rights of "
+	                   "the user who started it");
+	return true;
 }
 
 static void on_far_off(struct ev_loop *loop, ev_periodic *watcher, int events)
@@ -483,6 +516,7 @@ static bool set_up(struct vmm *vmm, struct err *err)
 	config.load = load;
 	config.wake = wake;
 	config.context = vmm;
+	config.confine_vcpu = vmm->sandbox != NULL ? confine_vcpu : NULL;
 	vmm->loader = loader_create(options->kernel, options->initrd, err);
 	if (vmm->loader == NULL || !spapr_check_config(&config, NULL, err))
 		return false;
@@ -499,7 +533,20 @@ static bool set_up(struct vmm *vmm, struct err *err)
 		if (vmm->control == NULL)
 			return false;
 	}
-	return spapr_boot(vmm->machine, err);
+	return enter_sandbox(vmm, err) && spapr_boot(vmm->machine, err);
+}
+
+/* Before anything is opened. */
+static bool start_sandbox(struct vmm *vmm, struct err *err)
+{
+	const struct options *options = vmm->options;
+	const int keep[] = {
+	    options->kvm_fd, strcmp(options->control, LISTEN_SYSTEMD) == 0 ? LISTEN_FD : -1};
+
+	if (options->no_sandbox)
+		return true;
+	vmm->sandbox = sandbox_create(keep, COUNT_OF(keep), err);
+	return vmm->sandbox != NULL;
 }
 
 enum exit_code vmm_run(const struct options *options)
@@ -515,8 +562,9 @@ enum exit_code vmm_run(const struct options *options)
 	}
 	vmm->options = options;
 	vmm->status = VMM_RUNNING;
-	if (!set_up_loop(vmm, &err)) {
+	if (!start_sandbox(vmm, &err) || !set_up_loop(vmm, &err)) {
 		complain_error(&err);
+		sandbox_destroy(vmm->sandbox);
 		free(vmm);
 		return exit_code_of(&err);
 	}

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sandbox.c - see sandbox.h. Here are the steps, in their order; the table of system calls is in
+ * sandbox_rules.c.
+ *
+ * Limits that are not set, and why. RLIMIT_FSIZE: what may be written to was opened for the
+ * operator (--console file:, or standard error in a file), and nothing else can be opened.
+ * RLIMIT_AS and _DATA: stacks of vCPUs to come would have to be guessed, and a wrong guess shows
+ * as a core that cannot be added; what guest and clients can make grow is bounded where it
+ * grows, and a cgroup (docs/paprika@.service) bounds the whole. RLIMIT_NPROC: counts what other
+ * processes of the user do, and no process can be made. RLIMIT_MEMLOCK: KVM may count guest
+ * memory in it.
+ */
+#include "vmm/sandbox.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/landlock.h>
+#include <linux/seccomp.h>
+#include <malloc.h>
+#include <seccomp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "vmm/sandbox_rules.h"
+
+#define LEAVE_OUT "find out why, or start with --no-sandbox"
+
+/* Landlock's rights to files, by the version that brought the last of them. Headers may be older
+ * than the kernel. */
+#define RIGHTS_1 ((UINT64_C(1) << 13) - 1)
+#define RIGHTS_2 (RIGHTS_1 | UINT64_C(1) << 13)
+#define RIGHTS_3 (RIGHTS_2 | UINT64_C(1) << 14)
+#define RIGHTS_5 (RIGHTS_3 | UINT64_C(1) << 15)
+
+#define CALLS_MAX 512
+
+/* si_code: SYS_SECCOMP, which glibc does not know. */
+#define BY_SECCOMP 1
+
+struct sandbox {
+	struct sock_fprog vcpu;
+};
+
+/* For the handler of SIGSYS, which can be given nothing and must not ask libseccomp: the call
+ * that was refused may be malloc's own. NULL: unknown. */
+static char *call_names[CALLS_MAX];
+
+static bool cannot(struct err *err, const char *what)
+{
+	return err_system(err, errno, LEAVE_OUT, "sandbox: cannot %s", what);
+}
+
+/* --- Descriptors --------------------------------------------------------------------------- */
+
+static bool is_kept(int fd, const int *keep, size_t keep_count)
+{
+	for (size_t i = 0; i < keep_count; i++)
+		if (keep[i] == fd)
+			return true;
+	return fd <= STDERR_FILENO;
+}
+
+/* What a shell or a supervisor left open is nobody's, and might be what a guest wants most. */
+static bool close_inherited(const int *keep, size_t keep_count, struct err *err)
+{
+	DIR *directory = opendir("/proc/self/fd");
+	const struct dirent *entry;
+
+	if (directory == NULL)
+		return err_system(err, errno, "mount /proc, or start with --no-sandbox",
+		    "sandbox: cannot list what is open");
+	while ((entry = readdir(directory)) != NULL) {
+		int fd = entry->d_name[0] == '.' ? -1 : atoi(entry->d_name);
+
+		if (fd >= 0 && fd != dirfd(directory) && !is_kept(fd, keep, keep_count))
+			close(fd);
+	}
+	closedir(directory);
+	return true;
+}
+
+/* The highest descriptor, and the event loop's eventfd: libev keeps its number to itself. */
+static bool look_at_files(int *ret_highest, int *ret_eventfd, struct err *err)
+{
+	DIR *directory = opendir("/proc/self/fd");
+	const struct dirent *entry;
+	char target[32];
+
+	*ret_highest = *ret_eventfd = -1;
+	if (directory == NULL)
+		return cannot(err, "list what is open");
+	while ((entry = readdir(directory)) != NULL) {
+		int fd = entry->d_name[0] == '.' ? -1 : atoi(entry->d_name);
+		ssize_t length =
+		    readlinkat(dirfd(directory), entry->d_name, target, sizeof target - 1);
+
+		if (fd < 0 || length < 0)
+			continue;
+		target[length] = '\0';
+		if (fd > *ret_highest)
+			*ret_highest = fd;
+		if (strcmp(target, "anon_inode:[eventfd]") == 0)
+			*ret_eventfd = fd;
+	}
+	closedir(directory);
+	return *ret_eventfd >= 0 ||
+	       err_set(err, ERR_SYSTEM, LEAVE_OUT, "sandbox: the event loop has no eventfd");
+}
+
+/* --- Limits -------------------------------------------------------------------------------- */
+
+static bool set_limits(int highest, uint32_t more_files, struct err *err)
+{
+	const struct rlimit none = {0, 0};
+	struct rlimit files;
+
+	if (setrlimit(RLIMIT_CORE, &none) < 0 || getrlimit(RLIMIT_NOFILE, &files) < 0)
+		return cannot(err, "set limits");
+	if (files.rlim_max > (rlim_t)highest + 1 + more_files)
+		files.rlim_max = (rlim_t)highest + 1 + more_files;
+	files.rlim_cur = files.rlim_max;
+	return setrlimit(RLIMIT_NOFILE, &files) == 0 || cannot(err, "set limits");
+}
+
+/* --- Files --------------------------------------------------------------------------------- */
+
+/* Allow to remove what is in the directory of path. */
+static bool allow_removal(int ruleset, const char *path, struct err *err)
+{
+	struct landlock_path_beneath_attr beneath = {
+	    .allowed_access = LANDLOCK_ACCESS_FS_REMOVE_FILE};
+	const char *slash = strrchr(path, '/');
+	char directory[4096] = ".";
+	long result;
+
+	if (slash != NULL)
+		snprintf(directory, sizeof directory, "%.*s",
+		    slash == path ? 1 : (int)(slash - path), path);
+	beneath.parent_fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (beneath.parent_fd < 0)
+		return cannot(err, "open the directory of a socket");
+	result = syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &beneath, 0);
+	if (result < 0)
+		cannot(err, "make a Landlock rule");
+	close(beneath.parent_fd);
+	return result == 0;
+}
+
+/* No file can be opened, made or changed any more, by any name; a few can be removed. */
+static bool close_file_system(const char *const *removable, size_t removable_count, struct err *err)
+{
+	struct landlock_ruleset_attr attr = {0};
+	long version =
+	    syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+	bool good = true;
+	int ruleset;
+
+	if (version < 1) {
+		log_line(LOG_INFO, "sandbox: this kernel has no Landlock, or it is not enabled");
+		return true;
+	}
+	attr.handled_access_fs = version >= 5   ? RIGHTS_5
+	                         : version >= 3 ? RIGHTS_3
+	                         : version >= 2 ? RIGHTS_2
+	                                        : RIGHTS_1;
+	ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof attr, 0);
+	if (ruleset < 0)
+		return cannot(err, "make a Landlock ruleset");
+	for (size_t i = 0; good && i < removable_count; i++)
+		good = removable[i][0] == '\0' || allow_removal(ruleset, removable[i], err);
+	if (good && syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
+		good = cannot(err, "enforce Landlock");
+	close(ruleset);
+	return good;
+}
+
+/* --- System calls -------------------------------------------------------------------------- */
+
+static bool install(const struct sock_fprog *program, struct err *err)
+{
+	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, program) == 0)
+		return true;
+	err_system(err, errno, "use a kernel with CONFIG_SECCOMP_FILTER, or --no-sandbox",
+	    "sandbox: cannot limit system calls");
+	err->class = ERR_HOST;
+	return false;
+}
+
+static void learn_names(void)
+{
+	for (int i = 0; i < CALLS_MAX; i++)
+		if (call_names[i] == NULL)
+			call_names[i] = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, i);
+}
+
+static size_t append(char *line, size_t used, const char *text)
+{
+	size_t length = strlen(text);
+
+	memcpy(line + used, text, length);
+	return used + length;
+}
+
+void sandbox_explain(const siginfo_t *info)
+{
+	int call = info->si_syscall;
+	char line[192] = "", digits[12] = "";
+	char *digit = digits + sizeof digits - 1;
+	const char *name = NULL;
+	size_t used;
+
+	if (info->si_signo != SIGSYS || info->si_code != BY_SECCOMP)
+		return;
+	for (int rest = call; rest > 0; rest /= 10)
+		*--digit = (char)('0' + rest % 10);
+	if (call >= 0 && call < CALLS_MAX)
+		name = call_names[call];
+	/* Names have at most 30 letters. */
+	used = append(line, 0, "paprika: the sandbox refused the system call ");
+	used = append(line, used, name != NULL ? name : digit);
+	used = append(line, used, getpid() == gettid() ? " of the loop" : " of a vCPU");
+	used = append(line, used, "; report it, or start with --no-sandbox\n");
+	if (write(STDERR_FILENO, line, used) < 0)
+		return; /* nothing to be done when standard error is gone */
+}
+
+/* --- In order ------------------------------------------------------------------------------ */
+
+struct sandbox *sandbox_create(const int *keep, size_t keep_count, struct err *err)
+{
+	struct sandbox *sandbox = calloc(1, sizeof *sandbox);
+
+	if (sandbox == NULL) {
+		err_system(err, ENOMEM, NULL, "cannot make the sandbox");
+		return NULL;
+	}
+	if (!close_inherited(keep, keep_count, err)) {
+		sandbox_destroy(sandbox);
+		return NULL;
+	}
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
+		cannot(err, "set no_new_privs");
+		sandbox_destroy(sandbox);
+		return NULL;
+	}
+	/* An arena for each thread would want more system calls, and 64 MiB of addresses. vCPU
+	 * threads hardly allocate. */
+	mallopt(M_ARENA_MAX, 1);
+	return sandbox;
+}
+
+void sandbox_destroy(struct sandbox *sandbox)
+{
+	if (sandbox == NULL)
+		return;
+	free(sandbox->vcpu.filter);
+	free(sandbox);
+}
+
+bool sandbox_enter(struct sandbox *sandbox, uint32_t more_files, const char *const *removable,
+    size_t removable_count, struct err *err)
+{
+	struct sandbox_values values = {.self = (uint64_t)getpid()};
+	struct sock_fprog loop = {0};
+	int highest, eventfd;
+	bool good;
+
+	/* gmtime_r() would read this file when it is first called. */
+	tzset();
+	learn_names();
+	if (!look_at_files(&highest, &eventfd, err) || !set_limits(highest, more_files, err))
+		return false;
+	values.wake_fd = (uint64_t)eventfd;
+	/* No debugger of the same user, and no look at our memory through /proc. */
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return cannot(err, "become undumpable");
+	good = sandbox_program(SANDBOX_EVERY, &values, &sandbox->vcpu, err) &&
+	       sandbox_program(SANDBOX_LOOP, &values, &loop, err) &&
+	       close_file_system(removable, removable_count, err) && install(&loop, err);
+	free(loop.filter);
+	return good;
+}
+
+bool sandbox_enter_vcpu(const struct sandbox *sandbox, struct err *err)
+{
+	return install(&sandbox->vcpu, err);
+}

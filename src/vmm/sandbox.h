@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sandbox.h - what the process gives up before the guest's first instruction, so that a guest
+ * or a client that found a way into it would find nothing there to go on with.
+ *
+ * There are two kinds of threads. The loop's serves the operator; the vCPUs' run what the guest
+ * sends, and keep much less. A thread inherits the rules of the one that made it, and rules are
+ * only ever added: so the loop's thread, which makes vCPU threads when cores are added, keeps
+ * what they need. What each kind may call is a table, in sandbox_rules.c; what is not in it
+ * ends the process with SIGSYS. SECURITY.md tells what all this is to achieve.
+ */
+#ifndef PAPRIKA_SANDBOX_H
+#define PAPRIKA_SANDBOX_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct sandbox;
+
+/*
+ * First of all, before there are threads or files of our own: close every descriptor but the
+ * standard ones and those named (numbers of 3 and more; others are ignored), and see to it that
+ * no program that is executed can gain rights. NULL with *err filled if the host cannot do it.
+ */
+struct sandbox *sandbox_create(const int *keep, size_t keep_count, struct err *err);
+void sandbox_destroy(struct sandbox *sandbox);
+
+/*
+ * Everything is open and nothing runs yet: limit this thread, and the process, to what is in
+ * the tables. more_files is how many descriptors may be opened from now on; removable are
+ * paths of sockets that are to be removed at the end ("" for none).
+ */
+bool sandbox_enter(struct sandbox *sandbox, uint32_t more_files, const char *const *removable,
+    size_t removable_count, struct err *err);
+
+/* Limit the calling thread, of a vCPU that has been made. The signature is that of
+ * spapr_config.confine_vcpu, but for its context. */
+bool sandbox_enter_vcpu(const struct sandbox *sandbox, struct err *err);
+
+/* If the signal is that of a system call that was refused (SIGSYS), say which, on standard error.
+ * Async-signal-safe. */
+void sandbox_explain(const siginfo_t *info);
+
+#endif

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sandbox_rules.c - what each kind of thread may ask of the kernel, and why.
+ *
+ * A row without a reason that holds does not belong here: tests/sandbox executes each of them,
+ * with the right arguments and with wrong ones, and everything that has no row. To find out
+ * what a change needs, run it: the line that ends the process names the call.
+ *
+ * Refusal is SIGSYS (SECCOMP_RET_TRAP) and not SECCOMP_RET_KILL_PROCESS, because the handler in
+ * run.c has a terminal to put back and a line to say; the kernel has not carried the call out,
+ * the handler's last act is the same signal without a handler, and no row lets anybody give
+ * SIGSYS another handler or block its effect. A process of another architecture's calls is
+ * killed outright.
+ */
+#include "vmm/sandbox_rules.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "kvm/kvm.h"
+
+/* What glibc makes a thread with. A process of its own would lack CLONE_THREAD. */
+#define THREAD_FLAGS                                                                               \
+	(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_SIGHAND | CLONE_THREAD |        \
+	    CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
+
+/* clang-format off */
+#define IS(argument, value) {SANDBOX_EQUAL, argument, value}
+#define WITHOUT(argument, bits) {SANDBOX_CLEAR, argument, bits}
+#define OURSELVES(argument) {SANDBOX_SELF, argument, 0}
+#define WAKE_FD(argument) {SANDBOX_WAKE_FD, argument, 0}
+
+#define EVERY(name, why, ...)                                                                      \
+	{.who = SANDBOX_EVERY, .call = name, .reason = why, .conditions = {__VA_ARGS__}}
+#define LOOP(name, why, ...)                                                                       \
+	{.who = SANDBOX_LOOP, .call = name, .reason = why, .conditions = {__VA_ARGS__}}
+#define REFUSE(name, error, why)                                                                   \
+	{.who = SANDBOX_LOOP, .call = name, .reason = why, .refuse = error}
+
+/* ioctl is tried first, and there KVM_RUN: see sandbox_program() and kvm/ioctls.c. */
+static const struct sandbox_rule rows[] = {
+	/* What a guest's call can lead to. */
+	EVERY("futex", "locks and conditions"),
+	EVERY("write", "wake the loop", WAKE_FD(0)),
+	EVERY("write", "a line of the log", IS(0, STDERR_FILENO)),
+	EVERY("clock_gettime", "the time, where the vDSO does not tell it"),
+	/* Kicks, and faults. */
+	EVERY("rt_sigreturn", "come back from a kick"),
+	EVERY("tgkill", "kick another vCPU; a fault's second signal", OURSELVES(0)),
+	EVERY("getpid", "pthread_kill and raise ask for it"),
+	EVERY("gettid", "raise asks for it; a new vCPU's thread, for the operator"),
+	EVERY("rt_sigprocmask", "pthread_kill and raise block signals meanwhile"),
+	/* A fault in any thread puts the terminal back: console_restore_terminal(). */
+	EVERY("fcntl", "flags of standard input", IS(0, STDIN_FILENO), IS(1, F_SETFL)),
+	EVERY("fcntl", "flags of standard output", IS(0, STDOUT_FILENO), IS(1, F_SETFL)),
+	EVERY("getpgrp", "is the terminal ours?"),
+	EVERY("ioctl", "is the terminal ours?", IS(0, STDIN_FILENO), IS(1, TIOCGPGRP)),
+	EVERY("ioctl", "put the terminal back", IS(0, STDIN_FILENO), IS(1, TCSETS)),
+	EVERY("ioctl", "tcsetattr looks whether it worked", IS(0, STDIN_FILENO), IS(1, TCGETS)),
+	/* The end of a thread. */
+	EVERY("munmap", "a vCPU's run area; stacks; large blocks"),
+	EVERY("close", "a vCPU's descriptor; clients that leave"),
+	EVERY("madvise", "stacks of ended threads; clear memory at a reset", IS(2, MADV_DONTNEED)),
+	EVERY("brk", "malloc and free"),
+	EVERY("exit", "the end of a thread"),
+
+	/* The loop. */
+	LOOP("epoll_wait", "wait for what happens"),
+	LOOP("epoll_ctl", "for clients that come and go"),
+	LOOP("read", "typed input, the descriptor that wakes the loop"),
+	LOOP("write", "the console's end"),
+	LOOP("poll", "has a console's client left? the guest's last words"),
+	LOOP("restart_syscall", "a poll, after the process was stopped and continued"),
+	/* Clients. */
+	LOOP("accept4", "clients of the control socket and the console's"),
+	LOOP("getsockopt", "whose client it is", IS(1, SOL_SOCKET), IS(2, SO_PEERCRED)),
+	LOOP("geteuid", "is it ours?"),
+	LOOP("recv", "requests (ppc64)"),
+	LOOP("recvfrom", "requests (other processors)", IS(4, 0)),
+	LOOP("send", "replies and events (ppc64)"),
+	LOOP("sendto", "replies and events (other processors)", IS(4, 0)),
+	/* A reset loads the files again, from descriptors that stayed open. */
+	LOOP("pread64", "kernel and initrd"),
+	LOOP("newfstatat", "their sizes; is a socket's file still ours?"),
+	LOOP("getrandom", "the guest's random seed"),
+	/* A core is added: a thread, which makes the vCPU before it is confined further. */
+	LOOP("clone", "a thread, never a process", IS(0, THREAD_FLAGS)),
+	REFUSE("clone3", ENOSYS, "its flags cannot be looked at; glibc takes clone then"),
+	LOOP("mmap", "stacks, a vCPU's run area, large blocks", WITHOUT(2, PROT_EXEC)),
+	LOOP("mprotect", "all of a stack but its guard", WITHOUT(2, PROT_EXEC)),
+	LOOP("mremap", "large blocks that grow"),
+	LOOP("set_robust_list", "each new thread does it"),
+	LOOP("rseq", "each new thread does it"),
+	LOOP("prctl", "its name", IS(0, PR_SET_NAME)),
+	LOOP("seccomp", "confine it further", IS(0, SECCOMP_SET_MODE_FILTER)),
+	/* The end. */
+	LOOP("rt_sigaction", "the second time it ends us at once", IS(0, SIGTERM)),
+	LOOP("rt_sigaction", "the same", IS(0, SIGINT)),
+	LOOP("rt_sigaction", "the same", IS(0, SIGHUP)),
+	LOOP("rt_sigaction", "the same", IS(0, SIGQUIT)),
+	LOOP("unlink", "the sockets' files; Landlock says where"),
+	LOOP("exit_group", "the end of the process"),
+};
+/* clang-format on */
+
+#define ROWS (sizeof rows / sizeof rows[0])
+
+bool sandbox_rule(size_t n, struct sandbox_rule *ret_rule)
+{
+	size_t past = 0;
+
+	for (size_t i = 0; i < kvm_ioctl_count; i++) {
+		const struct kvm_ioctl_use *use = &kvm_ioctls[i];
+
+		if (use->when == KVM_AT_SETUP || past++ < n)
+			continue;
+		*ret_rule = (struct sandbox_rule){
+		    .who = use->when == KVM_BY_VCPU ? SANDBOX_EVERY : SANDBOX_LOOP,
+		    .call = "ioctl",
+		    .conditions = {{SANDBOX_EQUAL, 1, use->request}},
+		    .reason = use->reason};
+		return true;
+	}
+	if (n - past >= ROWS)
+		return false;
+	*ret_rule = rows[n - past];
+	return true;
+}
+
+uint64_t sandbox_value(
+    const struct sandbox_condition *condition, const struct sandbox_values *values)
+{
+	switch (condition->test) {
+	case SANDBOX_SELF: return values->self;
+	case SANDBOX_WAKE_FD: return values->wake_fd;
+	case SANDBOX_EQUAL:
+	case SANDBOX_CLEAR:
+	case SANDBOX_ANY: break;
+	}
+	return condition->value;
+}
+
+/* 0, or a negative errno. */
+static int add_rule(
+    scmp_filter_ctx filter, const struct sandbox_rule *rule, const struct sandbox_values *values)
+{
+	struct scmp_arg_cmp compare[SANDBOX_CONDITIONS];
+	uint32_t action =
+	    rule->refuse != 0 ? SCMP_ACT_ERRNO((uint16_t)rule->refuse) : SCMP_ACT_ALLOW;
+	int call = seccomp_syscall_resolve_name(rule->call);
+	unsigned count = 0;
+
+	if (call == __NR_SCMP_ERROR)
+		return -ENOSYS;
+	for (size_t i = 0; i < SANDBOX_CONDITIONS; i++) {
+		const struct sandbox_condition *condition = &rule->conditions[i];
+		uint64_t value = sandbox_value(condition, values);
+
+		if (condition->test == SANDBOX_CLEAR)
+			compare[count++] =
+			    SCMP_CMP64(condition->argument, SCMP_CMP_MASKED_EQ, value, 0);
+		else if (condition->test != SANDBOX_ANY)
+			compare[count++] = SCMP_CMP64(condition->argument, SCMP_CMP_EQ, value);
+	}
+	/* One that this architecture does not have is left out by libseccomp. */
+	return seccomp_rule_add_array(filter, action, call, count, compare);
+}
+
+/* 0, or a negative errno. */
+static int add_rules(
+    scmp_filter_ctx filter, enum sandbox_who who, const struct sandbox_values *values)
+{
+	struct sandbox_rule rule;
+	int result;
+
+	result = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+	for (size_t i = 0; result == 0 && sandbox_rule(i, &rule); i++)
+		if (who == SANDBOX_LOOP || rule.who == SANDBOX_EVERY)
+			result = add_rule(filter, &rule, values);
+	/* Each entry into the guest passes the filter. */
+	if (result == 0)
+		result = seccomp_syscall_priority(filter, SCMP_SYS(ioctl), UINT8_MAX);
+	return result;
+}
+
+/* libseccomp hands a filter out through a file only. 0, or a negative errno. */
+static int export(scmp_filter_ctx filter, struct sock_fprog *ret_program)
+{
+	int fd = memfd_create("filter", MFD_CLOEXEC);
+	int result = fd < 0 ? -errno : seccomp_export_bpf(filter, fd);
+	off_t bytes = result == 0 ? lseek(fd, 0, SEEK_END) : 0;
+	struct sock_filter *instructions = NULL;
+
+	if (result == 0 && (bytes <= 0 || bytes / (off_t)sizeof *instructions > BPF_MAXINSNS))
+		result = -EINVAL;
+	if (result == 0 && (instructions = malloc((size_t)bytes)) == NULL)
+		result = -ENOMEM;
+	if (result == 0 && pread(fd, instructions, (size_t)bytes, 0) != bytes)
+		result = -EIO;
+	if (fd >= 0)
+		close(fd);
+	if (result != 0) {
+		free(instructions);
+		return result;
+	}
+	*ret_program = (struct sock_fprog){
+	    .len = (unsigned short)((size_t)bytes / sizeof *instructions), .filter = instructions};
+	return 0;
+}
+
+bool sandbox_program(enum sandbox_who who, const struct sandbox_values *values,
+    struct sock_fprog *ret_program, struct err *err)
+{
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_TRAP);
+	int result = filter == NULL ? -ENOMEM : add_rules(filter, who, values);
+
+	if (result == 0)
+		result = export(filter, ret_program);
+	if (filter != NULL)
+		seccomp_release(filter);
+	return result == 0 ||
+	       err_system(err, -result, NULL, "cannot make the sandbox's table of system calls");
+}

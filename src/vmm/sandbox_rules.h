@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sandbox_rules.h - the table of system calls, as sandbox.c and the tests see it.
+ */
+#ifndef PAPRIKA_SANDBOX_RULES_H
+#define PAPRIKA_SANDBOX_RULES_H
+
+#include <linux/filter.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+/* Which threads: the loop's only, or all. (There is nothing that a vCPU's thread may do and the
+ * loop's may not, see sandbox.h.) */
+enum sandbox_who { SANDBOX_LOOP, SANDBOX_EVERY };
+
+enum sandbox_test {
+	SANDBOX_ANY,     /* no condition */
+	SANDBOX_EQUAL,   /* the argument is value */
+	SANDBOX_CLEAR,   /* none of the bits of value is set in it */
+	SANDBOX_SELF,    /* it is our process id */
+	SANDBOX_WAKE_FD, /* it is the descriptor that wakes the loop */
+};
+
+struct sandbox_condition {
+	enum sandbox_test test;
+	unsigned argument; /* 0 to 5 */
+	uint64_t value;
+};
+
+enum { SANDBOX_CONDITIONS = 2 };
+
+struct sandbox_rule {
+	enum sandbox_who who;
+	const char *call; /* one that the architecture does not have is left out */
+	struct sandbox_condition conditions[SANDBOX_CONDITIONS];
+	const char *reason;
+	int refuse; /* if not 0: the call fails with this errno */
+};
+
+/* What the conditions compare with. */
+struct sandbox_values {
+	uint64_t self;
+	uint64_t wake_fd;
+};
+
+/* Rule number n of all, those of KVM's requests included; false if there are fewer. */
+bool sandbox_rule(size_t n, struct sandbox_rule *ret_rule);
+
+/* The value a condition compares with. */
+uint64_t sandbox_value(
+    const struct sandbox_condition *condition, const struct sandbox_values *values);
+
+/* The filter for one kind of thread. Its instructions are allocated; free() them. */
+bool sandbox_program(enum sandbox_who who, const struct sandbox_values *values,
+    struct sock_fprog *ret_program, struct err *err);
+
+#endif
