@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures of the client tests: paprika above a fake KVM, on this machine, with a real control
-socket. PAPRIKA_FAKE and PAPRIKACTL name the two programs (lab/test builds and sets them)."""
+socket. PAPRIKA_FAKE and PAPRIKACTL name the two programs, PAPRIKA_FAKE_OPTIONS further options of
+the first: a program with sanitizers in it needs --no-sandbox (lab/test builds and sets them)."""
 
 from __future__ import annotations
 
@@ -18,6 +19,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "lab"))
 from guest import elf  # noqa: E402
 
 
+FAKE = [os.environ["PAPRIKA_FAKE"], "run", *os.environ.get("PAPRIKA_FAKE_OPTIONS", "").split()]
+
+
 class Vmm:
     """The program, until end() or the end of the test."""
 
@@ -26,7 +30,7 @@ class Vmm:
         kernel.write_bytes(elf([0x48000000]))
         self.path = str(directory / "control")
         self.process = subprocess.Popen(
-            [os.environ["PAPRIKA_FAKE"], "run", "--kernel", str(kernel), "--control", self.path,
+            [*FAKE, "--kernel", str(kernel), "--control", self.path,
              "--console", "none", "--cpus", "boot=2,max=4", "--log-level", "info"],
             stderr=subprocess.PIPE, text=True)
         assert self.process.stderr is not None

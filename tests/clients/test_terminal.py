@@ -25,7 +25,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Vmm
+from conftest import FAKE, Vmm
 from guest import DEADLINE, Control, elf
 
 
@@ -123,7 +123,7 @@ def run(tmp_path: Path) -> Iterator[Callable[..., Shell]]:
 
     def run_paprika(control: str, background: bool = False) -> Shell:
         shells.append(Shell(
-            [os.environ["PAPRIKA_FAKE"], "run", "--kernel", str(kernel), "--control", control,
+            [*FAKE, "--kernel", str(kernel), "--control", control,
              "--console", "stdio", "--cpus", "boot=2,max=4", "--log-level", "info"], background))
         return shells[-1]
 

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * inside.c - enters the sandbox as the loop's thread does, and says what is left of the file
+ * system: with Landlock, removing a file beside the socket, and nothing elsewhere.
+ *
+ * usage: sandbox_inside SOCKET-PATH FILE-ELSEWHERE; removes both if it can, and says so.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "vmm/sandbox.h"
+
+static void report(const char *what, int result)
+{
+	char line[128];
+	int length = snprintf(
+	    line, sizeof line, "%s: %s\n", what, result == 0 ? "done" : strerrorname_np(errno));
+
+	if (write(STDOUT_FILENO, line, (size_t)length) < 0)
+		_exit(1);
+}
+
+int main(int argc, char **argv)
+{
+	const char *const removable[] = {argc > 2 ? argv[1] : "", ""};
+	bool landlock = syscall(SYS_landlock_create_ruleset, NULL, 0, 1) > 0;
+	struct err err = {0};
+	struct sandbox *sandbox = sandbox_create(NULL, 0, &err);
+
+	if (argc < 3 || sandbox == NULL || eventfd(0, EFD_CLOEXEC) < 0 ||
+	    !sandbox_enter(sandbox, 4, removable, 2, &err)) {
+		fprintf(stderr, "%s\n", err.message);
+		return 1;
+	}
+	report(landlock ? "with Landlock" : "without Landlock", 0);
+	report("elsewhere", unlink(argv[2]));
+	report("beside", unlink(argv[1]));
+	sandbox_destroy(sandbox);
+	_exit(0);
+}

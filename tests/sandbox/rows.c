@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * rows.c - executes the sandbox's table of system calls, for each kind of thread: every row with
+ * the right arguments, with each condition broken, and every call that has no row. Each probe is
+ * a process of its own under the real filter; what counts is whether the filter let it through.
+ * Arguments without a condition are all ones, so that the call itself can do nothing.
+ *
+ * Needs no library but the sandbox's own, so that it runs on the lab host as well. Prints each
+ * problem and then one line; "list" as argument prints the table instead, for people.
+ */
+#include <errno.h>
+#include <seccomp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <linux/seccomp.h>
+
+#include "kvm/kvm.h"
+#include "vmm/sandbox_rules.h"
+
+/* More than any architecture has, without those that belong to another ABI of it. */
+#define CALLS 512
+#define PROBE_SECONDS 60
+
+enum verdict { ALLOWED, REFUSED, KILLED, BROKEN };
+
+static const char *const who_names[] = {"loop", "vCPU"};
+
+static struct sandbox_values values;
+static struct sock_fprog programs[2];
+static char *names[CALLS];
+static unsigned probes, problems;
+
+static int number_of(const char *name)
+{
+	for (int i = 0; i < CALLS; i++)
+		if (names[i] != NULL && strcmp(names[i], name) == 0)
+			return i;
+	return -1;
+}
+
+static bool holds_for(const struct sandbox_rule *rule, enum sandbox_who who)
+{
+	return who == SANDBOX_LOOP || rule->who == SANDBOX_EVERY;
+}
+
+/* The row that lets the call through whatever its arguments are, if there is one. */
+static bool unconditional(const char *name, enum sandbox_who who, struct sandbox_rule *ret_rule)
+{
+	for (size_t i = 0; sandbox_rule(i, ret_rule); i++)
+		if (holds_for(ret_rule, who) && strcmp(ret_rule->call, name) == 0 &&
+		    ret_rule->conditions[0].test == SANDBOX_ANY)
+			return true;
+	return false;
+}
+
+static void __attribute__((noreturn))
+make_call(enum sandbox_who who, int call, const uint64_t *args, int refuse)
+{
+	const struct rlimit none = {0, 0};
+	long result;
+
+	setrlimit(RLIMIT_CORE, &none);
+	alarm(PROBE_SECONDS);
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &programs[who]) < 0)
+		_exit(100);
+	errno = 0;
+	result = syscall(call, args[0], args[1], args[2], args[3], args[4], args[5]);
+	for (;;)
+		syscall(SYS_exit, result < 0 && refuse != 0 && errno == refuse ? 1 : 0);
+}
+
+static enum verdict probe(enum sandbox_who who, int call, const uint64_t *args, int refuse)
+{
+	int status;
+	pid_t child = fork();
+
+	if (child == 0)
+		make_call(who, call, args, refuse);
+	probes++;
+	if (child < 0 || waitpid(child, &status, 0) != child)
+		return BROKEN;
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+		return KILLED;
+	/* Anything else that ends it is the call's own work. */
+	if (WIFSIGNALED(status))
+		return WTERMSIG(status) == SIGALRM ? BROKEN : ALLOWED;
+	return WEXITSTATUS(status) == 100 ? BROKEN : WEXITSTATUS(status) == 1 ? REFUSED : ALLOWED;
+}
+
+static void expect(enum verdict expected, enum sandbox_who who, int call, const uint64_t *args,
+    int refuse, const char *what)
+{
+	static const char *const verdicts[] = {"allowed", "refused", "killed", "broken"};
+	enum verdict verdict = probe(who, call, args, refuse);
+
+	if (verdict == expected)
+		return;
+	problems++;
+	printf("%s: %s(%#llx, %#llx, %#llx, ...) %s: %s instead of %s\n", who_names[who],
+	    names[call], (unsigned long long)args[0], (unsigned long long)args[1],
+	    (unsigned long long)args[2], what, verdicts[verdict], verdicts[expected]);
+}
+
+static void set_right(const struct sandbox_rule *rule, uint64_t *args)
+{
+	for (int i = 0; i < 6; i++)
+		args[i] = UINT64_MAX;
+	for (int i = 0; i < SANDBOX_CONDITIONS; i++) {
+		const struct sandbox_condition *condition = &rule->conditions[i];
+
+		if (condition->test == SANDBOX_CLEAR)
+			args[condition->argument] = 0;
+		else if (condition->test != SANDBOX_ANY)
+			args[condition->argument] = sandbox_value(condition, &values);
+	}
+}
+
+/* Break one condition after the other, also above the 32 bits that some calls look at. */
+static void probe_wrong(const struct sandbox_rule *rule, enum sandbox_who who, int call)
+{
+	uint64_t args[6];
+
+	for (int i = 0; i < SANDBOX_CONDITIONS; i++) {
+		const struct sandbox_condition *condition = &rule->conditions[i];
+
+		if (condition->test == SANDBOX_ANY)
+			continue;
+		set_right(rule, args);
+		args[condition->argument] ^=
+		    condition->test == SANDBOX_CLEAR ? condition->value : UINT64_C(0x40000000);
+		expect(KILLED, who, call, args, 0, "with a wrong argument");
+		if (condition->test == SANDBOX_CLEAR)
+			continue;
+		set_right(rule, args);
+		args[condition->argument] |= UINT64_C(1) << 32;
+		expect(KILLED, who, call, args, 0, "with a wrong upper half");
+	}
+}
+
+static void probe_row(const struct sandbox_rule *rule, enum sandbox_who who, bool *ret_absent)
+{
+	int call = number_of(rule->call);
+	struct sandbox_rule any;
+	uint64_t args[6];
+
+	if (call < 0) {
+		*ret_absent = true;
+		return;
+	}
+	set_right(rule, args);
+	if (!holds_for(rule, who)) {
+		/* Another row may let it through: `write` to the log. */
+		if (!unconditional(rule->call, who, &any))
+			expect(KILLED, who, call, args, 0, "of the other kind of thread");
+		return;
+	}
+	expect(rule->refuse != 0 ? REFUSED : ALLOWED, who, call, args, rule->refuse,
+	    "as its row says");
+	if (!unconditional(rule->call, who, &any))
+		probe_wrong(rule, who, call);
+}
+
+/* All there is, with arguments that no condition likes. */
+static void probe_all(enum sandbox_who who)
+{
+	static const uint64_t ones[6] = {
+	    UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
+	struct sandbox_rule rule;
+
+	for (int call = 0; call < CALLS; call++) {
+		if (names[call] == NULL)
+			continue;
+		if (!unconditional(names[call], who, &rule))
+			expect(KILLED, who, call, ones, 0, "that has no row");
+		else
+			expect(rule.refuse != 0 ? REFUSED : ALLOWED, who, call, ones, rule.refuse,
+			    "that has a row");
+	}
+}
+
+static void list(void)
+{
+	static const char *const tests[] = {"", "= ", "without ", "= our pid", "= the wake-up fd"};
+	struct sandbox_rule rule;
+
+	for (size_t i = 0; sandbox_rule(i, &rule); i++) {
+		printf("%-5s %s(", rule.who == SANDBOX_LOOP ? "loop" : "all", rule.call);
+		for (int c = 0; c < SANDBOX_CONDITIONS; c++) {
+			const struct sandbox_condition *condition = &rule.conditions[c];
+
+			if (condition->test == SANDBOX_ANY)
+				continue;
+			printf("%sargument %u %s", c > 0 ? ", " : "", condition->argument,
+			    tests[condition->test]);
+			if (condition->test == SANDBOX_EQUAL || condition->test == SANDBOX_CLEAR)
+				printf("%#llx", (unsigned long long)condition->value);
+		}
+		printf(")%s: %s\n", rule.refuse != 0 ? " fails" : "", rule.reason);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct sandbox_rule rule;
+	struct err err = {0};
+	unsigned rows = 0;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (argc > 1 && strcmp(argv[1], "list") == 0) {
+		list();
+		return 0;
+	}
+	values = (struct sandbox_values){.self = (uint64_t)getpid(), .wake_fd = 99};
+	for (int i = 0; i < CALLS; i++)
+		names[i] = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, i);
+	for (unsigned who = SANDBOX_LOOP; who <= SANDBOX_EVERY; who++) {
+		if (!sandbox_program(who, &values, &programs[who], &err)) {
+			printf("%s\n", err.message);
+			return 1;
+		}
+	}
+	for (; sandbox_rule(rows, &rule); rows++) {
+		bool absent = false;
+
+		probe_row(&rule, SANDBOX_LOOP, &absent);
+		probe_row(&rule, SANDBOX_EVERY, &absent);
+		if (absent)
+			printf("%s: not a call of this processor\n", rule.call);
+	}
+	probe_all(SANDBOX_LOOP);
+	probe_all(SANDBOX_EVERY);
+	printf("%u rows, %u and %u instructions, %u probes, %u problems\n", rows,
+	    programs[SANDBOX_LOOP].len, programs[SANDBOX_EVERY].len, probes, problems);
+	return problems != 0 || probes < rows;
+}
