@@ -78,6 +78,7 @@ static const struct sandbox_rule rows[] = {
 	/* The loop. */
 	LOOP("epoll_wait", "wait for what happens"),
 	LOOP("epoll_ctl", "for clients that come and go"),
+	LOOP("timerfd_settime", "hear of it when the wall clock is set"),
 	LOOP("read", "typed input, the descriptor that wakes the loop"),
 	LOOP("write", "the console's end"),
 	LOOP("poll", "has a console's client left? the guest's last words"),
