@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * explore.c - every state that guest, operator, time and KVM can bring the machine into, and every
+ * move in each: walked to the end, every state and every move judged by oracle.c.
+ *
+ *   explore NAME        one of the configurations below; prints how many states and transitions
+ *   explore --mutants   breaks one row of the transition table, or one line of glue, at a time,
+ *                       and expects each to be found: that the judge can say no
+ *
+ * Breadth first, so that the way to what is wrong is as short as it can be; it is printed.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "world.h"
+
+/* clang-format off */
+static const struct world_config configs[] = {
+    /* One core beside the boot core: the whole of it. The mutants are tried on this one. */
+    {"core",    .cores = 2, .threads = 1, .first_core = 1, .slots = 4, .starts = true, .boot_starts = true},
+    /* ... with each vCPU as the one that calls; with the steps of operations. */
+    {"callers", .cores = 2, .threads = 1, .first_core = 1, .slots = 4, .starts = true, .boot_starts = true, .any_caller = true},
+    {"steps",   .cores = 2, .threads = 1, .first_core = 1, .slots = 2, .starts = true, .boot_starts = true, .steps = true},
+    /* ... with reports that come late; with all that may fail, or halt the machine. */
+    {"reports", .cores = 2, .threads = 1, .first_core = 1, .slots = 2, .late_reports = true},
+    {"faults",  .cores = 2, .threads = 1, .first_core = 1, .slots = 2, .starts = true, .boot_starts = true, .faults = true},
+    {"halts",   .cores = 2, .threads = 1, .first_core = 1, .slots = 2, .starts = true, .boot_starts = true, .halts = true},
+    /* The boot core too, which cannot be removed but can be given back. */
+    {"boot",    .cores = 2, .threads = 1, .first_core = 0, .slots = 2},
+    /* Two threads to a core; two cores beside the boot core. */
+    {"threads", .cores = 2, .threads = 2, .first_core = 1, .slots = 2, .starts = true},
+    {"cores",   .cores = 3, .threads = 1, .first_core = 1, .slots = 2},
+};
+/* clang-format on */
+
+struct node {
+	uint32_t parent;
+	struct move move; /* that led here */
+	uint32_t key_at, key_length;
+	void *snapshot; /* until it has been expanded */
+};
+
+static struct {
+	struct node *nodes;
+	uint32_t count, room;
+	uint8_t *keys;
+	size_t keys_used, keys_room;
+	uint32_t *table; /* of node numbers + 1 */
+	uint32_t table_size;
+	uint64_t transitions;
+	uint32_t depth_end;
+	unsigned depth;
+} found;
+
+/* Where the explorer is, for a trace. */
+static uint32_t current;
+static struct move current_move;
+static bool quiet;
+static uint8_t rows_seen[256];
+
+static void *checked(void *memory)
+{
+	if (memory == NULL) {
+		fprintf(stderr, "explore: out of memory\n");
+		exit(2);
+	}
+	return memory;
+}
+
+static void print_way(uint32_t node)
+{
+	char text[128];
+
+	if (node == 0)
+		return;
+	print_way(found.nodes[node].parent);
+	world_describe(found.nodes[node].move, text, sizeof text);
+	printf("  %s\n", text);
+}
+
+void broken(const char *format, ...)
+{
+	char text[128];
+	va_list arguments;
+
+	if (quiet)
+		_exit(1);
+	va_start(arguments, format);
+	printf("%s: broken: ", world.config->name);
+	vprintf(format, arguments);
+	va_end(arguments);
+	printf("\nthe way there, from the first boot:\n");
+	print_way(current);
+	world_describe(current_move, text, sizeof text);
+	printf("  %s\n", text);
+	fflush(stdout);
+	_exit(1);
+}
+
+/* --- The states seen ------------------------------------------------------------------------ */
+
+static uint64_t hash(const uint8_t *key, size_t length)
+{
+	uint64_t value = UINT64_C(0xcbf29ce484222325);
+
+	for (size_t i = 0; i < length; i++)
+		value = (value ^ key[i]) * UINT64_C(0x100000001b3);
+	return value ^ value >> 29;
+}
+
+static uint32_t *slot_of(const uint8_t *key, size_t length)
+{
+	uint32_t at = (uint32_t)hash(key, length) & (found.table_size - 1);
+
+	while (found.table[at] != 0) {
+		const struct node *node = &found.nodes[found.table[at] - 1];
+
+		if (node->key_length == length &&
+		    memcmp(found.keys + node->key_at, key, length) == 0)
+			break;
+		at = (at + 1) & (found.table_size - 1);
+	}
+	return &found.table[at];
+}
+
+static void grow_table(void)
+{
+	found.table_size = found.table_size == 0 ? 1u << 16 : found.table_size * 2;
+	free(found.table);
+	found.table = checked(calloc(found.table_size, sizeof *found.table));
+	for (uint32_t i = 0; i < found.count; i++)
+		*slot_of(found.keys + found.nodes[i].key_at, found.nodes[i].key_length) = i + 1;
+}
+
+static void grow(size_t key_length)
+{
+	if (found.count * 2 >= found.table_size)
+		grow_table();
+	if (found.count == found.room) {
+		found.room = found.room == 0 ? 1024 : found.room * 2;
+		found.nodes = checked(realloc(found.nodes, found.room * sizeof *found.nodes));
+	}
+	while (found.keys_used + key_length > found.keys_room) {
+		found.keys_room = found.keys_room == 0 ? 1 << 16 : found.keys_room * 2;
+		found.keys = checked(realloc(found.keys, found.keys_room));
+	}
+}
+
+/* The state the world is in, if it is new. */
+static void note_state(void)
+{
+	static uint8_t buffer[WORLD_SNAPSHOT_MAX];
+	uint8_t key[WORLD_KEY_MAX];
+	size_t length = world_key(key);
+	size_t size;
+	uint32_t *slot;
+
+	grow(length);
+	slot = slot_of(key, length);
+	if (*slot != 0)
+		return;
+	size = world_save(buffer);
+	found.nodes[found.count] = (struct node){.parent = current,
+	    .move = current_move,
+	    .key_at = (uint32_t)found.keys_used,
+	    .key_length = (uint32_t)length,
+	    .snapshot = memcpy(checked(malloc(size)), buffer, size)};
+	memcpy(found.keys + found.keys_used, key, length);
+	found.keys_used += length;
+	*slot = ++found.count;
+}
+
+/* --- Walking -------------------------------------------------------------------------------- */
+
+/* What is reported at once is no state of its own. */
+static void judge(struct move move, const struct view *before, const struct answer *answer)
+{
+	oracle_check_move(move, before, answer);
+	oracle_check_state();
+	if (!world.config->late_reports)
+		oracle_report();
+}
+
+static bool repeatable(struct move move)
+{
+	/* Each fetch is another event; a walk that begins anew is judged by its answers. */
+	return move.kind != GUEST_FETCH && move.kind < VCPU_ATTEND
+	           ? move.kind != GUEST_STOP_SELF
+	           : move.kind == OPERATOR_ADD || move.kind == OPERATOR_REMOVE ||
+	                 move.kind == OPERATOR_RESET || move.kind == OPERATOR_STOP ||
+	                 move.kind == OPERATOR_CONT || move.kind == OPERATOR_POWERDOWN;
+}
+
+static void make(struct move move, const void *snapshot)
+{
+	struct view before, between;
+	struct answer answer;
+
+	world_restore(snapshot);
+	current_move = move;
+	oracle_look(&before);
+	answer = world_make(move);
+	judge(move, &before, &answer);
+	found.transitions++;
+	if (move.kind == OPERATOR_SETTLE)
+		return;
+	note_state();
+	if (!repeatable(move) || !world_possible(move))
+		return;
+	oracle_look(&between);
+	answer = world_make(move);
+	oracle_check_repeat(move, &before, &between);
+	judge(move, &between, &answer);
+}
+
+static void explore(const struct world_config *config)
+{
+	struct move moves[WORLD_MOVES_MAX];
+
+	world_create(config);
+	oracle_check_state();
+	note_state();
+	for (uint32_t i = 0; i < found.count; i++) {
+		void *snapshot = found.nodes[i].snapshot;
+		size_t count;
+
+		if (i == found.depth_end) {
+			found.depth_end = found.count;
+			found.depth++;
+		}
+		current = i;
+		world_restore(snapshot);
+		count = world_moves(moves);
+		for (size_t m = 0; m < count; m++)
+			make(moves[m], snapshot);
+		free(snapshot);
+		found.nodes[i].snapshot = NULL;
+	}
+}
+
+/* What the machine refuses before it asks the connector: an add where something is, a removal and a
+ * cancellation of nothing, the end of a walk that could not begin. */
+static bool never_reached(const struct drc_row *row)
+{
+	return row->refusal == DRC_OCCUPIED || row->refusal == DRC_EMPTY ||
+	       row->refusal == DRC_NOTHING ||
+	       (row->input == DRC_IN_CONFIGURE_END && row->status != RTAS_SUCCESS);
+}
+
+/* Every input of every connector goes through here (the linker sees to it): is there a row, and
+ * which rows are used at all? */
+struct drc_result __real_drc_step(struct drc *drc, enum drc_input input);
+struct drc_result __wrap_drc_step(struct drc *drc, enum drc_input input);
+struct drc_result __wrap_drc_step(struct drc *drc, enum drc_input input)
+{
+	const struct drc_row *row = drc_row_for(drc, input);
+
+	if (row == NULL)
+		broken("there is no row for %s in state %s", drc_input_name(input),
+		    drc_state_name(drc->state));
+	if (never_reached(row))
+		broken("row %zu of the table is reached, and cannot be", (size_t)(row - drc_table));
+	rows_seen[row - drc_table] = 1;
+	return __real_drc_step(drc, input);
+}
+
+/* --- Mutants -------------------------------------------------------------------------------- */
+
+enum { MUTATE_NEXT, MUTATE_STATUS, MUTATE_REFUSAL, MUTATE_EFFECT };
+
+/* The table is constant: to its own program, not to this one. */
+static struct drc_row *writable_row(size_t row)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	uintptr_t start = (uintptr_t)&drc_table[row] & ~(page - 1);
+	uintptr_t end = (uintptr_t)(&drc_table[row] + 1);
+
+	if (mprotect((void *)start, end - start, PROT_READ | PROT_WRITE) != 0)
+		exit(2);
+	return (struct drc_row *)(uintptr_t)&drc_table[row];
+}
+
+/* False if this row cannot be broken so. */
+static bool mutate(size_t number, int how, unsigned effect)
+{
+	const struct drc_row *was = &drc_table[number];
+	bool refuses = was->status != RTAS_SUCCESS || was->refusal != DRC_ACCEPTED;
+	struct drc_row *row;
+
+	/* A row that refuses is read no further than that. */
+	if (never_reached(was) ||
+	    (how == MUTATE_NEXT && (refuses || was->input == DRC_IN_ATTACH)) ||
+	    (how == MUTATE_STATUS && was->input >= DRC_IN_ATTACH) ||
+	    (how == MUTATE_REFUSAL && (was->input < DRC_IN_ATTACH || was->input == DRC_IN_RESET)) ||
+	    (how == MUTATE_EFFECT && (was->effects & effect) == 0))
+		return false;
+	row = writable_row(number);
+	if (how == MUTATE_NEXT)
+		row->next = was->next == DRC_STAY ? DRC_TO_UNISOLATED : DRC_STAY;
+	if (how == MUTATE_STATUS)
+		row->status = was->status == RTAS_SUCCESS ? RTAS_HARDWARE_ERROR : RTAS_SUCCESS;
+	if (how == MUTATE_REFUSAL)
+		row->refusal = was->refusal == DRC_ACCEPTED ? DRC_NOTHING : DRC_ACCEPTED;
+	if (how == MUTATE_EFFECT)
+		row->effects &= ~effect;
+	return true;
+}
+
+static const struct world_config *config_named(const char *name)
+{
+	for (size_t i = 0; i < sizeof configs / sizeof configs[0]; i++)
+		if (strcmp(configs[i].name, name) == 0)
+			return &configs[i];
+	return NULL;
+}
+
+/* In a process of its own: 1 found, 0 not found, -1 there is no such mutant. */
+static int try_mutant(size_t row, int how, unsigned effect, enum fault fault)
+{
+	int status = 0;
+	pid_t child = fork();
+
+	if (child == 0) {
+		quiet = true;
+		world_fault = fault;
+		if (fault == FAULT_NONE && !mutate(row, how, effect))
+			_exit(3);
+		explore(config_named("core"));
+		_exit(0);
+	}
+	waitpid(child, &status, 0);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 3)
+		return -1;
+	return !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+}
+
+static struct {
+	unsigned tried, survived;
+} mutants;
+
+static void count_mutant(int result, size_t row, int how, unsigned effect, enum fault fault)
+{
+	if (result < 0)
+		return;
+	mutants.tried++;
+	if (result == 0) {
+		mutants.survived++;
+		printf("not found: row %zu, how %d, effect %#x; fault %d\n", row, how, effect,
+		    (int)fault);
+	}
+}
+
+static int try_mutants(void)
+{
+	for (size_t row = 0; row < drc_table_rows; row++) {
+		for (int how = MUTATE_NEXT; how < MUTATE_EFFECT; how++)
+			count_mutant(try_mutant(row, how, 0, FAULT_NONE), row, how, 0, FAULT_NONE);
+		for (unsigned bit = 0; bit < 16; bit++)
+			if (drc_table[row].effects & 1u << bit)
+				count_mutant(try_mutant(row, MUTATE_EFFECT, 1u << bit, FAULT_NONE),
+				    row, MUTATE_EFFECT, 1u << bit, FAULT_NONE);
+	}
+	for (enum fault fault = FAULT_NONE + 1; fault < FAULT_COUNT; fault++)
+		count_mutant(try_mutant(0, 0, 0, fault), 0, 0, 0, fault);
+	printf("%u mutants, %u not found\n", mutants.tried, mutants.survived);
+	return mutants.survived != 0 || mutants.tried == 0;
+}
+
+int main(int argc, char **argv)
+{
+	const struct world_config *config = argc == 2 ? config_named(argv[1]) : NULL;
+	unsigned rows = 0;
+
+	if (argc == 2 && strcmp(argv[1], "--mutants") == 0)
+		return try_mutants();
+	if (config == NULL) {
+		fprintf(stderr, "usage: explore NAME | --mutants\n");
+		return 2;
+	}
+	explore(config);
+	for (size_t i = 0; i < drc_table_rows; i++)
+		rows += rows_seen[i] || never_reached(&drc_table[i]);
+	printf("%s: %u states, %llu transitions, %u moves from the boot to the farthest; "
+	       "%u of %zu rows of the table accounted for\n",
+	    config->name, found.count, (unsigned long long)found.transitions, found.depth, rows,
+	    drc_table_rows);
+	return rows == drc_table_rows ? 0 : 1;
+}

@@ -1,0 +1,522 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* world.c - see world.h: building the machine, keeping its state, and telling states apart. What
+ * it stands on is replaced at the end of the file; the moves are in moves.c. */
+#include "world.h"
+
+#include <libfdt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "spapr/rtas.h"
+
+struct world world;
+enum fault world_fault;
+
+static bool load(void *context, const struct gmem *gmem, const struct spapr_layout *layout,
+    struct spapr_image *ret_image, struct err *err)
+{
+	(void)context;
+	(void)gmem;
+	(void)layout;
+	*ret_image = (struct spapr_image){.entry = 0x400, .end = 0x10000};
+	return !world.load_fails || err_set(err, ERR_USAGE, NULL, "no kernel");
+}
+
+static void wake(void *context)
+{
+	(void)context;
+}
+
+void world_create(const struct world_config *config)
+{
+	struct spapr_config machine = {.memory_bytes = SPAPR_LMB_BYTES,
+	    .threads = config->threads,
+	    .boot_cpus = config->threads,
+	    .max_cpus = config->threads * config->cores,
+	    .bootargs = "",
+	    .unplug_deadline_ms = 1000,
+	    .load = load,
+	    .wake = wake};
+	struct err err = {0};
+
+	world = (struct world){.config = config};
+	world.machine = spapr_create(&machine, &err);
+	if (world.machine == NULL)
+		broken("cannot create the machine: %s", err.message);
+	/* Few slots: that they run out has to be in reach. */
+	ops_init(&world.machine->ops, world.machine->operations, config->slots);
+	if (!spapr_boot(world.machine, &err))
+		broken("cannot boot the machine: %s", err.message);
+	spapr_take_news(world.machine);
+}
+
+/* --- Keeping a state ------------------------------------------------------------------------ */
+
+/* The parts of the machine that moves can change. What is left out is told beside the gaps. */
+struct part {
+	void *at;
+	size_t length;
+};
+
+#define SPAN(object, from, to)                                                                     \
+	((struct part){                                                                            \
+	    &(object)->from, offsetof(typeof(*(object)), to) - offsetof(typeof(*(object)), from)})
+#define PART(object) ((struct part){&(object), sizeof(object)})
+
+static size_t parts(struct part *list)
+{
+	struct spapr *machine = world.machine;
+	size_t count = 0;
+
+	/* Not: image, which is the same after each boot; the console; counters. */
+	list[count++] = SPAN(machine, stopped, image);
+	list[count++] = PART(machine->ops);
+	list[count++] =
+	    (struct part){machine->operations, world.config->slots * sizeof machine->operations[0]};
+	list[count++] = (struct part){machine->events, WORLD_CORES * sizeof machine->events[0]};
+	list[count++] = SPAN(machine, event_count, event_log_id);
+	list[count++] = PART(machine->failure.class);
+	list[count++] = PART(machine->news);
+	list[count++] = PART(world.ghost);
+	for (uint32_t i = 0; i < machine->core_count; i++) {
+		struct core *core = &machine->cores[i];
+
+		/* Not: the node, which is the same whenever it is there; the history. */
+		list[count++] = SPAN(core, drc, vcpus);
+		list[count++] = SPAN(core, node_offset, history);
+	}
+	for (uint32_t i = 0; i < machine->config.max_cpus; i++) {
+		struct vcpu *vcpu = &machine->vcpus[i];
+
+		list[count++] = PART(vcpu->kvm);
+		list[count++] = SPAN(vcpu, has_thread, create_error);
+		list[count++] = SPAN(vcpu, attention, in_guest);
+	}
+	return count;
+}
+
+enum { PARTS_MAX = 8 + 2 * WORLD_CORES + 3 * WORLD_VCPUS };
+
+size_t world_save(void *to)
+{
+	struct part list[PARTS_MAX];
+	size_t count = parts(list);
+	uint8_t *at = to;
+
+	for (size_t i = 0; i < count; i++) {
+		memcpy(at, list[i].at, list[i].length);
+		at += list[i].length;
+	}
+	return (size_t)(at - (uint8_t *)to);
+}
+
+void world_restore(const void *from)
+{
+	struct part list[PARTS_MAX];
+	size_t count = parts(list);
+	const uint8_t *at = from;
+
+	for (size_t i = 0; i < count; i++) {
+		memcpy(list[i].at, at, list[i].length);
+		at += list[i].length;
+	}
+}
+
+/* --- Telling states apart ------------------------------------------------------------------- */
+
+/* Where each core stands in the key. */
+static uint8_t place[WORLD_CORES];
+
+static uint8_t *put(uint8_t *at, unsigned value)
+{
+	*at = (uint8_t)value;
+	return at + 1;
+}
+
+static uint8_t *put_core(uint8_t *at, const struct core *core)
+{
+	const struct drc *drc = &core->drc;
+
+	at = put(at, (unsigned)drc->state | (unsigned)drc->isolated_from << 2 |
+	                 (unsigned)drc->attached << 4 | (unsigned)drc->adding << 5 |
+	                 (unsigned)drc->removing << 6 | (unsigned)core->event_queued << 7);
+	at = put(at, (unsigned)core->node_offset);
+	at = put(at, (unsigned)core->node_depth | (unsigned)(core->device[0] != '\0') << 4);
+	return put(at, world.ghost.asked_from[core->number]);
+}
+
+static uint8_t *put_vcpu(uint8_t *at, const struct vcpu *vcpu)
+{
+	at = put(at, (unsigned)vcpu->state | (unsigned)vcpu->has_thread << 2 |
+	                 (unsigned)vcpu->waiting << 3 | (unsigned)vcpu->park_needed << 4 |
+	                 (unsigned)vcpu->entry_set << 5 | (unsigned)vcpu->attention << 6 |
+	                 (unsigned)(vcpu->kvm != NULL) << 7);
+	return put(at,
+	    (unsigned)world.ghost.may_call[vcpu->id] | (unsigned)world.ghost.used[vcpu->id] << 1);
+}
+
+/* How many steps of all operations that wait to be reported come before this one. */
+static unsigned rank(uint64_t order)
+{
+	const struct ops *ops = &world.machine->ops;
+	unsigned before = 0;
+
+	for (size_t i = 0; i < ops->count; i++)
+		for (size_t s = 0; ops->slots[i].id != 0 && s < OP_STEP_COUNT; s++)
+			before += ops->slots[i].steps[s].order != 0 &&
+			          !ops->slots[i].steps[s].reported &&
+			          ops->slots[i].steps[s].order < order;
+	return before;
+}
+
+/* Only the last add of a core is asked for its steps after its end. */
+static uint8_t *put_steps(uint8_t *at, const struct operation *op)
+{
+	unsigned passed = 0;
+
+	for (unsigned s = 0; s < OP_STEP_COUNT; s++) {
+		if (op->steps[s].order == 0)
+			continue;
+		passed |= 1u << s;
+		if (op->steps[s].reported)
+			continue;
+		at = put(at, s | 0x80);
+		at = put(at, rank(op->steps[s].order));
+	}
+	if (!world.config->steps && op->outcome == OP_PENDING)
+		passed &= 1u << OP_UNRESOLVED;
+	else if (op->outcome != OP_PENDING)
+		passed &= 1u << OP_STARTED;
+	at = put(at, passed & 0x7f);
+	at = put(at, passed >> 7);
+	return world.config->steps && op->outcome == OP_PENDING ? put(at, op->phase) : at;
+}
+
+static uint8_t *put_operation(uint8_t *at, const struct operation *op)
+{
+	const struct core *core = core_find(world.machine, op->drc_index);
+	bool guest = op->kind == OP_RELEASE || op->kind == OP_TAKE;
+	bool last = core->last_add == op->id;
+	bool reported = true;
+
+	for (size_t s = 0; s < OP_STEP_COUNT; s++)
+		reported = reported && (op->steps[s].order == 0 || op->steps[s].reported);
+	at = put(at, (unsigned)guest | (unsigned)(op->outcome == OP_PENDING) << 1 |
+	                 (unsigned)last << 2 | (unsigned)reported << 3);
+	if (op->outcome != OP_PENDING && !last && reported)
+		return at;
+	at = put(at, place[core->number] | (unsigned)(core->add_operation == op->id) << 2 |
+	                 (unsigned)(core->remove_operation == op->id) << 3 |
+	                 (unsigned)op->unresolved << 4 | (unsigned)op->kind << 5);
+	return put_steps(at, op);
+}
+
+/* In the order in which they began; where they lie does not matter, how many there are does. */
+static uint8_t *put_operations(uint8_t *at)
+{
+	const struct ops *ops = &world.machine->ops;
+	uint64_t last = 0;
+
+	for (;;) {
+		const struct operation *next = NULL;
+
+		for (size_t i = 0; i < ops->count; i++)
+			if (ops->slots[i].id > last &&
+			    (next == NULL || ops->slots[i].id < next->id))
+				next = &ops->slots[i];
+		if (next == NULL)
+			return put(at, 0xff);
+		last = next->id;
+		at = put_operation(at, next);
+	}
+}
+
+/* With the cores in this order. */
+static size_t key_in_order(uint8_t *key, const uint8_t *order)
+{
+	const struct spapr *machine = world.machine;
+	uint32_t threads = machine->config.threads;
+	uint8_t *at = key;
+
+	for (uint8_t i = 0; i < machine->core_count; i++)
+		place[order[i]] = i;
+	at = put(at, (unsigned)machine->stopped | (unsigned)machine->finished << 1 |
+	                 (unsigned)machine->booting << 2 | (unsigned)machine->interrupt_owed << 3 |
+	                 (unsigned)machine->epow_queued << 4 |
+	                 (unsigned)world.ghost.kvm_refuses << 5 |
+	                 (unsigned)world.ghost.signalled << 6 |
+	                 (unsigned)(machine->failure.class != ERR_NONE) << 7);
+	at = put(at, machine->news & SPAPR_NEWS_OPERATION);
+	at = put(at, machine->event_count);
+	for (uint32_t i = 0; i < machine->event_count; i++)
+		at = put(at, place[machine->events[i]]);
+	for (uint32_t i = 0; i < machine->core_count; i++)
+		at = put_core(at, &machine->cores[order[i]]);
+	for (uint32_t i = 0; i < machine->config.max_cpus; i++)
+		at = put_vcpu(at, &machine->vcpus[order[i / threads] * threads + i % threads]);
+	at = put_operations(at);
+	return (size_t)(at - key);
+}
+
+/* Which of the two cores beside the boot core is which makes no difference: one key for both. */
+size_t world_key(uint8_t key[WORLD_KEY_MAX])
+{
+	static const uint8_t straight[WORLD_CORES] = {0, 1, 2}, swapped[WORLD_CORES] = {0, 2, 1};
+	uint8_t other[WORLD_KEY_MAX];
+	size_t length = key_in_order(key, straight);
+
+	if (world.config->cores == WORLD_CORES) {
+		key_in_order(other, swapped); /* as long as the first */
+		if (memcmp(other, key, length) < 0)
+			memcpy(key, other, length);
+	}
+	return length;
+}
+
+/* --- What the machine stands on ------------------------------------------------------------- */
+
+struct kvm_vm {
+	struct kvm_facts facts;
+};
+struct kvm_vcpu {
+	uint32_t id;
+};
+
+struct kvm_vm *kvm_vm_create(struct err *err)
+{
+	static struct kvm_vm vm = {.facts = {.max_vcpus = 64, .hv = true, .radix = true}};
+
+	(void)err;
+	return &vm;
+}
+
+void kvm_vm_destroy(struct kvm_vm *vm)
+{
+	(void)vm;
+}
+
+const struct kvm_facts *kvm_vm_facts(const struct kvm_vm *vm)
+{
+	return &vm->facts;
+}
+
+bool kvm_vm_set_memory(struct kvm_vm *vm, const struct gmem *gmem, struct err *err)
+{
+	return vm != NULL && gmem != NULL && err != NULL;
+}
+
+bool kvm_vm_set_threads(struct kvm_vm *vm, uint32_t threads, struct err *err)
+{
+	return vm != NULL && threads != 0 && err != NULL;
+}
+
+bool kvm_vm_create_irqchip(
+    struct kvm_vm *vm, uint32_t servers, const struct kvm_xics_tokens *tokens, struct err *err)
+{
+	return vm != NULL && servers != 0 && tokens != NULL && err != NULL;
+}
+
+bool kvm_vm_enable_hcall(struct kvm_vm *vm, uint64_t nr)
+{
+	return vm != NULL && nr != 0;
+}
+
+bool kvm_irq_reset(struct kvm_vm *vm, uint32_t irq, uint32_t server, struct err *err)
+{
+	if (irq == IRQ_HOTPLUG)
+		world.ghost.signalled = false;
+	return vm != NULL && server == 0 && err != NULL;
+}
+
+int kvm_irq_pulse(struct kvm_vm *vm, uint32_t irq)
+{
+	(void)vm;
+	if (irq == IRQ_HOTPLUG && world.machine->event_count == 0)
+		broken("a hot-plug interrupt with no event behind it");
+	if (world.ghost.kvm_refuses) {
+		world.ghost.kvm_refuses = false;
+		return -5;
+	}
+	if (irq == IRQ_HOTPLUG) {
+		world.ghost.signalled = true;
+		world.pulses++;
+	}
+	return 0;
+}
+
+int kvm_vm_set_process_table(struct kvm_vm *vm, uint64_t table, bool gtse)
+{
+	(void)vm;
+	(void)table;
+	(void)gtse;
+	return 0;
+}
+
+struct kvm_vcpu *kvm_vcpu_create(struct kvm_vm *vm, uint32_t id, struct err *err)
+{
+	static struct kvm_vcpu vcpus[WORLD_VCPUS];
+
+	(void)vm;
+	if (world.kvm_fails) {
+		err_set(err, ERR_SYSTEM, NULL, "no vCPU");
+		return NULL;
+	}
+	vcpus[id].id = id;
+	return &vcpus[id];
+}
+
+void kvm_vcpu_destroy(struct kvm_vcpu *vcpu)
+{
+	broken("vCPU %u is destroyed", vcpu->id);
+}
+
+enum kvm_exit kvm_vcpu_run(struct kvm_vcpu *vcpu, struct kvm_exit_info *exit)
+{
+	(void)exit;
+	broken("vCPU %u runs", vcpu->id); /* a move of its own, never a call */
+}
+
+void kvm_vcpu_kick(struct kvm_vcpu *vcpu)
+{
+	(void)vcpu;
+}
+
+void kvm_vcpu_unkick(struct kvm_vcpu *vcpu)
+{
+	(void)vcpu;
+}
+
+/* KVM writes to what a vCPU has registered in its last life until that has been undone. */
+bool kvm_vcpu_enter_at(
+    struct kvm_vcpu *vcpu, uint64_t pc, uint64_t r3, const struct kvm_modes *modes, struct err *err)
+{
+	(void)pc;
+	(void)r3;
+	(void)modes;
+	if (world.kvm_fails)
+		return err_set(err, ERR_SYSTEM, NULL, "vCPU %u cannot start", vcpu->id);
+	if (world.ghost.used[vcpu->id])
+		broken("vCPU %u starts, and was not parked since it last ran", vcpu->id);
+	world.ghost.used[vcpu->id] = true;
+	return true;
+}
+
+bool kvm_vcpu_park(struct kvm_vcpu *vcpu, struct err *err)
+{
+	if (world.kvm_fails)
+		return err_set(err, ERR_SYSTEM, NULL, "vCPU %u cannot be parked", vcpu->id);
+	world.ghost.used[vcpu->id] = false;
+	return true;
+}
+
+bool kvm_vcpu_set_modes(struct kvm_vcpu *vcpu, const struct kvm_modes *modes, struct err *err)
+{
+	return vcpu != NULL && modes != NULL && err != NULL;
+}
+
+/* Stands in for the whole tree: nobody reads it. */
+bool tree_build(struct spapr *machine, size_t *ret_length, struct err *err)
+{
+	(void)err;
+	memset(machine->fdt_buffer, 0, 8);
+	*ret_length = 8;
+	return true;
+}
+
+/* A node with one property, so that a walk has a first item, one in the middle and an end. */
+bool tree_build_core(struct spapr *machine, struct core *core, struct err *err)
+{
+	(void)machine;
+	(void)err;
+	fdt_create(core->node, sizeof core->node);
+	fdt_finish_reservemap(core->node);
+	fdt_begin_node(core->node, "");
+	fdt_begin_node(core->node, "cpu");
+	fdt_property_u32(core->node, "reg", core->id);
+	fdt_end_node(core->node);
+	fdt_end_node(core->node);
+	fdt_finish(core->node);
+	return true;
+}
+
+uint64_t clock_ms(void)
+{
+	return 1000000;
+}
+
+void log_guest(struct log_limit *limit, enum log_level level, const char *format, ...)
+{
+	(void)limit;
+	(void)level;
+	(void)format;
+}
+
+/* RAM is not part of the state: what the guest leaves there is written anew in each move. */
+bool gmem_clear(struct gmem *gmem, struct err *err)
+{
+	return gmem != NULL && err != NULL;
+}
+
+int pthread_setname_np(pthread_t thread, const char *name)
+{
+	(void)thread;
+	(void)name;
+	return 0;
+}
+
+/* --- Faults to be found --------------------------------------------------------------------- */
+
+/* The linker sends calls between files of the program through these (tests/meson.build). */
+#define WRAPPED(type, name, ...)                                                                   \
+	type __real_##name(__VA_ARGS__);                                                           \
+	type __wrap_##name(__VA_ARGS__);                                                           \
+	type __wrap_##name(__VA_ARGS__)
+
+WRAPPED(void, op_end, struct ops *ops, struct operation *op, enum op_outcome outcome,
+    const struct op_evidence *evidence, uint64_t now_ms)
+{
+	if (world_fault == FAULT_END_LOST && outcome == OP_REJECTED)
+		return;
+	if (world_fault == FAULT_ENDS_TWICE && op != NULL && outcome == OP_DONE)
+		for (size_t i = 0; i < ops->count; i++)
+			if (ops->slots[i].outcome == OP_REJECTED)
+				ops->slots[i].outcome = OP_DONE;
+	__real_op_end(ops, op, outcome, evidence, now_ms);
+}
+
+WRAPPED(void, op_pass, struct ops *ops, struct operation *op, enum op_step step, uint64_t now_ms)
+{
+	if (world_fault != FAULT_STEP_UNDATED || step != OP_FETCHED)
+		__real_op_pass(ops, op, step, now_ms);
+}
+
+WRAPPED(void, event_queue_core, struct spapr *machine, struct core *core)
+{
+	if (world_fault != FAULT_EVENT_LOST || !core->drc.removing)
+		__real_event_queue_core(machine, core);
+}
+
+WRAPPED(void, cpus_detach, struct spapr *machine, struct core *core)
+{
+	if (world_fault != FAULT_DETACH_LOST)
+		__real_cpus_detach(machine, core);
+}
+
+WRAPPED(void, spapr_tell, struct spapr *machine, unsigned news)
+{
+	if (world_fault != FAULT_NEWS_LOST)
+		__real_spapr_tell(machine, news);
+}
+
+WRAPPED(bool, cpu_start, struct vcpu *vcpu, uint64_t pc, uint64_t r3)
+{
+	if (world_fault == FAULT_START_REFUSED && vcpu->core->drc.state == DRC_AVAILABLE)
+		return false;
+	return __real_cpu_start(vcpu, pc, r3);
+}
+
+WRAPPED(void, events_reset, struct spapr *machine)
+{
+	if (world_fault != FAULT_EVENTS_KEPT)
+		__real_events_reset(machine);
+}
