@@ -222,7 +222,8 @@ static bool set_deadline(
 		for (; count < 3; count++)
 			thousandths *= 10;
 	}
-	if (!good || seconds * 1000 + thousandths == 0)
+	if (!good || seconds * 1000 + thousandths == 0 ||
+	    seconds * 1000 + thousandths > DEADLINE_S_MAX * 1000)
 		return err_set(err, ERR_USAGE,
 		    "give seconds above 0 and up to 86400, like 15 or 0.5",
 		    "--%s cannot be \"%.64s\"", row->name, text);

@@ -232,8 +232,8 @@ static void test_console(void **state)
 
 static void test_deadline(void **state)
 {
-	static const char *const bad[] = {
-	    "0", "0.000", "", ".", "1.", "1.0001", "-1", "86401", "1e3", "1.-1", "1.5s"};
+	static const char *const bad[] = {"0", "0.000", "", ".", "1.", "1.0001", "-1", "86401",
+	    "86400.001", "1e3", "1.-1", "1.5s"};
 
 	(void)state;
 	assert_true(run_with("--unplug-deadline", "3"));
@@ -242,6 +242,8 @@ static void test_deadline(void **state)
 	assert_int_equal(options.unplug_deadline_ms, 500);
 	assert_true(run_with("--unplug-deadline", "1.25"));
 	assert_int_equal(options.unplug_deadline_ms, 1250);
+	assert_true(run_with("--unplug-deadline", "86400.000"));
+	assert_int_equal(options.unplug_deadline_ms, 86400000);
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
 		refuses("--unplug-deadline", bad[i], "--unplug-deadline");
 }
