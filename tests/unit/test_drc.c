@@ -524,6 +524,21 @@ static void what_is_refused_leaves_the_state_bit_for_bit(void **state)
 	}
 }
 
+static void an_input_that_does_not_exist_does_nothing(void **state)
+{
+	(void)state;
+	for (enum spot spot = 0; spot < SPOTS; spot++) {
+		struct drc drc = spots[spot];
+		struct drc_result result = drc_step(&drc, DRC_INPUT_COUNT);
+
+		require_at(drc_row_for(&drc, DRC_INPUT_COUNT) == NULL, spot, DRC_INPUT_COUNT);
+		require_at(same(&drc, &spots[spot]), spot, DRC_INPUT_COUNT);
+		require_at(result.effects == 0, spot, DRC_INPUT_COUNT);
+		require_at(result.status != RTAS_SUCCESS, spot, DRC_INPUT_COUNT);
+		require_at(result.refusal != DRC_ACCEPTED, spot, DRC_INPUT_COUNT);
+	}
+}
+
 static void guests_get_rtas_status_and_operators_get_refusals(void **state)
 {
 	(void)state;
@@ -1198,6 +1213,7 @@ int main(void)
 	    cmocka_unit_test(every_row_of_the_table_decides_somewhere),
 	    cmocka_unit_test(rows_that_refuse_say_that_nothing_changes),
 	    cmocka_unit_test(what_is_refused_leaves_the_state_bit_for_bit),
+	    cmocka_unit_test(an_input_that_does_not_exist_does_nothing),
 	    cmocka_unit_test(guests_get_rtas_status_and_operators_get_refusals),
 	    cmocka_unit_test(every_request_ends_in_exactly_one_outcome),
 	    cmocka_unit_test(only_an_operators_input_begins_a_request),

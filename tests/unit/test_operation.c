@@ -569,6 +569,9 @@ static void each_phase_says_where_it_is_stuck(void **state)
 	}
 	op.phase = OP_FETCHED;
 	assert_string_equal(op_stuck_text(&op), "event fetched, no answer since");
+	/* The step that ends a removal leaves nothing to be stuck in. */
+	op.phase = OP_RELEASED;
+	assert_string_equal(op_stuck_text(&op), "");
 }
 
 #define TEST(name) cmocka_unit_test_setup(name, open_book)
