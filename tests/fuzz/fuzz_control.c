@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * fuzz_control.c - bytes from a client of the control socket, in pieces of any size.
+ *
+ * The socket, the loop, the commands and the machine behind them are real. Each input is sent
+ * twice: in pieces, and at once. Both times the machine begins anew, and both times the replies
+ * must be the same: where a read ends is nobody's business. Whatever was sent, the request that
+ * follows is answered, by one line of JSON like any other.
+ *
+ * Input: flags (the client reads nothing before it has sent all; it has negotiated already);
+ * 3 bytes with the sizes of pieces, used in turn; what is sent.
+ */
+#include "still.h"
+
+#include <ev.h>
+#include <jansson.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "vmm/control.h"
+#include "vmm/options.h"
+#include "vmm/vmm.h"
+
+enum { READS_LATE = 1, NEGOTIATED = 2 };
+enum { TURNS_MAX = 100000, PIECES = 3 };
+
+static const char negotiation[] = "{\"execute\": \"qmp_capabilities\"}\n";
+static const char probe[] = "\n{\"execute\": \"query-name\", \"id\": \"the end of it\"}\n";
+
+struct vmm {
+	struct spapr *machine;
+	struct options options;
+	struct control *control;
+	enum vmm_status status;
+};
+
+static struct vmm vmm;
+static struct ev_loop *loop;
+static char directory[256], path[300];
+
+/* What came back: all that has not been a whole line yet, and the replies in short. */
+struct answers {
+	int fd;
+	size_t used, lines, replies;
+	bool probe_answered;
+	char bytes[2 * CONTROL_LINE_MAX];
+	size_t digest_used;
+	char digest[1 << 18];
+};
+
+/* --- The program around the socket --------------------------------------------------------------
+ */
+
+struct spapr *vmm_machine(const struct vmm *of)
+{
+	return of->machine;
+}
+
+const struct options *vmm_options(const struct vmm *of)
+{
+	return &of->options;
+}
+
+enum vmm_status vmm_status(const struct vmm *of)
+{
+	return of->status;
+}
+
+void vmm_stop(struct vmm *of)
+{
+	spapr_stop(of->machine);
+	of->status = VMM_PAUSED;
+	control_event(of->control, "STOP", NULL);
+}
+
+bool vmm_cont(struct vmm *of, struct err *err)
+{
+	(void)err;
+	spapr_cont(of->machine);
+	of->status = VMM_RUNNING;
+	control_event(of->control, "RESUME", NULL);
+	return true;
+}
+
+bool vmm_reset(struct vmm *of, struct err *err)
+{
+	still_check(); /* a reset hides what a request before it in the same line may have done */
+	control_event(of->control, "RESET", json_pack("{s:b}", "guest", 0));
+	return spapr_boot(of->machine, err);
+}
+
+void vmm_powerdown(struct vmm *of)
+{
+	spapr_powerdown(of->machine);
+}
+
+void vmm_quit(struct vmm *of)
+{
+	control_event(of->control, "SHUTDOWN", json_pack("{s:b}", "guest", 0));
+}
+
+static void clean_up(void)
+{
+	control_destroy(vmm.control);
+	rmdir(directory);
+}
+
+static void start(void)
+{
+	const char *place = getenv("TMPDIR");
+
+	snprintf(directory, sizeof directory, "%s/fuzz_control.XXXXXX", place ? place : "/tmp");
+	FUZZ_CHECK(mkdtemp(directory) != NULL);
+	snprintf(path, sizeof path, "%s/control", directory);
+	loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
+	snprintf(vmm.options.name, sizeof vmm.options.name, "fuzz");
+	atexit(clean_up);
+}
+
+/* The machine and the socket as at the start of the program. */
+static void start_anew(void)
+{
+	struct err err = {0};
+
+	control_destroy(vmm.control);
+	vmm.machine = still_fresh();
+	vmm.status = VMM_RUNNING;
+	vmm.control = control_create(loop, path, &vmm, &err);
+	FUZZ_CHECK(vmm.control != NULL);
+}
+
+static void turn(void)
+{
+	struct operation operation;
+	enum op_step step;
+
+	ev_run(loop, EVRUN_NOWAIT);
+	while (spapr_next_report(vmm.machine, &operation, &step))
+		control_report(vmm.control, &operation, step);
+	still_check();
+}
+
+/* --- The client ---------------------------------------------------------------------------------
+ */
+
+static void note(struct answers *answers, const json_t *line)
+{
+	json_t *error = json_object_get(line, "error");
+	json_t *brief = json_pack("{s:O?, s:O?, s:O?}", "id", json_object_get(line, "id"), "class",
+	    json_object_get(error, "class"), "desc", json_object_get(error, "desc"));
+	char *text = json_dumps(brief, JSON_SORT_KEYS);
+	size_t length;
+
+	FUZZ_CHECK(text != NULL);
+	length = strlen(text);
+	FUZZ_CHECK(length < sizeof answers->digest - answers->digest_used);
+	memcpy(answers->digest + answers->digest_used, text, length + 1);
+	answers->digest_used += length;
+	free(text);
+	json_decref(brief);
+}
+
+/* Each line is one object of one of four kinds, in ASCII. */
+static void take_line(struct answers *answers, size_t length)
+{
+	json_t *line;
+	const char *id;
+	int kinds;
+
+	FUZZ_CHECK(length > 2 && length <= CONTROL_LINE_MAX && answers->bytes[length - 2] == '\r');
+	for (size_t i = 0; i < length - 2; i++)
+		FUZZ_CHECK((unsigned char)answers->bytes[i] - 0x20u < 0x60);
+	line = json_loadb(answers->bytes, length, 0, NULL);
+	kinds = (json_object_get(line, "return") != NULL) +
+	        (json_object_get(line, "error") != NULL) +
+	        (json_object_get(line, "event") != NULL) + (json_object_get(line, "QMP") != NULL);
+	FUZZ_CHECK(kinds == 1);
+	FUZZ_CHECK((json_object_get(line, "QMP") != NULL) == (answers->lines == 0));
+	answers->lines++;
+	if (json_object_get(line, "return") != NULL || json_object_get(line, "error") != NULL) {
+		answers->replies++;
+		note(answers, line);
+		id = json_string_value(json_object_get(line, "id"));
+		answers->probe_answered = id != NULL && strcmp(id, "the end of it") == 0;
+	}
+	json_decref(line);
+	answers->used -= length;
+	memmove(answers->bytes, answers->bytes + length, answers->used);
+}
+
+static void receive(struct answers *answers)
+{
+	for (;;) {
+		char *end = memchr(answers->bytes, '\n', answers->used);
+		ssize_t got;
+
+		if (end != NULL) {
+			take_line(answers, (size_t)(end - answers->bytes) + 1);
+			continue;
+		}
+		got = recv(answers->fd, answers->bytes + answers->used,
+		    sizeof answers->bytes - answers->used, MSG_DONTWAIT);
+		FUZZ_CHECK(got != 0); /* nothing that fits a line is a reason to hang up */
+		if (got < 0)
+			return;
+		answers->used += (size_t)got;
+	}
+}
+
+static void send_all(struct answers *answers, const void *bytes, size_t length, bool read)
+{
+	const char *at = bytes;
+
+	for (unsigned turns = 0; length > 0; turns++) {
+		ssize_t sent = send(answers->fd, at, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (sent > 0) {
+			at += sent;
+			length -= (size_t)sent;
+		}
+		FUZZ_CHECK(turns < TURNS_MAX);
+		turn();
+		if (read || sent <= 0)
+			receive(answers);
+	}
+}
+
+static void connect_to(struct answers *answers)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+	answers->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	FUZZ_CHECK(strlen(path) < sizeof address.sun_path);
+	strcpy(address.sun_path, path);
+	FUZZ_CHECK(answers->fd >= 0);
+	FUZZ_CHECK(connect(answers->fd, (struct sockaddr *)&address, sizeof address) == 0);
+	turn();
+}
+
+/* Requests end with a newline or a closing bracket: there cannot be more replies than these. */
+static size_t replies_at_most(const uint8_t *bytes, size_t length)
+{
+	size_t most = 0;
+
+	for (size_t i = 0; i < length; i++)
+		most += bytes[i] == '\n' || bytes[i] == '}' || bytes[i] == ']';
+	return most;
+}
+
+static void converse(
+    struct answers *answers, const struct input *input, unsigned flags, const uint8_t *sizes)
+{
+	const uint8_t *at = input->bytes;
+	size_t left = input->left;
+	size_t most =
+	    replies_at_most(at, left) + replies_at_most((const uint8_t *)probe, sizeof probe - 1);
+
+	start_anew();
+	answers->used = answers->lines = answers->replies = answers->digest_used = 0;
+	answers->probe_answered = false;
+	answers->digest[0] = '\0';
+	connect_to(answers);
+	if (flags & NEGOTIATED) {
+		send_all(answers, negotiation, sizeof negotiation - 1, true);
+		most++;
+	}
+	for (unsigned i = 0; left > 0; i++) {
+		size_t piece = sizes == NULL || sizes[i % PIECES] == 0 ? left : sizes[i % PIECES];
+
+		piece = piece < left ? piece : left;
+		send_all(answers, at, piece, (flags & READS_LATE) == 0);
+		at += piece;
+		left -= piece;
+	}
+	send_all(answers, probe, sizeof probe - 1, true);
+	for (unsigned turns = 0; !answers->probe_answered; turns++) {
+		FUZZ_CHECK(turns < TURNS_MAX);
+		turn();
+		receive(answers);
+	}
+	FUZZ_CHECK(answers->replies <= most);
+	close(answers->fd);
+	turn();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static struct answers in_pieces, at_once;
+	struct input input = {data, size};
+	unsigned flags = (unsigned)input_take(&input, 1);
+	uint8_t sizes[PIECES];
+
+	if (loop == NULL)
+		start();
+	for (int i = 0; i < PIECES; i++)
+		sizes[i] = (uint8_t)input_take(&input, 1);
+	if (input.left > CONTROL_LINE_MAX / 2)
+		return -1; /* a line too long ends the connection: test_control.c */
+	converse(&in_pieces, &input, flags, sizes);
+	converse(&at_once, &input, flags & ~(unsigned)READS_LATE, NULL);
+	FUZZ_CHECK(strcmp(in_pieces.digest, at_once.digest) == 0);
+	return 0;
+}
