@@ -37,11 +37,12 @@ static bool pulse(struct spapr *machine, uint32_t irq)
 void event_queue_core(struct spapr *machine, struct core *core)
 {
 	bool announced = core->event_queued && !machine->interrupt_owed;
-	bool pulsed = pulse(machine, IRQ_HOTPLUG);
+	bool pulsed;
 
 	if (!core->event_queued)
 		machine->events[machine->event_count++] = core->number;
 	core->event_queued = true;
+	pulsed = pulse(machine, IRQ_HOTPLUG);
 	/* One interrupt is enough for all that are queued: each fetch sends the next. If KVM
 	 * refuses it, the next request tries again. */
 	if (announced)
