@@ -33,6 +33,7 @@ void oracle_look(struct view *view)
 	for (uint32_t i = 0; i < machine->event_count; i++)
 		view->events[i] = machine->events[i];
 	view->epow_queued = machine->epow_queued;
+	view->interrupt_owed = machine->interrupt_owed;
 	view->ghost = world.ghost;
 }
 
@@ -331,7 +332,9 @@ static void predict_guest(
 	case GUEST_STOP_SELF:
 		to->vcpus[move.vcpu] = rests(from->cores[move.core].drc.attached);
 		break;
-	case GUEST_FETCH: to->status = from->event_count > 0 ? 0 : RTAS_NO_ERRORS_FOUND; break;
+	case GUEST_FETCH:
+		to->status = from->event_count > 0 || from->ghost.spare ? 0 : RTAS_NO_ERRORS_FOUND;
+		break;
 	case GUEST_FETCH_SHUTDOWN: to->status = from->epow_queued ? 0 : RTAS_NO_ERRORS_FOUND; break;
 	default: break;
 	}
@@ -561,19 +564,44 @@ static void check_operations(const struct view *before, const struct view *after
 		broken("the removal is %s", op_outcome_name(begun->outcome));
 }
 
+static bool has_event(const struct view *view, uint32_t core)
+{
+	for (uint32_t i = 0; i < view->event_count; i++)
+		if (view->events[i] == core)
+			return true;
+	return false;
+}
+
+/* Asked again, the guest is interrupted again, and may come once too often: for that there is a
+ * spare event, which is of no consequence. */
+static void check_spare(const struct view *before, const struct prediction *want, struct move move,
+    const struct answer *answer)
+{
+	bool *spare = &world.ghost.spare;
+
+	if (want->notifies && has_event(before, move.core) && !before->interrupt_owed) {
+		if (world.pulses == 0 && !before->ghost.kvm_refuses)
+			broken("asked again, and the guest is not interrupted again");
+		*spare |= world.pulses > 0;
+	}
+	if (want->source == OP_BY_RESET && move.kind != OPERATOR_SETTLE)
+		*spare = false;
+	if (move.kind != GUEST_FETCH || before->event_count > 0 || !before->ghost.spare)
+		return;
+	*spare = false;
+	if (answer->event_core != world.machine->cores[0].drc_index || answer->event_action != 1)
+		broken("the spare event is not an add of core 0");
+}
+
 /* The queue: what is told joins at its end, what is fetched leaves from its front. */
 static void check_queue(const struct view *before, const struct view *after,
     const struct prediction *want, struct move move, const struct answer *answer)
 {
 	uint32_t events[WORLD_CORES + 1], count = before->event_count, fetched = 0;
 	bool removal = count > 0 && before->cores[before->events[0]].drc.removing;
-	bool queued = false;
 
-	for (uint32_t i = 0; i < count; i++) {
-		events[i] = before->events[i];
-		queued |= want->notifies && events[i] == move.core;
-	}
-	if (want->notifies && !queued)
+	memcpy(events, before->events, count * sizeof events[0]);
+	if (want->notifies && !has_event(before, move.core))
 		events[count++] = move.core;
 	if (move.kind == GUEST_FETCH && count > 0) {
 		fetched = 1;
@@ -684,6 +712,7 @@ void oracle_check_move(struct move move, const struct view *before, const struct
 	check_connectors(&want, before, &after, move);
 	check_operations(before, &after, &want, move, answer);
 	check_queue(before, &after, &want, move, answer);
+	check_spare(before, &want, move, answer);
 	check_steps(before, &after, move);
 	check_refused(before, &after, move, answer);
 	remember(before, &after);

@@ -103,6 +103,7 @@ struct ghost {
 	bool used[WORLD_VCPUS];          /* has run since it was parked */
 	bool kvm_refuses;                /* the next interrupt */
 	bool signalled;                  /* a hot-plug interrupt since the last fetch */
+	bool spare;                      /* an interrupt more than there were events was sent */
 	uint8_t asked_from[WORLD_CORES]; /* enum drc_state a rejection has to restore */
 };
 
@@ -164,7 +165,7 @@ struct view {
 	struct operation operations[WORLD_SLOTS];
 	uint64_t last_id;
 	uint32_t events[WORLD_CORES], event_count;
-	bool epow_queued;
+	bool epow_queued, interrupt_owed;
 	struct ghost ghost;
 };
 
