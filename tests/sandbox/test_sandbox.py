@@ -150,7 +150,8 @@ def test_nothing_but_the_listed_files_is_open(kernel: str, tmp_path: Path,
     programs.append(program)
     os.close(stray)
     assert sorted(program.files().values()) == sorted([
-        re.sub(r"\d+", "N", kernel), "anon_inode:[eventpoll]", "anon_inode:[eventfd]", "socket:[N]"])
+        re.sub(r"\d+", "N", kernel), "anon_inode:[eventpoll]", "anon_inode:[eventfd]",
+        "anon_inode:[timerfd]", "socket:[N]"])
     program.end()
 
 
