@@ -222,6 +222,23 @@ static void *vcpu_main(void *argument)
 	return NULL;
 }
 
+/* Much more than it needs, and too little for the kernel to make a huge page of it. */
+#define STACK_BYTES (512u << 10)
+
+static int start_thread(struct vcpu *vcpu)
+{
+	pthread_attr_t attributes;
+	int error = pthread_attr_init(&attributes);
+
+	if (error != 0)
+		return error;
+	error = pthread_attr_setstacksize(&attributes, STACK_BYTES);
+	if (error == 0)
+		error = pthread_create(&vcpu->thread, &attributes, vcpu_main, vcpu);
+	pthread_attr_destroy(&attributes);
+	return error;
+}
+
 static bool cpu_create(struct spapr *machine, struct vcpu *vcpu, struct err *err)
 {
 	int error;
@@ -229,7 +246,7 @@ static bool cpu_create(struct spapr *machine, struct vcpu *vcpu, struct err *err
 	if (vcpu->has_thread)
 		return true;
 	vcpu->create_error = (struct err){0};
-	error = pthread_create(&vcpu->thread, NULL, vcpu_main, vcpu);
+	error = start_thread(vcpu);
 	if (error != 0)
 		return err_system(err, error, NULL, "cannot make a thread for vCPU %u", vcpu->id);
 	vcpu->has_thread = true;

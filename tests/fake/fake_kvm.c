@@ -821,6 +821,22 @@ uint64_t fake_vcpu_parks(uint32_t id)
 	LOOK(uint64_t, find(id) != NULL ? find(id)->parks : 0);
 }
 
+size_t fake_vcpu_stack_bytes(uint32_t id)
+{
+	pthread_attr_t attributes;
+	size_t bytes = 0;
+	pthread_t thread;
+
+	pthread_mutex_lock(&lock);
+	thread = the_record(id)->thread;
+	pthread_mutex_unlock(&lock);
+	if (pthread_getattr_np(thread, &attributes) != 0 ||
+	    pthread_attr_getstacksize(&attributes, &bytes) != 0)
+		die("the thread of vCPU %u has no stack", id);
+	pthread_attr_destroy(&attributes);
+	return bytes;
+}
+
 static struct record *entered_record(uint32_t id)
 {
 	if (the_record(id)->enters == 0)

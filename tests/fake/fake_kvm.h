@@ -69,6 +69,7 @@ bool fake_vcpu_running(uint32_t id);
 bool fake_vcpu_parked(uint32_t id); /* parked, and not set up since */
 uint64_t fake_vcpu_enters(uint32_t id);
 uint64_t fake_vcpu_parks(uint32_t id);
+size_t fake_vcpu_stack_bytes(uint32_t id); /* of its thread, which must live */
 /* As of the last kvm_vcpu_enter_at(), which there must have been; modes as last set. */
 uint64_t fake_vcpu_pc(uint32_t id);
 uint64_t fake_vcpu_r3(uint32_t id);

@@ -665,6 +665,15 @@ static void only_a_stopped_cpu_of_a_usable_core_can_be_started(void **state)
 	assert_false(fake_vcpu_created(3));
 }
 
+/* A huge page is 2 MiB, and a stack that had one would be resident as a whole. */
+static void a_stack_has_no_room_for_a_huge_page(void **state)
+{
+	struct fixture *f = *state;
+
+	power_on(f);
+	assert_in_range(fake_vcpu_stack_bytes(0), 128 << 10, (2 << 20) - 1);
+}
+
 static void a_core_s_threads_come_and_go_together(void **state)
 {
 	struct fixture *f = *state;
@@ -866,6 +875,7 @@ int main(void)
 	    TEST(a_vcpu_that_stops_while_its_core_is_released_is_absent),
 	    TEST(a_vcpu_started_right_after_it_stopped_has_parked),
 	    TEST(only_a_stopped_cpu_of_a_usable_core_can_be_started),
+	    TEST(a_stack_has_no_room_for_a_huge_page),
 	    TEST(a_core_s_threads_come_and_go_together),
 	    TEST(a_reset_settles_what_is_pending),
 	    TEST(a_call_made_before_a_reset_does_not_reach_what_comes_after),
