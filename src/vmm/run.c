@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <ev.h>
 #include <jansson.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -468,6 +469,14 @@ static bool enter_sandbox(struct vmm *vmm, struct err *err)
 	return true;
 }
 
+/* Buffers of clients come and go for as long as the guest runs. Left to itself malloc raises its
+ * thresholds with the largest one it saw, and then keeps megabytes once they are free. */
+static void keep_no_memory(void)
+{
+	mallopt(M_MMAP_THRESHOLD, 128 << 10);
+	mallopt(M_TRIM_THRESHOLD, 128 << 10);
+}
+
 static void on_far_off(struct ev_loop *loop, ev_periodic *watcher, int events)
 {
 	(void)loop;
@@ -521,6 +530,7 @@ static bool set_up(struct vmm *vmm, struct err *err)
 	if (vmm->loader == NULL || !spapr_check_config(&config, NULL, err))
 		return false;
 	raise_file_limit();
+	keep_no_memory();
 	vmm->machine = spapr_create(&config, err);
 	if (vmm->machine == NULL)
 		return false;
