@@ -86,6 +86,13 @@ class Control:
             seen = len(self.events)
             self._receive(deadline)
 
+    def next_event(self, timeout: float = DEADLINE) -> dict[str, Any]:
+        """The next event, whatever it is."""
+        deadline = time.monotonic() + timeout
+        while not self.events:
+            self._receive(deadline)
+        return self.events.pop(0)
+
     def wait_step(self, operation: int, step: str, timeout: float = DEADLINE) -> dict[str, Any]:
         """The operation as reported when it passed that step."""
         return self.wait_event(

@@ -1,0 +1,333 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Endurance: cores added and removed over and over on a stock Linux, and a guest that does nothing.
+
+A cycle is one core added and removed. A round is two cycles at the same time: both cores are asked
+for before either has answered. In every fifth round, so in every tenth cycle, the guest has its CPU
+0 offline when both cores are asked back: it gives one away, and must refuse the other, which then
+has its last CPU. Meanwhile clients connect to the control socket and die on it (rude_clients.c).
+
+After the 100th cycle, every 200 from there, and after the last, when nobody asks for anything and
+no client is there but ours, it is written down what the process holds. That must not change any
+more: Sample.flat_with().
+
+PAPRIKA_SOAK_CYCLES is the number of cycles, 1000 if not set.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from guest import DEADLINE, Guest
+from host_api import Host, Process
+
+CYCLES = int(os.environ.get("PAPRIKA_SOAK_CYCLES") or 1000)
+PER_ROUND = 2
+REFUSED_EVERY = 10  # cycles
+SAMPLE_FIRST, SAMPLE_EVERY = 100, 200  # cycles: 100, 300, 500, ... and the last
+# Longer than the longest period of anything known to have polled: Linux's event-scan (30 s on each
+# CPU in turn), libev's look at the clock (59.7 s).
+IDLE_SECONDS = 70
+MEMORY = "512M"
+GUEST_RAM_KB = 512 << 10
+HEAP_TOP_KB = 128 + 128
+REMEMBERED_MAX = 256  # operations; docs/protocol.md
+
+
+# --- What the process holds ----------------------------------------------------------------
+
+
+@dataclass
+class Sample:
+    cycle: int
+    seconds: float
+    descriptors: int
+    threads: int
+    resident_kb: int  # all but the guest's RAM
+    anonymous_kb: int
+    pending: int
+    remembered: int
+
+    HEAD = ("  cycle  seconds  descriptors  threads  resident KiB  of it anonymous  pending  "
+            "remembered")
+
+    def flat_with(self, first: Sample) -> bool:
+        """The same, but for what malloc may keep at the top of the heap: it gives that back only
+        when it is more than 128 KiB, and asks for 128 KiB more than it needs. (A leak of 300 bytes
+        a cycle fails 1,000 cycles, one of 30 bytes 10,000.)"""
+        return (self.descriptors, self.threads, self.pending) == (
+            first.descriptors, first.threads, 0) and (
+            self.resident_kb <= first.resident_kb + HEAP_TOP_KB) and (
+            self.remembered <= REMEMBERED_MAX)
+
+    def __str__(self) -> str:
+        return (f"{self.cycle:7} {self.seconds:8.0f} {self.descriptors:12} {self.threads:8} "
+                f"{self.resident_kb:13} {self.anonymous_kb:16} {self.pending:8} "
+                f"{self.remembered:11}")
+
+
+def process_id(guest: Guest) -> int:
+    """By its control socket, which is in the command line."""
+    found = guest.host.run(["sh", "-c", f"grep -l {guest.control_path} /proc/[0-9]*/cmdline"])
+    for name in found.stdout.decode().split():
+        pid = int(name.split("/")[2])
+        comm = guest.host.run(["cat", f"/proc/{pid}/comm"]).stdout.strip()
+        if comm == b"paprika":
+            return pid
+    raise AssertionError("no paprika with that control socket")
+
+
+def all_operations(guest: Guest) -> list[dict[str, Any]]:
+    """A reply has room for some only."""
+    found: list[dict[str, Any]] = []
+    while page := guest.control.execute(
+            "query-operations", start=found[-1]["id"] + 1 if found else 1, count=32):
+        found += page
+    return found
+
+
+def take_sample(guest: Guest, pid: int, cycle: int, seconds: float) -> Sample:
+    # Each answer is one turn of the server's loop, in which it also finds out who has gone.
+    guest.control.execute("query-status")
+    operations = all_operations(guest)
+    text = guest.host.run(
+        ["sh", "-c", "cd /proc/$0 && ls fd | wc -l && ls task | wc -l && cat smaps", str(pid)],
+        check=True).stdout.decode()
+    descriptors, threads, smaps = text.split("\n", 2)
+    resident = anonymous = 0
+    for mapping in re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", smaps, flags=re.MULTILINE):
+        kb = {name: int(value) for name, value in re.findall(r"^(\w+): +(\d+) kB", mapping, re.M)}
+        if kb and kb["Size"] != GUEST_RAM_KB:
+            resident += kb["Rss"]
+            anonymous += kb["Anonymous"]
+    return Sample(cycle, seconds, int(descriptors), int(threads), resident, anonymous,
+                  sum(op["outcome"] == "pending" for op in operations), len(operations))
+
+
+# --- What is asked, and what comes of it ---------------------------------------------------
+
+
+@dataclass
+class Books:
+    """Every event there has been, as it must be."""
+
+    guest: Guest
+    last_id: int = 0
+    asked: dict[int, tuple[str, str]] = field(default_factory=dict)  # not ended: kind, device
+    ended: dict[int, dict[str, Any]] = field(default_factory=dict)  # not fetched by end_of()
+    deleted: list[str] = field(default_factory=list)  # told that they have gone, not yet settled
+    refused: list[str] = field(default_factory=list)
+    outcomes: dict[tuple[str, str], int] = field(default_factory=dict)
+    unresolved: int = 0
+
+    def ask(self, kind: str, core_id: int) -> int:
+        number = (self.guest.ask_add if kind == "add" else self.guest.ask_remove)(core_id)
+        assert number > self.last_id, f"operation {number} after {self.last_id}"
+        self.last_id = number
+        self.asked[number] = (kind, f"core{core_id}")
+        return number
+
+    def read(self) -> None:
+        event = self.guest.control.next_event()
+        name, data = event["event"], event["data"]
+        if name == "DEVICE_DELETED":
+            self.deleted.append(data["device"])
+        elif name == "DEVICE_UNPLUG_GUEST_ERROR":
+            self.refused.append(data["device"])
+        else:
+            assert name == "OPERATION", event
+            self.step(data["step"], data["operation"])
+
+    def step(self, step: str, operation: dict[str, Any]) -> None:
+        number = operation["id"]
+        if step == "started":  # an add's CPU runs; may come after the end
+            return
+        # Also: no step after the end, and no second end.
+        assert self.asked.get(number) == (operation["kind"], operation["device"]), operation
+        self.unresolved += step == "unresolved"
+        if step == "ended":
+            del self.asked[number]
+            self.ended[number] = operation
+            what = (operation["kind"], operation["outcome"])
+            self.outcomes[what] = self.outcomes.get(what, 0) + 1
+
+    def end_of(self, number: int) -> str:
+        """Wait for the end, and for QMP's event that goes with it."""
+        while number not in self.ended:
+            self.read()
+        operation = self.ended.pop(number)
+        told = {("remove", "done"): self.deleted, ("remove", "rejected"): self.refused}.get(
+            (operation["kind"], operation["outcome"]))
+        if told is not None:
+            while operation["device"] not in told:
+                self.read()
+            told.remove(operation["device"])
+        return operation["outcome"]
+
+    def both(self, kind: str, order: tuple[int, int]) -> list[str]:
+        """Ask for both cores, and only then wait; the outcomes."""
+        numbers = [self.ask(kind, core_id) for core_id in order]
+        return [self.end_of(number) for number in numbers]
+
+    def summary(self) -> str:
+        return ", ".join(f"{kind} {outcome}: {count}"
+                         for (kind, outcome), count in sorted(self.outcomes.items())
+                         ) + f"; reported unresolved meanwhile: {self.unresolved}"
+
+    def settled(self) -> None:
+        assert (self.asked, self.ended, self.deleted, self.refused) == ({}, {}, [], [])
+        assert self.guest.control.events == []
+
+
+def state_of(guest: Guest, core_id: int) -> dict[str, Any]:
+    """All of a core that a refusal must leave as it was."""
+    connector = guest.control.connector(core_id)
+    return {key: value for key, value in connector.items() if key not in ("history", "vcpus")} | {
+        "vcpus": [(vcpu["id"], vcpu["state"]) for vcpu in connector["vcpus"]]}
+
+
+def plain_round(books: Books, order: tuple[int, int]) -> None:
+    assert books.both("add", order) == ["done", "done"]
+    assert books.both("remove", order) == ["done", "done"]
+
+
+def refused_round(books: Books, order: tuple[int, int]) -> None:
+    guest = books.guest
+    assert books.both("add", order) == ["done", "done"]
+    guest.wait_online("0-2")
+    guest.set_online(0, False)
+    before = {core_id: state_of(guest, core_id) for core_id in order}
+    outcomes = books.both("remove", order)
+    assert sorted(outcomes) == ["done", "rejected"], outcomes
+    kept = order[outcomes.index("rejected")]
+    assert state_of(guest, kept) == before[kept]
+    guest.set_online(0, True)
+    assert books.end_of(books.ask("remove", kept)) == "done"
+
+
+# --- Doing nothing -------------------------------------------------------------------------
+
+
+@dataclass
+class Wakes:
+    """How often threads have slept and woken up (or been interrupted), from the host's view."""
+
+    loop: int
+    vcpus: int
+    uptime: float
+
+    @staticmethod
+    def of(guest: Guest, pid: int) -> Wakes:
+        text = guest.host.run(
+            ["sh", "-c", "cat /proc/uptime; cd /proc/$0/task; for task in *; do cat $task/comm; "
+             "grep ctxt_switches $task/status; done", str(pid)], check=True).stdout.decode()
+        switches = {"loop": 0, "vcpu": 0}
+        for name, voluntary, other in re.findall(
+                r"^(\S+)\nvoluntary\S+\s+(\d+)\nnonvoluntary\S+\s+(\d+)$", text, re.M):
+            kind = "vcpu" if re.fullmatch(r"vcpu\d+", name) else "loop"
+            switches[kind] += int(voluntary) + int(other)
+        return Wakes(switches["loop"], switches["vcpu"], float(text.split()[0]))
+
+
+@dataclass
+class Idle:
+    """A guest that does nothing, and what it had cost when it began to do nothing."""
+
+    guest: Guest
+    pid: int
+    guest_uptime: float
+    exits: int
+    wakes: Wakes
+
+    @staticmethod
+    def begin(guest: Guest) -> Idle:
+        guest.wait_ready()
+        idle = Idle(guest, process_id(guest), guest_uptime(guest), 0, Wakes(0, 0, 0.))
+        # What its start has set off comes to rest first: no exit from one second to the next.
+        while (exits := guest_exits(guest)) != idle.exits:
+            idle.exits = exits
+            guest.host.run(["sleep", "1"])
+        while (wakes := Wakes.of(guest, idle.pid)).loop != idle.wakes.loop:
+            idle.wakes = wakes
+            guest.host.run(["sleep", "1"])
+        idle.wakes = wakes
+        return idle
+
+
+def guest_uptime(guest: Guest) -> float:
+    return float(guest.sh("cat /proc/uptime").split()[0])
+
+
+def guest_exits(guest: Guest) -> int:
+    return guest.control.execute("query-metrics")["guest-exits"]
+
+
+# --- The tests -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def show(capsys: pytest.CaptureFixture[str]) -> Callable[[object], None]:
+    """Print, also when nothing fails: what was measured is half of what this is for."""
+    def show_line(line: object) -> None:
+        with capsys.disabled():
+            print(line, flush=True)
+    return show_line
+
+
+@pytest.fixture(scope="module")
+def idle(host: Host) -> Iterator[Idle]:
+    """Beside the other test, which takes minutes: so long it idles without costing any."""
+    with Guest(host, cpus="boot=2,max=3", memory="256M") as guest:
+        yield Idle.begin(guest)
+
+
+def test_cycles(host: Host, idle: Idle, show: Callable[[object], None]) -> None:
+    assert CYCLES % SAMPLE_FIRST == 0 and CYCLES > SAMPLE_FIRST, "cycles come in hundreds"
+    samples: list[Sample] = []
+    with (Guest(host, cpus="boot=1,max=3", memory=MEMORY) as guest,
+          host.popen(["rude_clients", guest.control_path]) as rude):
+        guest.wait_ready()
+        pid, books, begin = process_id(guest), Books(guest), time.monotonic()
+        show(f"\n{Sample.HEAD}")
+        for cycle in range(PER_ROUND, CYCLES + 1, PER_ROUND):
+            rude.write(b"g")
+            order = (1, 2) if cycle % (2 * PER_ROUND) else (2, 1)
+            (plain_round if cycle % REFUSED_EVERY else refused_round)(books, order)
+            books.settled()
+            if cycle % SAMPLE_EVERY == SAMPLE_FIRST or cycle == CYCLES:
+                rude.write(b"q")
+                clients = rude.stdout.readline(DEADLINE).decode().strip()
+                samples.append(take_sample(guest, pid, cycle, time.monotonic() - begin))
+                show(samples[-1])
+        show(f"operations: {books.summary()}")
+        show(f"other clients: {clients}")
+        connections, killed, cut_off = map(int, re.findall(r"\d+", clients))
+        assert connections > CYCLES and killed > CYCLES // 10 and cut_off >= len(samples) - 2
+        assert books.outcomes == {("add", "done"): CYCLES, ("remove", "done"): CYCLES,
+                                  ("remove", "rejected"): CYCLES // REFUSED_EVERY}
+        assert [s.cycle for s in samples if not s.flat_with(samples[0])] == []
+        assert guest.online() == "0"
+        guest.control.execute("quit")
+        assert (guest.wait_exit(), guest.left_behind()) == (0, [])
+
+
+def test_idle(idle: Idle, show: Callable[[object], None]) -> None:
+    guest = idle.guest
+    passed = Wakes.of(guest, idle.pid).uptime - idle.wakes.uptime
+    if passed < IDLE_SECONDS:
+        guest.host.run(["sleep", str(int(IDLE_SECONDS - passed) + 1)], timeout=2 * IDLE_SECONDS)
+    wakes, exits = Wakes.of(guest, idle.pid), guest_exits(guest) - idle.exits
+    seconds, loop = wakes.uptime - idle.wakes.uptime, wakes.loop - idle.wakes.loop
+    lived = guest_uptime(guest) - idle.guest_uptime
+    show(f"\nidle for {seconds:.0f} s (the guest says {lived:.0f}): the loop woke {loop} times, "
+         f"the vCPUs left the guest {exits} times; inside KVM they slept and woke "
+         f"{wakes.vcpus - idle.wakes.vcpus} times for the guest's own timers")
+    assert lived >= seconds >= IDLE_SECONDS
+    assert wakes.vcpus > idle.wakes.vcpus  # it was not just stopped
+    assert (loop, exits) == (0, 0)
