@@ -239,6 +239,13 @@ class Guest:
         return self.host.run(["ls", self.directory], check=True).stdout.decode().split()
 
 
+def state_of(guest: Guest, core_id: int) -> dict[str, Any]:
+    """All of a core that a refusal must leave as it was."""
+    connector = guest.control.connector(core_id)
+    return {key: value for key, value in connector.items() if key not in ("history", "vcpus")} | {
+        "vcpus": [(vcpu["id"], vcpu["state"]) for vcpu in connector["vcpus"]]}
+
+
 def elf(code: list[int], *, machine: int = 21, size: int = 0x1000) -> bytes:
     """A ppc64 ELF kernel of big-endian instructions, loaded at and entered at 0."""
     text = b"".join(struct.pack(">I", word) for word in code)

@@ -8,6 +8,7 @@ paprika. Every wait is for a line, with a deadline that only turns a hang into a
 from __future__ import annotations
 
 import re
+import select
 import socket
 import time
 from typing import Any
@@ -101,6 +102,12 @@ class Probe:
         self.send(command)
         return self.answer(timeout)
 
+    def answered(self) -> bool:
+        """Whether the answer to the last command is there; does not wait for it."""
+        if select.select([self.tty], [], [], 0)[0]:
+            self.buffer += self.tty.recv(65536)
+        return re.search(rb"^[=!][^\n]*\n", self.buffer, re.M) is not None
+
     # --- calls -------------------------------------------------------------------------------
 
     def hcall(self, number: int, *registers: int, on: int = 0) -> tuple[int, list[int]]:
@@ -174,3 +181,9 @@ class ProbeGuest(Guest):
         except BaseException:
             self.close()
             raise
+
+
+def block(token: int, args: list[int], nret: int, nargs: int | None = None) -> bytes:
+    """An RTAS argument block; the counts may be lies. Room for results is not part of it."""
+    words = [token, len(args) if nargs is None else nargs, nret, *args]
+    return b"".join((word & 0xffffffff).to_bytes(4, "big") for word in words)

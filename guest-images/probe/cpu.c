@@ -14,7 +14,7 @@
 #include "probe.h"
 
 enum { VECTOR_EXTERNAL = 0x500, VECTOR_DECREMENTER = 0x900, VECTOR_BYTES = 0x80 };
-enum { PATIENCE_S = 20 };
+enum { PATIENCE_S = 20, SOURCE_IPI = 2 };
 
 void secondary_main(void);
 void cpu_fault(uint64_t srr0, uint64_t srr1, uint64_t vector);
@@ -273,6 +273,9 @@ void interrupts_take(void)
 		interrupt_counts[which]++;
 		if (which == INTERRUPT_HOTPLUG)
 			interrupts_hotplug++;
+		/* An interrupt from a processor is there until it is taken back. */
+		if (source == SOURCE_IPI)
+			hcall(H_IPI, cpu_self()->id, 0xff, 0, 0);
 		hcall(H_EOI, registers[0], 0, 0, 0);
 	}
 }

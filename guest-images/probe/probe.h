@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { CPUS_MAX = 32, RTAS_WORDS_MAX = 64, WORK_AREA_BYTES = 4096 };
+enum { CPUS_MAX = 64, RTAS_WORDS_MAX = 64, WORK_AREA_BYTES = 4096 };
 
 /* --- text.c: words in, one line out -------------------------------------------------------- */
 
@@ -40,7 +40,7 @@ void put_line(void);
 /* --- call.c: the hypervisor and RTAS ------------------------------------------------------- */
 
 enum { H_GET_TERM_CHAR = 0x54, H_PUT_TERM_CHAR = 0x58, H_EOI = 0x64, H_CPPR = 0x68 };
-enum { H_XIRR = 0x74, H_CEDE = 0xe0, H_PROD = 0xe8, H_RTAS = 0xf000, H_CAS = 0xf002 };
+enum { H_IPI = 0x6c, H_XIRR = 0x74, H_CEDE = 0xe0, H_PROD = 0xe8, H_RTAS = 0xf000, H_CAS = 0xf002 };
 
 /* r4 to r12 in and out; returns r3. */
 int64_t hcall_raw(uint64_t number, uint64_t registers[9]);

@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from guest import CommandError, Guest, elf, put_kernel
+from guest import CommandError, Guest, elf, put_kernel, state_of
 from host_api import Host
 
 # A guest of two vCPUs. vCPU 1 does nothing but stop-self. vCPU 0 calls start-cpu for it, without
@@ -21,13 +21,6 @@ RESTART_LOOP = [
     0x3ea00020, 0x38a02001, 0x90b50000, 0x38a00000, 0x90b50004, 0x38a00001,
     0x90b50008, 0x38600000, 0x6063f000, 0x7ea4ab78, 0x44000022, 0x48000000,
 ]
-
-
-def state_of(guest: Guest, core_id: int) -> dict:
-    """All of a core that a refusal must leave as it was."""
-    connector = guest.control.connector(core_id)
-    return {key: value for key, value in connector.items() if key not in ("history", "vcpus")} | {
-        "vcpus": [(vcpu["id"], vcpu["state"]) for vcpu in connector["vcpus"]]}
 
 
 def test_add_and_remove_20_times(start) -> None:
