@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where paprika answers differently from QEMU's pseries machine, measured on both, and whether
+docs/differences.md says so: each difference is a row there, and each row a difference."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from guest import DEADLINE, CommandError
+from probe import CPU, ProbeError, ProbeGuest
+from pseries import PseriesGuest
+from scenarios import SCENARIOS
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "differences.md"
+TOLD = {"DEVICE_DELETED": "deleted", "DEVICE_UNPLUG_GUEST_ERROR": "refused by the guest"}
+# QEMU 7.2 does not bear many cores being removed: its heap is damaged after a while. So each pair of
+# machines serves a few scenarios, each of them with a core of its own.
+BATCH = 10
+
+
+def told(machine: Any, core: int) -> str:
+    """What the operator has been told of the core since last asked. The answer to a request comes
+    after the events that were there before it."""
+    machine.control.execute("query-status")
+    news = [TOLD[event["event"]] for event in machine.control.events
+            if event["event"] in TOLD and event["data"].get("device") == f"core{core}"]
+    machine.control.events.clear()
+    return "".join(f", {word}" for word in news)
+
+
+def act(machine: Any, core: int, line: str) -> str:
+    probe = machine.probe
+    verb, _, rest = line.partition(" ")
+    if verb in ("add", "remove"):
+        try:
+            machine.ask_add(core) if verb == "add" else machine.ask_remove(core)
+            return "ok"
+        except CommandError:
+            return "refused"
+    if verb == "reset":
+        machine.control.execute("system_reset")
+        probe.wait_note("probe ready", DEADLINE)
+        probe.run("plan ignore")
+        return "ok"
+    if verb == "there":
+        return "there" if probe.token(rest) else "not there"
+    words = rest.format(i=f"{CPU + core:x}", core=f"{core:x}", ram="2000000", end="20000000",
+                        sense=f"{probe.token('get-sensor-state'):08x}", entity="0000232b")
+    try:
+        if verb == "guest":
+            return probe.run(f"do {CPU + core:x} {words}")
+        answer = probe.run(f"{verb} {words}")
+    except ProbeError as error:
+        return str(error).split(" at ")[0]
+    if verb == "hcall":
+        return answer.split()[0]
+    if verb == "rtas":
+        # H_RTAS' own answer, and the results; only the status if it is an error.
+        answer = " ".join(answer.split()[1:]) if answer.startswith("0") else f"H_RTAS {answer}"
+        return answer.split()[0] if answer.startswith("-") else answer
+    return answer
+
+
+def transcript(machine: Any, core: int, lines: list[str]) -> list[str]:
+    answers = [act(machine, core, line) + told(machine, core) for line in lines]
+    while machine.probe.run("fetch").startswith("0"):
+        pass
+    # The same whichever core it was.
+    return [re.sub(rf"\b{CPU + core:x}\b", "INDEX", answer) for answer in answers]
+
+
+def rows() -> dict[str, tuple[str, str, str]]:
+    """The page's table: scenario -> paprika's answers, QEMU's, why."""
+    found = {}
+    for line in PAGE.read_text().splitlines():
+        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        if len(cells) == 4 and cells[0].startswith("`"):
+            found[cells[0].strip("`")] = (cells[1], cells[2], cells[3])
+    return found
+
+
+def side_by_side(lines: list[str], ours: list[str], theirs: list[str]) -> tuple[str, str]:
+    """The answers that differ, each with the line it is to, as the page has them."""
+    different = [(line, a, b) for line, a, b in zip(lines, ours, theirs) if a != b]
+
+    def cell(side: int) -> str:
+        if len(lines) == 1:
+            return f"`{different[0][side]}`" if different[0][side] else "nothing"
+        return "; ".join(f"{d[0]}: `{d[side]}`" for d in different)
+
+    return cell(1), cell(2)
+
+
+def batches() -> Iterator[dict[str, list[str]]]:
+    """A reset concerns all cores, so it is the last thing a machine sees."""
+    batch: dict[str, list[str]] = {}
+    for name, lines in SCENARIOS.items():
+        batch[name] = lines
+        if len(batch) == BATCH or "reset" in lines:
+            yield batch
+            batch = {}
+    yield batch
+
+
+def measure(ours: ProbeGuest, theirs: PseriesGuest,
+            batch: dict[str, list[str]]) -> Iterator[tuple[str, tuple[str, str]]]:
+    for machine in (ours, theirs):
+        machine.probe.run("plan ignore")
+    for core, (name, lines) in enumerate(batch.items(), 1):
+        a, b = transcript(ours, core, lines), transcript(theirs, core, lines)
+        if a != b:
+            yield name, side_by_side(lines, a, b)
+
+
+def test_differences_are_those_on_the_page(start_probe) -> None:
+    measured: dict[str, tuple[str, str]] = {}
+    for batch in batches():
+        places = BATCH + 2
+        ours = start_probe(cpus=f"boot=1,max={places}")
+        with PseriesGuest(places) as theirs:
+            measured |= measure(ours, theirs, batch)
+        ours.close()
+    documented = rows()
+    print()
+    for name, (a, b) in measured.items():
+        print(f"| `{name}` | {a} | {b} | {documented.get(name, ('', '', ''))[2]} |")
+    assert len(measured) < len(SCENARIOS)
+    assert sorted(measured) == sorted(documented)
+    for name, (a, b) in measured.items():
+        assert (a, b) == documented[name][:2], name
+        assert documented[name][2], f"{name}: no reason is given"
