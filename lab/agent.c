@@ -511,11 +511,14 @@ struct lane {
 	int from, to;
 	bool ended;  /* `from` has nothing more to say */
 	bool closed; /* and `to` has been told so */
+	bool broken; /* `to` has hung up: what comes is thrown away */
 	struct queue q;
 };
 
-/* Moves what can be moved; false when the receiving side is broken. */
-static bool lane_move(struct lane *lane, bool readable, bool writable)
+/* Moves what can be moved. Who hangs up may have said something before: so a broken lane does not
+ * end the other, and is read to its end, because TCP throws away what was sent if what was received
+ * is left unread. */
+static void lane_move(struct lane *lane, bool readable, bool writable)
 {
 	if (readable && !lane->ended && lane->q.len == 0) {
 		ssize_t n = read(lane->from, lane->q.data, lane->q.size);
@@ -527,15 +530,13 @@ static bool lane_move(struct lane *lane, bool readable, bool writable)
 	}
 	if (writable && lane->q.len > 0) {
 		ssize_t n = write(lane->to, lane->q.data + lane->q.start, lane->q.len);
-		if (n < 0 && errno != EAGAIN && errno != EINTR)
-			return false;
-		queue_drop(&lane->q, n > 0 ? (size_t)n : 0);
+		lane->broken |= n < 0 && errno != EAGAIN && errno != EINTR;
+		queue_drop(&lane->q, lane->broken ? lane->q.len : n > 0 ? (size_t)n : 0);
 	}
 	if (lane->ended && !lane->closed && lane->q.len == 0) {
 		shutdown(lane->to, SHUT_WR);
 		lane->closed = true;
 	}
-	return true;
 }
 
 static short lane_wants(const struct lane *lane, short event)
@@ -562,7 +563,7 @@ __attribute__((noreturn)) static void proxy(int client, const char *path)
 	struct lane down = {.from = target, .to = client};
 	up.q = (struct queue){.data = up_bytes, .size = sizeof up_bytes};
 	down.q = (struct queue){.data = down_bytes, .size = sizeof down_bytes};
-	while (!(up.closed && down.closed)) {
+	while (!(up.closed && (down.closed || down.broken))) {
 		short client_events = lane_wants(&up, POLLIN) | lane_wants(&down, POLLOUT);
 		short target_events = lane_wants(&down, POLLIN) | lane_wants(&up, POLLOUT);
 		/* Leave out a socket that we want nothing of: its POLLHUP would not let us wait. */
@@ -572,9 +573,8 @@ __attribute__((noreturn)) static void proxy(int client, const char *path)
 		};
 		if (poll(p, 2, -1) < 0)
 			continue;
-		if (!lane_move(&up, p[0].revents != 0, p[1].revents != 0) ||
-		    !lane_move(&down, p[1].revents != 0, p[0].revents != 0))
-			break;
+		lane_move(&up, p[0].revents != 0, p[1].revents != 0);
+		lane_move(&down, p[1].revents != 0, p[0].revents != 0);
 	}
 	_exit(0);
 }

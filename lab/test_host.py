@@ -211,6 +211,48 @@ def test_unix_socket_half_close(server: tuple[Host, str]) -> None:
     assert back == data
 
 
+def test_unix_socket_last_words(host: Host) -> None:
+    """What a server says before it hangs up arrives, though it has not read what it was sent."""
+    if isinstance(host, EmulatedHost) and host.path == EmulatedHost.path:
+        pytest.skip("there is no Python in the emulated host")
+    path = f"{host.path}/hangs-up"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    full, said = threading.Event(), []
+
+    def fill(connection: socket.socket) -> int:
+        """Send until all buffers on the way are full."""
+        sent = 0
+        connection.settimeout(0.5)
+        with contextlib.suppress(TimeoutError):
+            while True:
+                sent += connection.send(bytes(4096))
+        return sent
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            full.wait(10)
+            said.append(fill(connection))
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        with host.connect_unix(path) as connection:
+            fill(connection)
+            full.set()
+            thread.join(20)
+            connection.settimeout(10)
+            heard = 0
+            with contextlib.suppress(ConnectionResetError):
+                while piece := connection.recv(65536):
+                    heard += len(piece)
+    os.unlink(path)
+    assert said == [heard]
+
+
 def test_no_unix_socket(host: Host) -> None:
     with pytest.raises(LabError, match="no-such-socket"):
         host.connect_unix("/no-such-socket")
