@@ -1,0 +1,478 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * hammer.c - the whole program but main(), above the fake KVM, under the thread sanitizer, while
+ * everybody asks for everything at once.
+ *
+ * A guest's four vCPUs, a thread each, make RTAS calls and hcalls. Clients add, remove, cancel,
+ * stop, continue, ask, send what is no request, and hang up in the middle. One of them starts the
+ * machine again and again, so that a vCPU the others have stopped or taken away comes back. The
+ * clients make so many requests, the guest goes on until they have; nothing goes by time. A watcher
+ * reads the events from the first to the last and holds the program to its promise: ids count up,
+ * and each operation that begins ends, once.
+ */
+#include <errno.h>
+#include <jansson.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/be.h"
+#include "fake_kvm.h"
+#include "spapr/hcall.h"
+#include "spapr/rtas.h"
+#include "vmm/options.h"
+#include "vmm/vmm.h"
+
+enum { VCPUS = 4, CLIENTS = 4, REQUESTS = 2000, CONTS = 20, OPERATIONS_MAX = 1 << 20 };
+enum { DEADLINE_S = 120 }; /* only turns a hang into a failure */
+enum { KERNEL_BYTES = 0x2000 };
+
+static char directory[] = "/tmp/paprika-hammer-XXXXXX";
+static char socket_path[64], kernel_path[64];
+static _Atomic unsigned guests_left = VCPUS, clients_left = CLIENTS;
+static _Atomic uint64_t last_operation, calls_answered, requests_answered, resets;
+
+static void __attribute__((noreturn, format(printf, 1, 2))) fail(const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	fputs("hammer: ", stderr);
+	vfprintf(stderr, format, arguments);
+	fputc('\n', stderr);
+	va_end(arguments);
+	_exit(1);
+}
+
+/* xorshift: the same numbers in each run, whatever the threads make of them. */
+static uint32_t draw(uint32_t *state, uint32_t below)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 17;
+	*state ^= *state << 5;
+	return *state % below;
+}
+
+/* --- The guest ------------------------------------------------------------------------------ */
+
+#define AREA(vcpu) (0x100000u + (vcpu)*0x10000u)
+
+static void put_words(uint32_t address, const uint32_t *words, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct be32 word = be32(words[i]);
+
+		if (!gmem_write(fake_memory(), address + i * 4, &word, sizeof word))
+			fail("%#x is not in RAM", address);
+	}
+}
+
+/* What guests ask, with how many arguments and results; D a connector's index, C a vCPU, R 0, 1 or
+ * now and then something else, W and B its work area and buffer. */
+static const struct {
+	const char *service, *arguments;
+	uint32_t nret;
+} services[] = {
+    {"set-indicator", "iDR", 1},
+    {"set-indicator", "aDR", 1},
+    {"set-indicator", "iDR", 1},
+    {"set-indicator", "aDR", 1},
+    {"ibm,configure-connector", "W0", 1},
+    {"ibm,configure-connector", "W0", 1},
+    {"get-sensor-state", "aD", 2},
+    {"check-exception", "00m0Bl", 1},
+    {"start-cpu", "C00", 1},
+    {"start-cpu", "C00", 1},
+    {"query-cpu-stopped-state", "C", 2},
+    {"stop-self", "", 1},
+    {"get-time-of-day", "", 8},
+    {"system-reboot", "", 1},
+    {"no-such-service", "0", 1},
+};
+
+static uint32_t argument(char kind, uint32_t vcpu, uint32_t *state)
+{
+	switch (kind) {
+	case 'i': return 9001;
+	case 'a': return 9003;
+	case 'D': return 0x10000000u + draw(state, VCPUS);
+	case 'R': return draw(state, 16) == 0 ? draw(state, 4) : draw(state, 2);
+	case 'W': return AREA(vcpu) + 0x2000;
+	case 'B': return AREA(vcpu) + 0x1000;
+	case 'm': return draw(state, 2) ? 0x10000000 : 0x50000000;
+	case 'l': return 2048;
+	case 'C': return draw(state, VCPUS);
+	default: return 0;
+	}
+}
+
+static void make_call(uint32_t vcpu, uint32_t *state)
+{
+	size_t row = draw(state, sizeof services / sizeof services[0]);
+	const char *kinds = services[row].arguments;
+	uint32_t block[3 + RTAS_WORDS] = {
+	    rtas_token_of(services[row].service), (uint32_t)strlen(kinds), services[row].nret};
+	uint32_t head[2] = {0x10000000u + draw(state, VCPUS), draw(state, 8) != 0};
+	int64_t r3;
+
+	/* These end a run or a life: now and then is enough. */
+	if ((strcmp(services[row].service, "system-reboot") == 0 && draw(state, 32) != 0) ||
+	    (strcmp(services[row].service, "stop-self") == 0 && draw(state, 4) != 0))
+		return;
+	for (uint32_t i = 0; kinds[i] != '\0'; i++)
+		block[3 + i] = argument(kinds[i], vcpu, state);
+	put_words(AREA(vcpu), block, 3 + strlen(kinds));
+	put_words(AREA(vcpu) + 0x2000, head, 2);
+	calls_answered += fake_try_hcall(vcpu, HCALL_RTAS, (uint64_t[9]){AREA(vcpu)}, NULL, &r3);
+}
+
+static void *guest_main(void *context)
+{
+	uint32_t vcpu = (uint32_t)(uintptr_t)context;
+	uint32_t state = 0x9e3779b9u * (vcpu + 1);
+	int64_t r3;
+
+	while (clients_left > 0) {
+		make_call(vcpu, &state);
+		if (draw(&state, 32) == 0) /* H_SET_MODE: waits for the other vCPUs */
+			fake_try_hcall(vcpu, 0x31c, (uint64_t[9]){draw(&state, 2), 4}, NULL, &r3);
+		if (draw(&state, 16) == 0) /* H_PUT_TERM_CHAR */
+			fake_try_hcall(
+			    vcpu, 0x58, (uint64_t[9]){0, 1, (uint64_t)'x' << 56}, NULL, &r3);
+	}
+	guests_left--;
+	return NULL;
+}
+
+/* --- Clients -------------------------------------------------------------------------------- */
+
+struct client {
+	int fd;
+	size_t start, end;
+	char bytes[1 << 17];
+};
+
+static bool try_connect(void *context)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct timeval deadline = {.tv_sec = DEADLINE_S};
+	struct client *client = context;
+
+	client->start = client->end = 0;
+	client->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	strcpy(address.sun_path, socket_path);
+	setsockopt(client->fd, SOL_SOCKET, SO_RCVTIMEO, &deadline, sizeof deadline);
+	if (connect(client->fd, (struct sockaddr *)&address, sizeof address) == 0)
+		return true;
+	close(client->fd);
+	return false;
+}
+
+/* The next line, without its end; NULL if the connection ends. */
+static char *next_line(struct client *client)
+{
+	for (;;) {
+		char *from = client->bytes + client->start;
+		char *end = memchr(from, '\n', client->end - client->start);
+		ssize_t got;
+
+		if (end != NULL) {
+			*end = '\0';
+			client->start = (size_t)(end + 1 - client->bytes);
+			return from;
+		}
+		memmove(client->bytes, from, client->end - client->start);
+		client->end -= client->start;
+		client->start = 0;
+		got = recv(
+		    client->fd, client->bytes + client->end, sizeof client->bytes - client->end, 0);
+		if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+			fail("no answer in %d s", DEADLINE_S);
+		if (got <= 0)
+			return NULL;
+		client->end += (size_t)got;
+	}
+}
+
+static void say(struct client *client, const char *text)
+{
+	size_t length = strlen(text);
+
+	if (send(client->fd, text, length, MSG_NOSIGNAL) != (ssize_t)length)
+		fail("cannot send: %s", strerror(errno));
+}
+
+/* One request, one reply, whatever events lie between. */
+static void ask(struct client *client, const char *text)
+{
+	const char *line;
+
+	say(client, text);
+	do {
+		line = next_line(client);
+		if (line == NULL)
+			fail("the connection ends before the answer to %s", text);
+	} while (strncmp(line, "{\"return\"", 9) != 0 && strncmp(line, "{\"error\"", 8) != 0);
+	requests_answered++;
+}
+
+static struct client *client_create(void)
+{
+	struct client *client = malloc(sizeof *client);
+
+	if (client == NULL)
+		fail("out of memory");
+	fake_wait_until(try_connect, client, "the control socket is there");
+	if (next_line(client) == NULL)
+		fail("no greeting");
+	ask(client, "{\"execute\": \"qmp_capabilities\"}\n");
+	return client;
+}
+
+static void client_destroy(struct client *client)
+{
+	close(client->fd);
+	free(client);
+}
+
+static const char *const fixed[] = {
+    "{\"execute\": \"query-operations\"}\n",
+    "{\"execute\": \"query-connectors\"}\n",
+    "{\"execute\": \"query-cpus-fast\"}\n",
+    "{\"execute\": \"query-metrics\"}\n",
+    "{\"execute\": \"query-status\"}\n",
+    "{\"execute\": \"stop\"}\n",
+    "{\"execute\": \"cont\"}\n",
+    "{\"execute\": \"cont\"}\n",
+    "{\"execute\": \"system_powerdown\"}\n",
+    "{\"execute\": \"no-such-command\"}\n",
+    "{\"execute\": \"device_del\", \"arguments\": {}}\n",
+    "{\"execute\": \"device_del\", \"arguments\": {\"id\": 1}}\n",
+    "this is not JSON\n",
+    "{\"execute\": \"device_add\"\n}\n",
+    "[]\n",
+};
+
+static void hammer(struct client *client, uint32_t *state)
+{
+	uint32_t core = draw(state, VCPUS + 1), recent = draw(state, 6);
+	uint64_t id = last_operation > recent ? last_operation - recent : 1;
+	char text[256];
+
+	switch (draw(state, 4)) {
+	case 0:
+		snprintf(text, sizeof text,
+		    "{\"execute\": \"device_add\", \"arguments\": {\"driver\": "
+		    "\"host-spapr-cpu-core\", \"core-id\": %u, \"id\": \"core%u\"}}\n",
+		    core, core);
+		break;
+	case 1:
+		snprintf(text, sizeof text,
+		    "{\"execute\": \"device_del\", \"arguments\": {\"id\": \"core%u\"}}\n", core);
+		break;
+	case 2:
+		snprintf(text, sizeof text,
+		    "{\"execute\": \"operation-cancel\", \"arguments\": {\"operation\": %llu}}\n",
+		    (unsigned long long)id);
+		break;
+	default:
+		snprintf(
+		    text, sizeof text, "%s", fixed[draw(state, sizeof fixed / sizeof fixed[0])]);
+	}
+	ask(client, text);
+}
+
+static void *client_main(void *context)
+{
+	uint32_t state = 0x85ebca6bu * ((uint32_t)(uintptr_t)context + 1);
+	struct client *client = client_create();
+
+	for (int i = 0; i < REQUESTS; i++) {
+		hammer(client, &state);
+		if (draw(&state, 32) != 0)
+			continue;
+		/* Hang up in the middle of a request. */
+		say(client, "{\"execute\": \"device_del\", ");
+		client_destroy(client);
+		client = client_create();
+	}
+	client_destroy(client);
+	clients_left--;
+	return NULL;
+}
+
+/* --- The watcher ---------------------------------------------------------------------------- */
+
+struct seen {
+	uint64_t begun, ended, last_begun;
+	bool shutdown;
+	uint8_t ends[OPERATIONS_MAX];
+};
+
+static void see_operation(struct seen *seen, json_t *data)
+{
+	const char *step = json_string_value(json_object_get(data, "step"));
+	json_t *operation = json_object_get(data, "operation");
+	uint64_t id = (uint64_t)json_integer_value(json_object_get(operation, "id"));
+
+	if (step == NULL || id == 0 || id >= OPERATIONS_MAX)
+		fail("an event without step or operation");
+	if (strcmp(step, "requested") == 0) {
+		if (id <= seen->last_begun)
+			fail("operation %llu begins after %llu", (unsigned long long)id,
+			    (unsigned long long)seen->last_begun);
+		seen->last_begun = last_operation = id;
+		seen->begun++;
+	}
+	if (seen->ends[id])
+		fail("operation %llu: step %s after its end", (unsigned long long)id, step);
+	if (strcmp(step, "ended") == 0) {
+		seen->ends[id] = 1;
+		seen->ended++;
+	}
+}
+
+static void *watcher_main(void *context)
+{
+	static struct seen seen;
+	struct client *client = context;
+	char *line;
+
+	while ((line = next_line(client)) != NULL) {
+		json_t *event = json_loads(line, 0, NULL);
+		const char *name = json_string_value(json_object_get(event, "event"));
+
+		if (name == NULL)
+			fail("no event: %s", line);
+		if (strcmp(name, "OPERATION") == 0)
+			see_operation(&seen, json_object_get(event, "data"));
+		seen.shutdown |= strcmp(name, "SHUTDOWN") == 0;
+		json_decref(event);
+	}
+	if (!seen.shutdown)
+		fail("the watcher was cut off: it was too slow, or the program broke");
+	if (seen.begun != seen.ended || seen.begun != seen.last_begun)
+		fail("%llu operations began and %llu ended; the last id is %llu",
+		    (unsigned long long)seen.begun, (unsigned long long)seen.ended,
+		    (unsigned long long)seen.last_begun);
+	if (seen.begun < VCPUS)
+		fail("only %llu operations: nothing was hammered", (unsigned long long)seen.begun);
+	client_destroy(client);
+	return &seen;
+}
+
+/* --- All of it ------------------------------------------------------------------------------ */
+
+/* Whoever waits for a vCPU that is not running gets on with the next start. In between the guest is
+ * let in again, so that not each run is over before it has begun. */
+static void *midwife_main(void *context)
+{
+	struct client *client = client_create();
+
+	(void)context;
+	while (guests_left > 0) {
+		ask(client, "{\"execute\": \"system_reset\"}\n");
+		resets++;
+		for (int i = 0; i < CONTS && guests_left > 0; i++)
+			ask(client, "{\"execute\": \"cont\"}\n");
+	}
+	client_destroy(client);
+	return NULL;
+}
+
+/* Starts the others, waits for them, and asks the program to end. */
+static void *conductor_main(void *context)
+{
+	pthread_t guests[VCPUS], clients[CLIENTS], midwife, watcher;
+	struct client *first = client_create();
+	void *seen = NULL;
+
+	(void)context;
+	pthread_create(&watcher, NULL, watcher_main, first);
+	for (uintptr_t i = 0; i < VCPUS; i++)
+		pthread_create(&guests[i], NULL, guest_main, (void *)i);
+	pthread_create(&midwife, NULL, midwife_main, NULL);
+	for (uintptr_t i = 0; i < CLIENTS; i++)
+		pthread_create(&clients[i], NULL, client_main, (void *)i);
+	for (size_t i = 0; i < CLIENTS; i++)
+		pthread_join(clients[i], NULL);
+	for (size_t i = 0; i < VCPUS; i++)
+		pthread_join(guests[i], NULL);
+	pthread_join(midwife, NULL);
+	first = client_create();
+	ask(first, "{\"execute\": \"quit\"}\n");
+	client_destroy(first);
+	pthread_join(watcher, &seen);
+	return seen;
+}
+
+/* A ppc64 ELF that is never run: one segment of nothing, at 0. */
+static void write_kernel(void)
+{
+	static const uint8_t header[64] = {[0] = 0x7f,
+	    'E',
+	    'L',
+	    'F',
+	    2,
+	    2,
+	    1,
+	    [17] = 2,
+	    [19] = 21,
+	    [23] = 1,
+	    [39] = 64,
+	    [53] = 64,
+	    [55] = 56,
+	    [57] = 1};
+	static const uint8_t segment[56] = {
+	    [3] = 1, [7] = 7, [14] = 0x10, [38] = 0x10, [46] = 0x10, [54] = 0x10};
+	uint8_t kernel[KERNEL_BYTES] = {0};
+	FILE *file = fopen(kernel_path, "w");
+
+	memcpy(kernel, header, sizeof header);
+	memcpy(kernel + sizeof header, segment, sizeof segment);
+	if (file == NULL || fwrite(kernel, sizeof kernel, 1, file) != 1 || fclose(file) != 0)
+		fail("cannot write %s", kernel_path);
+}
+
+int main(void)
+{
+	struct options options;
+	const struct seen *seen;
+	pthread_t conductor;
+	enum exit_code code;
+
+	if (mkdtemp(directory) == NULL)
+		fail("cannot make a directory");
+	snprintf(socket_path, sizeof socket_path, "%s/control", directory);
+	snprintf(kernel_path, sizeof kernel_path, "%s/kernel", directory);
+	write_kernel();
+	options_defaults(&options);
+	strcpy(options.kernel, kernel_path);
+	strcpy(options.control, socket_path);
+	options.console = CONSOLE_NONE;
+	options.boot_cpus = options.max_cpus = VCPUS;
+	options.memory_bytes = SPAPR_LMB_BYTES;
+	options.unplug_deadline_ms = 1;
+	options.log_level = log_level = LOG_ERROR;
+	pthread_create(&conductor, NULL, conductor_main, NULL);
+	code = vmm_run(&options);
+	if (code != EXIT_POWERED_OFF)
+		fail("the program ends with status %d", code);
+	pthread_join(conductor, (void **)&seen);
+	unlink(kernel_path);
+	if (rmdir(directory) != 0)
+		fail("something is left in %s", directory);
+	if (fake_live_vms() != 0 || fake_live_vcpus() != 0)
+		fail("something of the machine is left");
+	printf("hammer: %llu guest calls answered, %llu requests, %llu resets; %llu operations "
+	       "began and ended\n",
+	    (unsigned long long)calls_answered, (unsigned long long)requests_answered,
+	    (unsigned long long)resets, (unsigned long long)seen->begun);
+	return 0;
+}
