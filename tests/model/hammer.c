@@ -47,6 +47,9 @@ static void __attribute__((noreturn, format(printf, 1, 2))) fail(const char *for
 	vfprintf(stderr, format, arguments);
 	fputc('\n', stderr);
 	va_end(arguments);
+	unlink(socket_path);
+	unlink(kernel_path);
+	rmdir(directory);
 	_exit(1);
 }
 
