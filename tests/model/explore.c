@@ -27,7 +27,7 @@ static const struct world_config configs[] = {
     {"callers", .cores = 2, .threads = 1, .first_core = 1, .slots = 4, .starts = true, .boot_starts = true, .any_caller = true},
     {"steps",   .cores = 2, .threads = 1, .first_core = 1, .slots = 2, .starts = true, .boot_starts = true, .steps = true},
     /* ... with reports that come late; with all that may fail, or halt the machine. */
-    {"reports", .cores = 2, .threads = 1, .first_core = 1, .slots = 2, .late_reports = true},
+    {"reports", .cores = 2, .threads = 1, .first_core = 1, .slots = 2, .late_reports = true, .steps = true},
     {"faults",  .cores = 2, .threads = 1, .first_core = 1, .slots = 2, .starts = true, .boot_starts = true, .faults = true},
     {"halts",   .cores = 2, .threads = 1, .first_core = 1, .slots = 2, .starts = true, .boot_starts = true, .halts = true},
     /* The boot core too, which cannot be removed but can be given back. */
@@ -37,6 +37,8 @@ static const struct world_config configs[] = {
     {"cores",   .cores = 3, .threads = 1, .first_core = 1, .slots = 2},
 };
 /* clang-format on */
+
+enum { TWINS_MAX = 10000, TWIN_EVERY = 97 };
 
 struct node {
 	uint32_t parent;
@@ -53,6 +55,9 @@ static struct {
 	uint32_t *table; /* of node numbers + 1 */
 	uint32_t table_size;
 	uint64_t transitions;
+	/* Machines that differ from the first of their state only in what the key leaves out. */
+	struct node *twins;
+	uint32_t twin_count;
 	uint32_t depth_end;
 	unsigned depth;
 } found;
@@ -60,7 +65,7 @@ static struct {
 /* Where the explorer is, for a trace. */
 static uint32_t current;
 static struct move current_move;
-static bool quiet;
+static bool quiet, walked;
 static uint8_t rows_seen[256];
 
 static void *checked(void *memory)
@@ -151,25 +156,47 @@ static void grow(size_t key_length)
 	}
 }
 
+static void *snapshot_now(void)
+{
+	static uint8_t buffer[WORLD_SNAPSHOT_MAX];
+	size_t size = world_save(buffer);
+
+	return memcpy(checked(malloc(size)), buffer, size);
+}
+
+/* One in so many of those that come to a state others have come to. */
+static void keep_twin(void)
+{
+	static unsigned met;
+
+	if (++met % TWIN_EVERY != 0 || found.twin_count == TWINS_MAX || walked)
+		return;
+	if (found.twins == NULL)
+		found.twins = checked(calloc(TWINS_MAX, sizeof *found.twins));
+	found.twins[found.twin_count++] =
+	    (struct node){.parent = current, .move = current_move, .snapshot = snapshot_now()};
+}
+
 /* The state the world is in, if it is new. */
 static void note_state(void)
 {
-	static uint8_t buffer[WORLD_SNAPSHOT_MAX];
 	uint8_t key[WORLD_KEY_MAX];
 	size_t length = world_key(key);
-	size_t size;
 	uint32_t *slot;
 
 	grow(length);
 	slot = slot_of(key, length);
-	if (*slot != 0)
+	if (*slot != 0) {
+		keep_twin();
 		return;
-	size = world_save(buffer);
+	}
+	if (walked)
+		broken("two machines are taken for one state, and lead to different ones");
 	found.nodes[found.count] = (struct node){.parent = current,
 	    .move = current_move,
 	    .key_at = (uint32_t)found.keys_used,
 	    .key_length = (uint32_t)length,
-	    .snapshot = memcpy(checked(malloc(size)), buffer, size)};
+	    .snapshot = snapshot_now()};
 	memcpy(found.keys + found.keys_used, key, length);
 	found.keys_used += length;
 	*slot = ++found.count;
@@ -218,28 +245,42 @@ static void make(struct move move, const void *snapshot)
 	judge(move, &between, &answer);
 }
 
-static void explore(const struct world_config *config)
+static void expand(void *snapshot)
 {
 	struct move moves[WORLD_MOVES_MAX];
+	size_t count;
+
+	world_restore(snapshot);
+	count = world_moves(moves);
+	for (size_t i = 0; i < count; i++)
+		make(moves[i], snapshot);
+	free(snapshot);
+}
+
+static void explore(const struct world_config *config)
+{
 
 	world_create(config);
 	oracle_check_state();
 	note_state();
 	for (uint32_t i = 0; i < found.count; i++) {
-		void *snapshot = found.nodes[i].snapshot;
-		size_t count;
-
 		if (i == found.depth_end) {
 			found.depth_end = found.count;
 			found.depth++;
 		}
 		current = i;
-		world_restore(snapshot);
-		count = world_moves(moves);
-		for (size_t m = 0; m < count; m++)
-			make(moves[m], snapshot);
-		free(snapshot);
+		expand(found.nodes[i].snapshot);
 		found.nodes[i].snapshot = NULL;
+	}
+}
+
+/* Is what the key leaves out of no consequence? Twins must lead to nothing new. */
+static void check_twins(void)
+{
+	walked = true;
+	for (uint32_t i = 0; i < found.twin_count; i++) {
+		current = found.twins[i].parent;
+		expand(found.twins[i].snapshot);
 	}
 }
 
@@ -374,7 +415,8 @@ static int try_mutants(void)
 int main(int argc, char **argv)
 {
 	const struct world_config *config = argc == 2 ? config_named(argv[1]) : NULL;
-	unsigned rows = 0;
+	uint64_t transitions;
+	unsigned rows = 0, states;
 
 	if (argc == 2 && strcmp(argv[1], "--mutants") == 0)
 		return try_mutants();
@@ -383,11 +425,14 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	explore(config);
+	states = found.count;
+	transitions = found.transitions;
+	check_twins();
 	for (size_t i = 0; i < drc_table_rows; i++)
 		rows += rows_seen[i] || never_reached(&drc_table[i]);
 	printf("%s: %u states, %llu transitions, %u moves from the boot to the farthest; "
-	       "%u of %zu rows of the table accounted for\n",
-	    config->name, found.count, (unsigned long long)found.transitions, found.depth, rows,
-	    drc_table_rows);
+	       "%u of %zu rows of the table accounted for; %u twins\n",
+	    config->name, states, (unsigned long long)transitions, found.depth, rows,
+	    drc_table_rows, found.twin_count);
 	return rows == drc_table_rows ? 0 : 1;
 }

@@ -115,24 +115,76 @@ static uint32_t argument(char kind, uint32_t vcpu, uint32_t *state)
 	}
 }
 
+/* One call of a service: its status, or LOST if the vCPU is started or parked instead. */
+enum { LOST = -1000000 };
+
+static int32_t call(
+    uint32_t vcpu, const char *service, const uint32_t *args, uint32_t nargs, uint32_t nret)
+{
+	uint32_t block[3 + RTAS_WORDS] = {rtas_token_of(service), nargs, nret};
+	struct be32 status;
+	int64_t r3;
+
+	memcpy(block + 3, args, nargs * sizeof args[0]);
+	put_words(AREA(vcpu), block, 3 + nargs);
+	if (!fake_try_hcall(vcpu, HCALL_RTAS, (uint64_t[9]){AREA(vcpu)}, NULL, &r3))
+		return LOST;
+	calls_answered++;
+	if (!gmem_read(fake_memory(), AREA(vcpu) + (3 + nargs) * 4, &status, sizeof status))
+		fail("%#x is not in RAM", AREA(vcpu));
+	return (int32_t)from_be32(status);
+}
+
+#define CALL(vcpu, service, nret, ...)                                                             \
+	call(vcpu, service, (uint32_t[]){__VA_ARGS__},                                             \
+	    sizeof((uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t), nret)
+
+static int32_t configure(uint32_t vcpu, uint32_t index, bool first)
+{
+	uint32_t head[2] = {index, !first};
+
+	put_words(AREA(vcpu) + 0x2000, head, 2);
+	return CALL(vcpu, "ibm,configure-connector", 1, AREA(vcpu) + 0x2000, 0);
+}
+
+/* What Linux does with an event, whether it came or not, and whatever the others do meanwhile. */
+static void take(uint32_t vcpu, uint32_t core)
+{
+	uint32_t index = 0x10000000u + core;
+	int32_t status;
+
+	CALL(vcpu, "set-indicator", 1, 9003, index, 1);
+	CALL(vcpu, "set-indicator", 1, 9001, index, 0);
+	CALL(vcpu, "set-indicator", 1, 9001, index, 1);
+	status = configure(vcpu, index, true);
+	while (status > 0)
+		status = configure(vcpu, index, false);
+	CALL(vcpu, "start-cpu", 1, core, 0x60, core);
+}
+
+static void give(uint32_t vcpu, uint32_t core)
+{
+	uint32_t index = 0x10000000u + core;
+
+	CALL(vcpu, "set-indicator", 1, 9001, index, 0);
+	CALL(vcpu, "set-indicator", 1, 9003, index, 0);
+}
+
 static void make_call(uint32_t vcpu, uint32_t *state)
 {
 	size_t row = draw(state, sizeof services / sizeof services[0]);
 	const char *kinds = services[row].arguments;
-	uint32_t block[3 + RTAS_WORDS] = {
-	    rtas_token_of(services[row].service), (uint32_t)strlen(kinds), services[row].nret};
 	uint32_t head[2] = {0x10000000u + draw(state, VCPUS), draw(state, 8) != 0};
-	int64_t r3;
+	uint32_t args[RTAS_WORDS];
 
 	/* These end a run or a life: now and then is enough. */
 	if ((strcmp(services[row].service, "system-reboot") == 0 && draw(state, 32) != 0) ||
 	    (strcmp(services[row].service, "stop-self") == 0 && draw(state, 4) != 0))
 		return;
 	for (uint32_t i = 0; kinds[i] != '\0'; i++)
-		block[3 + i] = argument(kinds[i], vcpu, state);
-	put_words(AREA(vcpu), block, 3 + strlen(kinds));
+		args[i] = argument(kinds[i], vcpu, state);
 	put_words(AREA(vcpu) + 0x2000, head, 2);
-	calls_answered += fake_try_hcall(vcpu, HCALL_RTAS, (uint64_t[9]){AREA(vcpu)}, NULL, &r3);
+	call(vcpu, services[row].service, args, (uint32_t)strlen(kinds), services[row].nret);
 }
 
 static void *guest_main(void *context)
@@ -142,7 +194,11 @@ static void *guest_main(void *context)
 	int64_t r3;
 
 	while (clients_left > 0) {
-		make_call(vcpu, &state);
+		switch (draw(&state, 16)) {
+		case 0: take(vcpu, draw(&state, VCPUS)); break;
+		case 1: give(vcpu, draw(&state, VCPUS)); break;
+		default: make_call(vcpu, &state);
+		}
 		if (draw(&state, 32) == 0) /* H_SET_MODE: waits for the other vCPUs */
 			fake_try_hcall(vcpu, 0x31c, (uint64_t[9]){draw(&state, 2), 4}, NULL, &r3);
 		if (draw(&state, 16) == 0) /* H_PUT_TERM_CHAR */
@@ -313,10 +369,22 @@ static void *client_main(void *context)
 /* --- The watcher ---------------------------------------------------------------------------- */
 
 struct seen {
-	uint64_t begun, ended, last_begun;
+	uint64_t begun, ended, last_begun, outcomes[4];
 	bool shutdown;
 	uint8_t ends[OPERATIONS_MAX];
 };
+
+static const char *const outcomes[4] = {"done", "rejected", "superseded", "cancelled"};
+
+static void count_outcome(struct seen *seen, const char *outcome)
+{
+	for (size_t i = 0; i < 4; i++)
+		if (outcome != NULL && strcmp(outcome, outcomes[i]) == 0) {
+			seen->outcomes[i]++;
+			return;
+		}
+	fail("an operation ends without one of the four outcomes");
+}
 
 static void see_operation(struct seen *seen, json_t *data)
 {
@@ -333,11 +401,13 @@ static void see_operation(struct seen *seen, json_t *data)
 		seen->last_begun = last_operation = id;
 		seen->begun++;
 	}
-	if (seen->ends[id])
+	/* An add ends when the guest has read the description; what it starts then is told too. */
+	if (seen->ends[id] && strcmp(step, "started") != 0)
 		fail("operation %llu: step %s after its end", (unsigned long long)id, step);
 	if (strcmp(step, "ended") == 0) {
 		seen->ends[id] = 1;
 		seen->ended++;
+		count_outcome(seen, json_string_value(json_object_get(operation, "outcome")));
 	}
 }
 
@@ -474,8 +544,11 @@ int main(void)
 	if (fake_live_vms() != 0 || fake_live_vcpus() != 0)
 		fail("something of the machine is left");
 	printf("hammer: %llu guest calls answered, %llu requests, %llu resets; %llu operations "
-	       "began and ended\n",
+	       "began and ended:",
 	    (unsigned long long)calls_answered, (unsigned long long)requests_answered,
 	    (unsigned long long)resets, (unsigned long long)seen->begun);
+	for (size_t i = 0; i < 4; i++)
+		printf(" %llu %s", (unsigned long long)seen->outcomes[i], outcomes[i]);
+	printf("\n");
 	return 0;
 }
