@@ -376,8 +376,6 @@ struct answer world_make(struct move move)
 {
 	struct answer answer = {0};
 
-	world.pulses = 0;
-	world.busy = true;
 	world.kvm_fails = move.kind == VCPU_ATTEND_FAILS;
 	world.load_fails = false;
 	if (move.kind == VCPU_ATTEND || move.kind == VCPU_ATTEND_FAILS)
@@ -386,6 +384,6 @@ struct answer world_make(struct move move)
 		make_guest_move(&answer, move);
 	else
 		make_operator_move(&answer, move);
-	world.kvm_fails = world.load_fails = world.busy = false;
+	world.kvm_fails = world.load_fails = false;
 	return answer;
 }

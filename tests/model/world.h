@@ -112,10 +112,8 @@ struct world {
 	struct spapr *machine;
 	struct ghost ghost;
 	/* Within a move. */
-	unsigned pulses; /* hot-plug interrupts sent */
-	bool kvm_fails;  /* calls on vCPUs fail */
+	bool kvm_fails; /* calls on vCPUs fail */
 	bool load_fails;
-	bool busy; /* a move is being made */
 	uint8_t log[EVENT_LOG_BYTES];
 };
 
