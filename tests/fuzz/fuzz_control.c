@@ -7,11 +7,13 @@
  * must be the same: where a read ends is nobody's business. Whatever was sent, the request that
  * follows is answered, by one line of JSON like any other.
  *
- * Input: flags (the client reads nothing before it has sent all; it has negotiated already);
- * 3 bytes with the sizes of pieces, used in turn; what is sent.
+ * Input: flags (the client reads nothing before it has sent all; it has negotiated already; a
+ * long row of one byte comes in between); 3 bytes with the sizes of pieces, used in turn; with the
+ * last flag, which byte, where, and 2 bytes that say how many; what is sent.
  */
 #include "still.h"
 
+#include <errno.h>
 #include <ev.h>
 #include <jansson.h>
 #include <sys/socket.h>
@@ -22,8 +24,8 @@
 #include "vmm/options.h"
 #include "vmm/vmm.h"
 
-enum { READS_LATE = 1, NEGOTIATED = 2 };
-enum { TURNS_MAX = 100000, PIECES = 3 };
+enum { READS_LATE = 1, NEGOTIATED = 2, LONG = 4 };
+enum { TURNS_MAX = 100000, PIECES = 3, SENT_MAX = 8192 };
 
 static const char negotiation[] = "{\"execute\": \"qmp_capabilities\"}\n";
 static const char probe[] = "\n{\"execute\": \"query-name\", \"id\": \"the end of it\"}\n";
@@ -43,7 +45,7 @@ static char directory[256], path[300];
 struct answers {
 	int fd;
 	size_t used, lines, replies;
-	bool probe_answered;
+	bool probe_answered, too_long, ended;
 	char bytes[2 * CONTROL_LINE_MAX];
 	size_t digest_used;
 	char digest[1 << 18];
@@ -85,9 +87,13 @@ bool vmm_cont(struct vmm *of, struct err *err)
 
 bool vmm_reset(struct vmm *of, struct err *err)
 {
-	still_check(); /* a reset hides what a request before it in the same line may have done */
+	bool booted;
+
+	still_check(); /* between requests of one turn of the loop, since a reset hides what was */
 	control_event(of->control, "RESET", json_pack("{s:b}", "guest", 0));
-	return spapr_boot(of->machine, err);
+	booted = spapr_boot(of->machine, err);
+	still_check();
+	return booted;
 }
 
 void vmm_powerdown(struct vmm *of)
@@ -161,6 +167,14 @@ static void note(struct answers *answers, const json_t *line)
 	json_decref(brief);
 }
 
+static bool is_too_long(const json_t *line)
+{
+	const char *desc =
+	    json_string_value(json_object_get(json_object_get(line, "error"), "desc"));
+
+	return desc != NULL && strcmp(desc, "The request is longer than a line may be") == 0;
+}
+
 /* Each line is one object of one of four kinds, in ASCII. */
 static void take_line(struct answers *answers, size_t length)
 {
@@ -181,6 +195,7 @@ static void take_line(struct answers *answers, size_t length)
 	if (json_object_get(line, "return") != NULL || json_object_get(line, "error") != NULL) {
 		answers->replies++;
 		note(answers, line);
+		answers->too_long = is_too_long(line);
 		id = json_string_value(json_object_get(line, "id"));
 		answers->probe_answered = id != NULL && strcmp(id, "the end of it") == 0;
 	}
@@ -201,8 +216,12 @@ static void receive(struct answers *answers)
 		}
 		got = recv(answers->fd, answers->bytes + answers->used,
 		    sizeof answers->bytes - answers->used, MSG_DONTWAIT);
-		FUZZ_CHECK(got != 0); /* nothing that fits a line is a reason to hang up */
-		if (got < 0)
+		if (got == 0 || (got < 0 && errno == ECONNRESET)) {
+			/* The one reason to hang up, and the last that is said. */
+			FUZZ_CHECK(answers->too_long && answers->used == 0);
+			answers->ended = true;
+		}
+		if (got <= 0)
 			return;
 		answers->used += (size_t)got;
 	}
@@ -212,7 +231,7 @@ static void send_all(struct answers *answers, const void *bytes, size_t length, 
 {
 	const char *at = bytes;
 
-	for (unsigned turns = 0; length > 0; turns++) {
+	for (unsigned turns = 0; length > 0 && !answers->ended; turns++) {
 		ssize_t sent = send(answers->fd, at, length, MSG_DONTWAIT | MSG_NOSIGNAL);
 
 		if (sent > 0) {
@@ -238,14 +257,43 @@ static void connect_to(struct answers *answers)
 	turn();
 }
 
-/* Requests end with a newline or a closing bracket: there cannot be more replies than these. */
-static size_t replies_at_most(const uint8_t *bytes, size_t length)
+/* How many requests there are in what is sent, as docs/protocol.md counts them: up to the end of
+ * a line, or to the bracket that closes the first one. Behind what is no JSON all is lost up to
+ * the end of the line. What lies behind the last whole request, the probe's newline will end. */
+static size_t count_requests(const char *bytes, size_t length)
 {
-	size_t most = 0;
+	size_t count = 0;
 
-	for (size_t i = 0; i < length; i++)
-		most += bytes[i] == '\n' || bytes[i] == '}' || bytes[i] == ']';
-	return most;
+	for (size_t i = 0; i < length;) {
+		size_t start, depth = 0, deepest = 0;
+		bool quoted = false, whole = false, good;
+		json_t *request;
+
+		if (strchr(" \t\r\n", bytes[i]) != NULL && bytes[i] != '\0') {
+			i++;
+			continue;
+		}
+		for (start = i; i < length && bytes[i] != '\n' && !whole; i++) {
+			char c = bytes[i];
+
+			if (quoted && c == '\\' && i + 1 < length && bytes[i + 1] != '\n')
+				i++;
+			else if (c == '"')
+				quoted = !quoted;
+			else if (!quoted && (c == '{' || c == '['))
+				deepest = ++depth > deepest ? depth : deepest;
+			else if (!quoted && depth > 0 && (c == '}' || c == ']'))
+				whole = --depth == 0;
+		}
+		count++;
+		request = json_loadb(
+		    bytes + start, i - start, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, NULL);
+		good = request != NULL && deepest <= 64;
+		json_decref(request);
+		while (whole && !good && i < length && bytes[i] != '\n')
+			i++;
+	}
+	return count;
 }
 
 static void converse(
@@ -253,41 +301,61 @@ static void converse(
 {
 	const uint8_t *at = input->bytes;
 	size_t left = input->left;
-	size_t most =
-	    replies_at_most(at, left) + replies_at_most((const uint8_t *)probe, sizeof probe - 1);
+	size_t requests = count_requests((const char *)at, left) + 1; /* and the probe */
 
 	start_anew();
 	answers->used = answers->lines = answers->replies = answers->digest_used = 0;
-	answers->probe_answered = false;
+	answers->probe_answered = answers->too_long = answers->ended = false;
 	answers->digest[0] = '\0';
 	connect_to(answers);
 	if (flags & NEGOTIATED) {
 		send_all(answers, negotiation, sizeof negotiation - 1, true);
-		most++;
+		requests++;
 	}
 	for (unsigned i = 0; left > 0; i++) {
 		size_t piece = sizes == NULL || sizes[i % PIECES] == 0 ? left : sizes[i % PIECES];
 
+		if (flags & LONG)
+			piece *= 64;
 		piece = piece < left ? piece : left;
 		send_all(answers, at, piece, (flags & READS_LATE) == 0);
 		at += piece;
 		left -= piece;
 	}
 	send_all(answers, probe, sizeof probe - 1, true);
-	for (unsigned turns = 0; !answers->probe_answered; turns++) {
+	for (unsigned turns = 0; !answers->probe_answered && !answers->ended; turns++) {
 		FUZZ_CHECK(turns < TURNS_MAX);
 		turn();
 		receive(answers);
 	}
-	FUZZ_CHECK(answers->replies <= most);
+	FUZZ_CHECK(answers->ended || answers->replies == requests);
 	close(answers->fd);
 	turn();
+}
+
+/* The rest of the input, with about a line's length of one byte put in between. */
+static void lengthen(struct input *input)
+{
+	static uint8_t text[SENT_MAX + 2 * CONTROL_LINE_MAX];
+	uint8_t byte = (uint8_t)input_take(input, 1);
+	size_t where = input_take(input, 1);
+	size_t count = CONTROL_LINE_MAX - SENT_MAX / 4 + input_take(input, 2) % SENT_MAX;
+
+	/* A closing bracket or a newline is an answer each: too many to compare. */
+	if (byte == '\n' || byte == '}' || byte == ']')
+		byte = 'x';
+	where = where < input->left ? where : input->left;
+	memcpy(text, input->bytes, where);
+	memset(text + where, byte, count);
+	memcpy(text + where + count, input->bytes + where, input->left - where);
+	input->bytes = text;
+	input->left += count;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct answers in_pieces, at_once;
-	struct input input = {data, size};
+	struct input input = {data, size < SENT_MAX ? size : SENT_MAX};
 	unsigned flags = (unsigned)input_take(&input, 1);
 	uint8_t sizes[PIECES];
 
@@ -295,8 +363,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		start();
 	for (int i = 0; i < PIECES; i++)
 		sizes[i] = (uint8_t)input_take(&input, 1);
-	if (input.left > CONTROL_LINE_MAX / 2)
-		return -1; /* a line too long ends the connection: test_control.c */
+	if (flags & LONG)
+		lengthen(&input);
 	converse(&in_pieces, &input, flags, sizes);
 	converse(&at_once, &input, flags & ~(unsigned)READS_LATE, NULL);
 	FUZZ_CHECK(strcmp(in_pieces.digest, at_once.digest) == 0);
