@@ -112,7 +112,7 @@ static struct {
 bool __real_gmem_write(const struct gmem *gmem, uint64_t address, const void *from, size_t length);
 bool __wrap_gmem_write(const struct gmem *gmem, uint64_t address, const void *from, size_t length);
 
-static bool within(const struct range *range, uint64_t address, size_t length)
+FUZZ_UNSEEN static bool within(const struct range *range, uint64_t address, size_t length)
 {
 	return address >= range->start && address - range->start <= range->length &&
 	       length <= range->length - (address - range->start);
@@ -166,7 +166,8 @@ static struct {
 	bool owed;
 } seen;
 
-static void check_operation(uint64_t id, enum op_kind kind, const struct core *core, bool pending)
+FUZZ_UNSEEN static void check_operation(
+    uint64_t id, enum op_kind kind, const struct core *core, bool pending)
 {
 	const struct operation *op = ops_find(&machine->ops, id);
 
@@ -175,7 +176,7 @@ static void check_operation(uint64_t id, enum op_kind kind, const struct core *c
 	                          op->drc_index == core->drc_index));
 }
 
-static void check_cores(void)
+FUZZ_UNSEEN static void check_cores(void)
 {
 	for (uint32_t i = 0; i < STILL_CORES; i++) {
 		const struct core *core = &machine->cores[i];
@@ -197,7 +198,7 @@ static void check_cores(void)
 }
 
 /* Each operation is pending, and some core's, or has ended, once and for good. */
-static void check_operations(void)
+FUZZ_UNSEEN static void check_operations(void)
 {
 	uint32_t of_guest = 0, pending = 0, held_by_cores = 0;
 
@@ -227,7 +228,7 @@ static void check_operations(void)
 
 /* Each connector is queued at most once. What is new at the head of the queue has its interrupt,
  * unless KVM has refused it; and there is none for what is not new, or for nothing. */
-static void check_events(void)
+FUZZ_UNSEEN static void check_events(void)
 {
 	uint64_t pulses = fake_irq_pulses(IRQ_HOTPLUG);
 	uint32_t flagged = 0;
@@ -249,7 +250,7 @@ static void check_events(void)
 	seen.owed = machine->interrupt_owed;
 }
 
-void still_check(void)
+FUZZ_UNSEEN void still_check(void)
 {
 	waits = 0;
 	FUZZ_CHECK(pthread_mutex_trylock(&machine->lock) == 0); /* nobody has kept it */
@@ -469,7 +470,7 @@ static enum op_outcome outcome_of(uint64_t id)
 	return op->outcome;
 }
 
-static void drain(void)
+FUZZ_UNSEEN static void drain(void)
 {
 	struct operation op;
 	enum op_step step;
