@@ -163,7 +163,7 @@ static struct {
 	uint64_t last_id;
 	uint64_t pulses;
 	uint32_t queued;
-	bool owed;
+	bool owed, spare;
 } seen;
 
 FUZZ_UNSEEN static void check_operation(
@@ -227,7 +227,8 @@ FUZZ_UNSEEN static void check_operations(void)
 }
 
 /* Each connector is queued at most once. What is new at the head of the queue has its interrupt,
- * unless KVM has refused it; and there is none for what is not new, or for nothing. */
+ * unless KVM has refused it; and there is none for nothing. One for what is not new, but asked for
+ * again, has a spare event. */
 FUZZ_UNSEEN static void check_events(void)
 {
 	uint64_t pulses = fake_irq_pulses(IRQ_HOTPLUG);
@@ -240,14 +241,17 @@ FUZZ_UNSEEN static void check_events(void)
 	for (uint32_t i = 0; i < machine->event_count; i++)
 		FUZZ_CHECK(machine->cores[machine->events[i]].event_queued);
 	if (pulses != seen.pulses)
-		FUZZ_CHECK(
-		    machine->event_count > 0 && (machine->event_count != seen.queued || seen.owed));
+		FUZZ_CHECK(machine->event_count > 0 && (machine->event_count != seen.queued ||
+		                                           seen.owed || machine->event_spare));
+	if (machine->event_spare && !seen.spare)
+		FUZZ_CHECK(machine->event_count > 0 && pulses > seen.pulses);
 	if (machine->event_count > 0 && !machine->interrupt_owed &&
 	    (seen.queued == 0 || machine->event_count < seen.queued))
 		FUZZ_CHECK(pulses > seen.pulses);
 	seen.pulses = pulses;
 	seen.queued = machine->event_count;
 	seen.owed = machine->interrupt_owed;
+	seen.spare = machine->event_spare;
 }
 
 FUZZ_UNSEEN void still_check(void)

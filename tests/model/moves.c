@@ -376,6 +376,7 @@ struct answer world_make(struct move move)
 {
 	struct answer answer = {0};
 
+	world.pulses = 0;
 	world.kvm_fails = move.kind == VCPU_ATTEND_FAILS;
 	world.load_fails = false;
 	if (move.kind == VCPU_ATTEND || move.kind == VCPU_ATTEND_FAILS)

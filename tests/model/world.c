@@ -338,8 +338,10 @@ int kvm_irq_pulse(struct kvm_vm *vm, uint32_t irq)
 		world.ghost.kvm_refuses = false;
 		return -5;
 	}
-	if (irq == IRQ_HOTPLUG)
+	if (irq == IRQ_HOTPLUG) {
 		world.ghost.signalled = true;
+		world.pulses++;
+	}
 	return 0;
 }
 

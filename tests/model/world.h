@@ -112,7 +112,8 @@ struct world {
 	struct spapr *machine;
 	struct ghost ghost;
 	/* Within a move. */
-	bool kvm_fails; /* calls on vCPUs fail */
+	unsigned pulses; /* hot-plug interrupts sent */
+	bool kvm_fails;  /* calls on vCPUs fail */
 	bool load_fails;
 	uint8_t log[EVENT_LOG_BYTES];
 };
