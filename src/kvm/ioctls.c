@@ -14,7 +14,7 @@
 	}
 
 const struct kvm_ioctl_use kvm_ioctls[] = {
-    /* KVM_RUN first: rules are tried in this order. */
+    /* First the one that is made all the time: `sandbox_rows cost` measures it. */
     ROW(KVM_RUN, KVM_BY_VCPU, "enter the guest"),
     ROW(KVM_SET_ONE_REG, KVM_BY_VCPU, "park a vCPU, start it, give it its modes"),
     ROW(KVM_GET_ONE_REG, KVM_BY_VCPU, "read LPCR before its modes are changed"),

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* check.c - see check.h. What there is to find out, src/kvm/check.c finds out; this file only
- * lays it out for people or programs. */
+/* check.c - see check.h. What there is to find out, src/kvm/check.c and sandbox.c find out; this
+ * file only lays it out for people or programs. */
 #include "vmm/check.h"
 
 #include <jansson.h>
 #include <string.h>
 
 #include "kvm/kvm.h"
+#include "vmm/sandbox.h"
 
 #define LINES_MAX 64
 
@@ -57,6 +58,7 @@ enum exit_code check_run(FILE *to, bool json)
 	struct kvm_check lines[LINES_MAX];
 	size_t count = kvm_check(lines, LINES_MAX);
 
+	count += sandbox_check(lines + count, LINES_MAX - count);
 	if (!json)
 		print_text(to, lines, count);
 	else if (!print_json(to, lines, count))

@@ -155,12 +155,17 @@ static bool allow_removal(int ruleset, const char *path, struct err *err)
 	return result == 0;
 }
 
+/* 0 or less: there is none. */
+static long landlock_version(void)
+{
+	return syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+}
+
 /* No file can be opened, made or changed any more, by any name; a few can be removed. */
 static bool close_file_system(const char *const *removable, size_t removable_count, struct err *err)
 {
 	struct landlock_ruleset_attr attr = {0};
-	long version =
-	    syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+	long version = landlock_version();
 	bool good = true;
 	int ruleset;
 
@@ -231,6 +236,32 @@ void sandbox_explain(const siginfo_t *info)
 	used = append(line, used, "; report it, or start with --no-sandbox\n");
 	if (write(STDERR_FILENO, line, used) < 0)
 		return; /* nothing to be done when standard error is gone */
+}
+
+size_t sandbox_check(struct kvm_check *lines, size_t max)
+{
+	/* Without a filter it fails in any case, but it tells whether it had wanted to read one. */
+	bool filters =
+	    syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, NULL) < 0 && errno == EFAULT;
+	long landlock = landlock_version();
+
+	if (max < 2)
+		return 0;
+	lines[0] = (struct kvm_check){.name = "sandbox seccomp",
+	    .result = filters ? KVM_CHECK_OK : KVM_CHECK_FAIL,
+	    .remedy = filters ? NULL : "use a kernel with CONFIG_SECCOMP_FILTER, or --no-sandbox"};
+	snprintf(lines[0].value, sizeof lines[0].value, "%s", filters ? "yes" : "no");
+	lines[1] = (struct kvm_check){.name = "sandbox Landlock",
+	    .result = landlock > 0 ? KVM_CHECK_OK : KVM_CHECK_WARN,
+	    .remedy = landlock > 0
+	                  ? NULL
+	                  : "guests work, with less between them and the user's files; use Linux "
+	                    "5.13 or later, with landlock in lsm="};
+	if (landlock > 0)
+		snprintf(lines[1].value, sizeof lines[1].value, "version %ld", landlock);
+	else
+		snprintf(lines[1].value, sizeof lines[1].value, "no");
+	return 2;
 }
 
 /* --- In order ------------------------------------------------------------------------------ */

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "kvm/kvm.h"
 
 struct sandbox;
 
@@ -40,6 +41,9 @@ bool sandbox_enter(struct sandbox *sandbox, uint32_t more_files, const char *con
 /* Limit the calling thread, of a vCPU that has been made. The signature is that of
  * spapr_config.confine_vcpu, but for its context. */
 bool sandbox_enter_vcpu(const struct sandbox *sandbox, struct err *err);
+
+/* Fill up to max lines about what this host has for it; returns how many. */
+size_t sandbox_check(struct kvm_check *lines, size_t max);
 
 /* If the signal is that of a system call that was refused (SIGSYS), say which, on standard error.
  * Async-signal-safe. */

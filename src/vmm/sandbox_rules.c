@@ -14,6 +14,7 @@
  */
 #include "vmm/sandbox_rules.h"
 
+#include <asm/termbits.h> /* the size of the kernel's struct termios is part of TCSETS */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/seccomp.h>
@@ -25,7 +26,6 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <termios.h>
 #include <unistd.h>
 
 #include "kvm/kvm.h"
@@ -48,7 +48,7 @@
 #define REFUSE(name, error, why)                                                                   \
 	{.who = SANDBOX_LOOP, .call = name, .reason = why, .refuse = error}
 
-/* ioctl is tried first, and there KVM_RUN: see sandbox_program() and kvm/ioctls.c. */
+/* Those of KVM's requests come before these, from kvm/ioctls.c: sandbox_rule(). */
 static const struct sandbox_rule rows[] = {
 	/* What a guest's call can lead to. */
 	EVERY("futex", "locks and conditions"),
@@ -77,6 +77,7 @@ static const struct sandbox_rule rows[] = {
 
 	/* The loop. */
 	LOOP("epoll_wait", "wait for what happens"),
+	LOOP("gettimeofday", "libev's clock, where the vDSO does not tell it"),
 	LOOP("epoll_ctl", "for clients that come and go"),
 	LOOP("timerfd_settime", "hear of it when the wall clock is set"),
 	LOOP("read", "typed input, the descriptor that wakes the loop"),
@@ -94,6 +95,7 @@ static const struct sandbox_rule rows[] = {
 	/* A reset loads the files again, from descriptors that stayed open. */
 	LOOP("pread64", "kernel and initrd"),
 	LOOP("newfstatat", "their sizes; is a socket's file still ours?"),
+	LOOP("fstat", "their sizes, as glibc 2.39 and later ask"),
 	LOOP("getrandom", "the guest's random seed"),
 	/* A core is added: a thread, which makes the vCPU before it is confined further. */
 	LOOP("clone", "a thread, never a process", IS(0, THREAD_FLAGS)),
@@ -104,7 +106,7 @@ static const struct sandbox_rule rows[] = {
 	LOOP("set_robust_list", "each new thread does it"),
 	LOOP("rseq", "each new thread does it"),
 	LOOP("prctl", "its name", IS(0, PR_SET_NAME)),
-	LOOP("seccomp", "confine it further", IS(0, SECCOMP_SET_MODE_FILTER)),
+	LOOP("seccomp", "confine it further", IS(0, SECCOMP_SET_MODE_FILTER), IS(1, 0)),
 	/* The end. */
 	LOOP("rt_sigaction", "the second time it ends us at once", IS(0, SIGTERM)),
 	LOOP("rt_sigaction", "the same", IS(0, SIGINT)),

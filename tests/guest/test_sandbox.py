@@ -25,7 +25,8 @@ def scratch(host: Host) -> Iterator[str]:
 def field(guest: Guest, name: str) -> dict[str, str]:
     """A field of the status of each of the VMM's threads, by the thread's name."""
     pid = guest.control.execute("query-cpus-fast")[0]["thread-id"]
-    text = guest.host.run(["sh", "-c", f"cat /proc/{pid}/task/*/status"], check=True).stdout.decode()
+    text = guest.host.run(["sh", "-c", f"cat /proc/{pid}/task/*/status"],
+                          check=True).stdout.decode()
     values = re.findall(rf"^Name:\s(\S+)$.*?^{name}:\s(\S+)$", text, re.M | re.S)
     assert len(values) > 1
     return dict(values)
@@ -68,11 +69,15 @@ def test_threads_and_files_of_a_running_guest(start, host: Host) -> None:
         *(kind for kind in kinds if re.fullmatch(r"anon_inode:.*xi(cs|ve).*", kind))])
 
 
-def test_an_ordinary_user_with_a_descriptor_of_kvm(host: Host, scratch: str) -> None:
-    """It may not open /dev/kvm, and is given it; it cannot be looked into by its own user."""
-    options = (f"run --kernel {host.path}/vmlinux --initrd {host.path}/initrd --kvm-fd 9 "
+@pytest.mark.parametrize("device, option", [("mknod -m 666 /dev/kvm c 10 232", ""),
+                                            ("true", "--kvm-fd 9")],
+                         ids=["opens it", "is given it"])
+def test_an_ordinary_user_who_may_use_kvm(host: Host, scratch: str, device: str,
+                                          option: str) -> None:
+    """And cannot look into its own process."""
+    options = (f"run --kernel {host.path}/vmlinux --initrd {host.path}/initrd {option} "
                f"--cpus boot=1,max=2 --console none --control {scratch}/control --log-level info")
-    script = (f"exec 9<>/dev/kvm; exec unshare -m sh -c 'mount -t tmpfs none /dev && "
+    script = (f"exec 9<>/dev/kvm; exec unshare -m sh -c 'mount -t tmpfs none /dev && {device} && "
               f"mknod -m 666 /dev/null c 1 3 && exec as_nobody {host.path}/bin/paprika {options}'")
     with host.popen(["sh", "-c", script]) as process:
         process.stderr.read_until(re.compile(rb"guest .* started"), DEADLINE)

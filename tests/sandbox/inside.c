@@ -3,9 +3,11 @@
  * inside.c - enters the sandbox as the loop's thread does, and says what is left of the file
  * system: with Landlock, removing a file beside the socket, and nothing elsewhere.
  *
- * usage: sandbox_inside SOCKET-PATH FILE-ELSEWHERE; removes both if it can, and says so.
+ * usage: sandbox_inside SOCKET-PATH FILE-ELSEWHERE [CALL]; removes both if it can, and says so.
+ * With CALL on a kernel that does not have that system call.
  */
 #include <errno.h>
+#include <seccomp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -13,6 +15,19 @@
 #include <unistd.h>
 
 #include "vmm/sandbox.h"
+
+/* As on a kernel without this call. */
+static bool take_away(const char *call)
+{
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+	int number = seccomp_syscall_resolve_name(call);
+	bool good = filter != NULL && number >= 0 &&
+	            seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), number, 0) == 0 &&
+	            seccomp_load(filter) == 0;
+
+	seccomp_release(filter);
+	return good;
+}
 
 static void report(const char *what, int result)
 {
@@ -27,10 +42,14 @@ static void report(const char *what, int result)
 int main(int argc, char **argv)
 {
 	const char *const removable[] = {argc > 2 ? argv[1] : "", ""};
-	bool landlock = syscall(SYS_landlock_create_ruleset, NULL, 0, 1) > 0;
+	bool landlock;
 	struct err err = {0};
-	struct sandbox *sandbox = sandbox_create(NULL, 0, &err);
+	struct sandbox *sandbox;
 
+	if (argc > 3 && !take_away(argv[3]))
+		return 2;
+	landlock = syscall(SYS_landlock_create_ruleset, NULL, 0, 1) > 0;
+	sandbox = sandbox_create(NULL, 0, &err);
 	if (argc < 3 || sandbox == NULL || eventfd(0, EFD_CLOEXEC) < 0 ||
 	    !sandbox_enter(sandbox, 4, removable, 2, &err)) {
 		fprintf(stderr, "%s\n", err.message);
