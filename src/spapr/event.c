@@ -113,10 +113,12 @@ static uint32_t bcd(int value)
 
 static void put_header(struct spapr *machine, uint8_t *log, uint8_t type, uint8_t initiator)
 {
-	time_t now = time(NULL) + machine->clock_offset_s;
+	struct timespec now;
 	struct tm tm = {0};
 
-	gmtime_r(&now, &tm);
+	clock_gettime(CLOCK_REALTIME, &now);
+	now.tv_sec += machine->clock_offset_s;
+	gmtime_r(&now.tv_sec, &tm);
 	memset(log, 0, EVENT_LOG_BYTES);
 	log[0] = LOG_VERSION;
 	log[1] = 1 << 5 | 2 << 3 | 1 << 2; /* severity event, not recovered, extended log follows */
