@@ -533,6 +533,7 @@ int main(void)
 	options.memory_bytes = SPAPR_LMB_BYTES;
 	options.unplug_deadline_ms = 1;
 	options.log_level = log_level = LOG_ERROR;
+	options.no_sandbox = true; /* the sanitizer needs more than it leaves */
 	pthread_create(&conductor, NULL, conductor_main, NULL);
 	code = vmm_run(&options);
 	if (code != EXIT_POWERED_OFF)
