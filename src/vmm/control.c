@@ -225,8 +225,13 @@ static void client_flush(struct client *client)
 		if (output->allowed != SIZE_MAX)
 			output->allowed -= (size_t)sent;
 	}
-	if (output_left(output) == 0)
-		output->start = output->end = 0;
+	/* Who has taken everything has no buffer: those who stay would hold on to the largest they
+	 * ever needed. */
+	if (output_left(output) == 0) {
+		free(output->bytes);
+		output->bytes = NULL;
+		output->start = output->end = output->size = 0;
+	}
 }
 
 /* Queue a line; a client that has left too much unread is disconnected instead. */

@@ -469,11 +469,15 @@ static bool enter_sandbox(struct vmm *vmm, struct err *err)
 	return true;
 }
 
-/* Buffers of clients come and go for as long as the guest runs. Left to itself malloc raises its
- * thresholds with the largest one it saw, and then keeps megabytes once they are free. */
+/*
+ * Clients come and go for as long as the guest runs. Left to itself malloc raises its thresholds
+ * with the largest block it saw, and then keeps megabytes once they are free. With these, a
+ * client (which has room for a line of 64 KiB) and what waits for it have mappings of their
+ * own, and go back to the system with it, whatever else has been allocated since.
+ */
 static void keep_no_memory(void)
 {
-	mallopt(M_MMAP_THRESHOLD, 128 << 10);
+	mallopt(M_MMAP_THRESHOLD, 64 << 10);
 	mallopt(M_TRIM_THRESHOLD, 128 << 10);
 }
 
