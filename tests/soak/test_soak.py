@@ -25,7 +25,7 @@ from typing import Any
 import pytest
 
 from guest import DEADLINE, Guest
-from host_api import Host, Process
+from host_api import Host
 
 CYCLES = int(os.environ.get("PAPRIKA_SOAK_CYCLES") or 1000)
 PER_ROUND = 2
@@ -232,6 +232,7 @@ class Wakes:
                 r"^(\S+)\nvoluntary\S+\s+(\d+)\nnonvoluntary\S+\s+(\d+)$", text, re.M):
             kind = "vcpu" if re.fullmatch(r"vcpu\d+", name) else "loop"
             switches[kind] += int(voluntary) + int(other)
+        assert all(switches.values()), text
         return Wakes(switches["loop"], switches["vcpu"], float(text.split()[0]))
 
 
@@ -248,16 +249,22 @@ class Idle:
     @staticmethod
     def begin(guest: Guest) -> Idle:
         guest.wait_ready()
-        idle = Idle(guest, process_id(guest), guest_uptime(guest), 0, Wakes(0, 0, 0.))
-        # What its start has set off comes to rest first: no exit from one second to the next.
-        while (exits := guest_exits(guest)) != idle.exits:
-            idle.exits = exits
-            guest.host.run(["sleep", "1"])
-        while (wakes := Wakes.of(guest, idle.pid)).loop != idle.wakes.loop:
-            idle.wakes = wakes
-            guest.host.run(["sleep", "1"])
-        idle.wakes = wakes
-        return idle
+        pid, uptime = process_id(guest), guest_uptime(guest)
+        # What the start has set off comes to rest first; asking for the exits wakes the loop, too.
+        exits = at_rest(guest, lambda: guest_exits(guest))
+        at_rest(guest, lambda: Wakes.of(guest, pid).loop)
+        return Idle(guest, pid, uptime, exits, Wakes.of(guest, pid))
+
+
+def at_rest(guest: Guest, count: Callable[[], int]) -> int:
+    """A count that has not moved for a second."""
+    last = count()
+    for _ in range(int(DEADLINE)):
+        guest.host.run(["sleep", "1"], check=True)
+        before, last = last, count()
+        if last == before:
+            return last
+    raise AssertionError(f"never at rest: {last}")
 
 
 def guest_uptime(guest: Guest) -> float:
