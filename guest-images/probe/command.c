@@ -334,8 +334,12 @@ static bool run_stop(char *line)
 
 /* What N vCPUs do at once: the same calls, each beginning with another of them. */
 static struct {
-	struct rtas_request calls[CALLS_MAX];
-	uint64_t areas[CALLS_MAX];
+	struct crowd_call {
+		bool hypervisor; /* hcall_raw(number, registers), else RTAS */
+		uint64_t number, registers[9];
+		struct rtas_request request;
+		uint64_t areas;
+	} calls[CALLS_MAX];
 	uint32_t count; /* of calls */
 	uint64_t rounds;
 	volatile uint32_t waiting, go;
@@ -360,6 +364,21 @@ static void tally(struct tally *tallies, uint32_t call, int32_t status)
 	}
 }
 
+static int32_t crowd_call(const struct crowd_call *call)
+{
+	struct rtas_request request = call->request;
+	uint32_t results[RTAS_WORDS_MAX];
+	uint64_t registers[9];
+
+	if (call->hypervisor) {
+		for (uint32_t i = 0; i < 9; i++)
+			registers[i] = call->registers[i];
+		return (int32_t)hcall_raw(call->number, registers);
+	}
+	fill_areas(&request, call->areas);
+	return rtas_request(&request, results) == 0 ? (int32_t)results[0] : INT32_MIN;
+}
+
 static void crowd_work(void *argument)
 {
 	struct cpu *cpu = cpu_self();
@@ -370,13 +389,8 @@ static void crowd_work(void *argument)
 		;
 	for (uint64_t i = 0; i < crowd.rounds; i++) {
 		uint32_t which = (uint32_t)((i + cpu->id) % crowd.count);
-		struct rtas_request request = crowd.calls[which];
-		uint32_t results[RTAS_WORDS_MAX];
 
-		fill_areas(&request, crowd.areas[which]);
-		if (rtas_request(&request, results) != 0)
-			results[0] = (uint32_t)INT32_MIN;
-		tally(crowd.tallies[cpu->id], which, (int32_t)results[0]);
+		tally(crowd.tallies[cpu->id], which, crowd_call(&crowd.calls[which]));
 	}
 }
 
@@ -400,7 +414,27 @@ static void put_tallies(void)
 	}
 }
 
-/* crowd ROUNDS MASK CALL | CALL ...: calls as for rtas. Of each call and status, how often. */
+/* One CALL of the crowd: as for rtas, or "hcall NUMBER [r4 ...]". */
+static bool parse_call(char **line, struct crowd_call *call)
+{
+	char *start = *line, *word;
+	uint32_t count = 0;
+
+	while (*start == ' ')
+		start++;
+	*call = (struct crowd_call){.hypervisor = text_begins(start, "hcall ")};
+	if (!call->hypervisor)
+		return parse_rtas(line, &call->request, &call->areas);
+	text_word(line);
+	if (!text_number(text_word(line), &call->number))
+		return false;
+	while ((word = text_word(line)) != NULL && !text_equal(word, "|"))
+		if (count == 9 || !text_number(word, &call->registers[count++]))
+			return false;
+	return true;
+}
+
+/* crowd ROUNDS MASK CALL | CALL ...: of each call and status, how often. */
 static bool run_crowd(char *line)
 {
 	uint64_t v[2];
@@ -409,8 +443,7 @@ static bool run_crowd(char *line)
 	if (!numbers(&line, v, 2))
 		return false;
 	for (crowd.count = 0; *line != '\0'; crowd.count++)
-		if (crowd.count == CALLS_MAX ||
-		    !parse_rtas(&line, &crowd.calls[crowd.count], &crowd.areas[crowd.count]))
+		if (crowd.count == CALLS_MAX || !parse_call(&line, &crowd.calls[crowd.count]))
 			return false;
 	if (crowd.count == 0)
 		return false;
@@ -525,7 +558,6 @@ static void run_job(void *argument)
 
 static void put_fault(const struct cpu *cpu)
 {
-	put_nothing();
 	put_text("! fault ");
 	put_hex(cpu->fault_vector);
 	put_text(" at ");
@@ -557,13 +589,16 @@ static void run_at(struct cpu *cpu, char *line)
 	} else if (cpu == cpu_self() && job.function == run_crowd) {
 		/* It gives this vCPU work of its own. */
 		job.understood = job.function(job.line);
-		if (!job.understood)
-			put_text(" ! failed");
+		if (!job.understood) {
+			put_nothing();
+			put_text("! failed");
+		}
 	} else if (!cpu_call(cpu, run_job, &job)) {
+		put_nothing();
 		if (cpu->faulted)
 			put_fault(cpu);
 		else
-			put_text(" ! no end");
+			put_text("! no end");
 	} else if (!job.understood) {
 		put_nothing();
 		put_text("! not understood");

@@ -40,7 +40,8 @@ static void announce(const char *machine)
 	uint32_t length = 0;
 	const uint8_t *model = tree_property("/", "model", &length);
 
-	put_text("* probe ready ");
+	/* A reset may have cut off the last line. */
+	put_text("\n* probe ready ");
 #ifdef __LITTLE_ENDIAN__
 	put_text("le ");
 #else

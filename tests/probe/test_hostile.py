@@ -14,7 +14,7 @@ from probe import ALLOCATION, CPU, ENTITY_SENSE, ISOLATION, RAM, ProbeGuest, blo
 
 H_RTAS, H_SUCCESS, H_PARAMETER, H_FUNCTION = 0xf000, 0, -4, -2
 MEMORY = 512 << 20
-AREA = 0x20000  # around each block this much is looked at
+AREA = 0x4000  # before and behind each block this much is looked at
 PATTERN = 0x5a
 VTY = 0x71000000
 
@@ -28,8 +28,7 @@ def make_call(guest: ProbeGuest, address: int, data: bytes, results: int) -> tup
     """H_RTAS with that block at that address, in memory full of a pattern. Returns r3 and the
     results; all else around it must be as before."""
     probe = guest.probe
-    middle = address & ~0xffff
-    start, end = max(RAM, middle - AREA), min(MEMORY, middle + AREA)
+    start, end = address - AREA, min(MEMORY, address + AREA)
     probe.fill(start, end - start, PATTERN)
     room = min(results * 4, MEMORY - address - len(data))
     probe.write(address, data)
