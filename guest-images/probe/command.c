@@ -512,6 +512,27 @@ static bool run_trap(char *line)
 	return true;
 }
 
+static uint64_t leave_for[2];
+
+static void leave_work(void *argument)
+{
+	(void)argument;
+	__asm__ volatile("mtsrr0 %0; mtsrr1 %1; rfid" ::"r"(leave_for[0]), "r"(leave_for[1]));
+}
+
+/* leave ID ADDRESS MSR: that vCPU goes there, in that state, for good. */
+static bool run_leave(char *line)
+{
+	struct cpu *cpu;
+	uint64_t v[3];
+
+	if (!numbers(&line, v, 3) || (cpu = cpu_get(v[0])) == NULL || cpu == cpu_self())
+		return false;
+	leave_for[0] = v[1];
+	leave_for[1] = v[2];
+	return cpu_give(cpu, leave_work, NULL);
+}
+
 static bool run_on(char *line);
 
 static const struct {
@@ -541,6 +562,7 @@ static const struct {
     {"interrupts", run_interrupts, true},
     {"echo", run_echo, false},
     {"trap", run_trap, false},
+    {"leave", run_leave, true},
 };
 
 struct job {

@@ -219,6 +219,42 @@ def test_a_vcpu_started_at_nonsense_harms_nobody_else(start_probe) -> None:
     assert guest.probe.run("on 1 echo alive") == "alive"
 
 
+# What no kernel runs, or not in these states; each followed by more of the same or by nonsense.
+CODE = {
+    "nothing": "00000000", "round in circles": "4800000044000022", "system calls": "44000002",
+    "hypervisor calls": "440000224bfffffc", "naps": "386000e0440000224bfffff8",
+    "stop": "4c0002e44bfffffc", "attention": "00000200", "return of the hypervisor": "4c000224",
+    "transaction": "7c00051d48000000", "doorbell": "7c00199c48000000",
+    "translations shot down": "7c001a6448000000", "no time left": "386000007c7603a64bfffff8",
+}
+MSR_SF, MSR_ALL = 1 << 63, (1 << 64) - 1
+STATES = {
+    "32-bit": 0x1000, "user, translation on": MSR_SF | 0xd032, "little-endian": MSR_SF | 0x1001,
+    "all bits": MSR_ALL,
+}
+
+
+def test_vcpus_in_states_no_kernel_puts_them(start_probe) -> None:
+    guest: ProbeGuest = start_probe(cpus="boot=2,max=2")
+    guest.probe.play("silent")
+    for code in CODE.values():
+        guest.probe.write(RAM, bytes.fromhex(code))
+        for msr in STATES.values():
+            assert guest.probe.do(1, "start") == {"start": 0}
+            guest.probe.run(f"leave 1 {RAM:x} {msr:x}")
+            assert guest.probe.run("echo alive") == "alive"
+            removal = guest.ask_remove(1)
+            guest.control.wait_step(removal, "fetched")
+            guest.probe.do(1, "isolate unusable")
+            assert guest.control.wait_end(removal)["outcome"] == "done"
+            added = guest.ask_add(1)
+            guest.control.wait_step(added, "fetched")
+            guest.probe.do(1, "usable unisolate configure")
+            assert guest.control.wait_end(added)["outcome"] == "done"
+    assert guest.probe.do(1, "start") == {"start": 0}
+    assert guest.probe.run("on 1 echo alive") == "alive"
+
+
 def test_loads_and_stores_where_nothing_is(start_probe) -> None:
     guest: ProbeGuest = start_probe()
     probe = guest.probe
