@@ -13,6 +13,7 @@ A branch is one of the ways a line's conditions can go, as the compiler made the
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -25,8 +26,13 @@ FLOORS = {"src/drc": 98.0, "src/spapr": 90.0}
 
 def measured(build: Path) -> list[dict]:
     """gcovr's list of files, each with its lines and their branches."""
-    command = ["gcovr", "--root", str(ROOT), "--filter", "src/", "--json", "-", str(build)]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)["files"]
+    # Its root is the build directory, from which the compiler has named the sources.
+    command = ["gcovr", "--root", ".", "--filter", f"{re.escape(str(ROOT))}/src/", "--json", "-"]
+    output = subprocess.run(command, cwd=build, check=True, stdout=subprocess.PIPE).stdout
+    files = json.loads(output)["files"]
+    for file in files:
+        file["file"] = str((build / file["file"]).resolve().relative_to(ROOT))
+    return files
 
 
 def not_built(files: list[dict]) -> list[str]:
