@@ -599,6 +599,7 @@ static void check_queue(const struct view *before, const struct view *after,
 {
 	uint32_t events[WORLD_CORES + 1], count = before->event_count, fetched = 0;
 	bool removal = count > 0 && before->cores[before->events[0]].drc.removing;
+	bool epow = before->epow_queued;
 
 	memcpy(events, before->events, count * sizeof events[0]);
 	if (want->notifies && !has_event(before, move.core))
@@ -614,28 +615,76 @@ static void check_queue(const struct view *before, const struct view *after,
 	if (count - fetched != after->event_count ||
 	    memcmp(events + fetched, after->events, after->event_count * sizeof events[0]) != 0)
 		broken("the queue of events is another than it has to be");
+	if (want->notifies && !before->ghost.kvm_refuses && world.machine->interrupt_owed)
+		broken("an interrupt is owed, and asking again does not send it");
+	if (move.kind == OPERATOR_POWERDOWN)
+		epow = epow || !before->ghost.kvm_refuses;
+	if (move.kind == GUEST_FETCH_SHUTDOWN || want->source == OP_BY_RESET)
+		epow = false;
+	if (move.kind != OPERATOR_SETTLE && epow != after->epow_queued)
+		broken("the power button is pressed, and has to be otherwise");
 }
 
-/* The steps that a guest's call is worth noting for. */
-static void check_steps(const struct view *before, const struct view *after, struct move move)
+static uint64_t passed(const struct view *view, uint64_t id, enum op_step step)
+{
+	const struct operation *op = find(view, id);
+
+	return op == NULL ? 0 : op->steps[step].order;
+}
+
+static void check_stopped(const struct view *before, const struct view *after, struct move move)
+{
+	uint64_t id = after->cores[move.core].remove;
+	bool was = passed(before, id, OP_STOPPED) != 0, is = passed(after, id, OP_STOPPED) != 0;
+	bool last = cpus_running(world.machine, &world.machine->cores[move.core]) == 0;
+
+	if (id != 0 && is != (was || last))
+		broken("operation %llu: whether all threads have stopped is told wrongly",
+		    (unsigned long long)id);
+}
+
+/* The start of a thread belongs to the add of its core, if that was in this run. */
+static void check_started(const struct view *before, const struct view *after, struct move move,
+    const struct answer *answer)
+{
+	for (size_t i = 0; i < WORLD_SLOTS; i++) {
+		const struct operation *op = &after->operations[i];
+		bool is = op->steps[OP_STARTED].order != passed(before, op->id, OP_STARTED);
+
+		if (is && (move.kind != GUEST_START || answer->status != 0 ||
+		              op->core_id != move.core * world.config->threads ||
+		              !before->ghost.added[move.core]))
+			broken("operation %llu: a thread's start that is not its own",
+			    (unsigned long long)op->id);
+	}
+}
+
+/* The steps that a call or a request is worth noting for. */
+static void check_steps(const struct view *before, const struct view *after, struct move move,
+    const struct answer *answer)
 {
 	uint32_t first = before->event_count > 0 ? before->events[0] : 0;
 	uint64_t id = before->cores[first].drc.removing ? before->cores[first].remove
 	                                                : before->cores[first].add;
 
 	if (move.kind == GUEST_FETCH && before->event_count > 0 && id != 0 &&
-	    find(after, id)->steps[OP_FETCHED].order == 0)
+	    passed(after, id, OP_FETCHED) == 0)
 		broken("operation %llu: that its event was fetched is not noted",
 		    (unsigned long long)id);
-	id = after->cores[move.core].remove;
-	if (move.kind == GUEST_STOP_SELF && id != 0 &&
-	    cpus_running(world.machine, &world.machine->cores[move.core]) == 0 &&
-	    find(after, id)->steps[OP_STOPPED].order == 0)
-		broken("operation %llu: that the threads stopped is not noted",
-		    (unsigned long long)id);
+	if (move.kind == GUEST_STOP_SELF)
+		check_stopped(before, after, move);
 	id = move.argument == 0 ? after->cores[move.core].add : after->cores[move.core].remove;
-	if (move.kind == DEADLINE_PASSES && !find(after, id)->unresolved)
+	if (move.kind == DEADLINE_PASSES &&
+	    (!find(after, id)->unresolved ||
+	        passed(after, id, OP_UNRESOLVED) <= passed(before, id, OP_UNRESOLVED)))
 		broken("operation %llu is not called unresolved", (unsigned long long)id);
+	id = answer->operation;
+	if (id != 0 && find(after, id) != NULL && find(after, id)->outcome == OP_PENDING &&
+	    (find(after, id)->unresolved ||
+	        passed(after, id, OP_NOTIFIED) <= passed(before, id, OP_NOTIFIED)))
+		broken(
+		    "operation %llu was asked for, and nobody would know", (unsigned long long)id);
+	check_started(before, after, move, answer);
 }
 
 static void check_answer(const struct view *before, const struct prediction *want, struct move move,
@@ -688,12 +737,17 @@ static void check_refused(const struct view *before, const struct view *after, s
  * What a rejection restores: the state in which the operator asked, or that into which the guest
  * has brought the core since; but not that it has isolated it since.
  */
-static void remember(const struct view *before, const struct view *after)
+static void remember(const struct view *before, const struct view *after, struct move move)
 {
 	for (uint32_t i = 0; i < world.config->cores; i++) {
 		const struct drc *drc = &after->cores[i].drc;
 		uint8_t *from = &world.ghost.asked_from[i];
 
+		if (!drc->attached || move.kind == OPERATOR_RESET ||
+		    move.kind == OPERATOR_RESET_FAILS)
+			world.ghost.added[i] = false;
+		else if (!before->cores[i].drc.attached)
+			world.ghost.added[i] = world.config->starts;
 		if (!drc->removing)
 			*from = DRC_UNUSABLE;
 		else if (!before->cores[i].drc.removing || drc->state != DRC_AVAILABLE)
@@ -713,9 +767,9 @@ void oracle_check_move(struct move move, const struct view *before, const struct
 	check_operations(before, &after, &want, move, answer);
 	check_queue(before, &after, &want, move, answer);
 	check_spare(before, &want, move, answer);
-	check_steps(before, &after, move);
+	check_steps(before, &after, move, answer);
 	check_refused(before, &after, move, answer);
-	remember(before, &after);
+	remember(before, &after, move);
 }
 
 void oracle_check_repeat(struct move move, const struct view *before, const struct view *between)

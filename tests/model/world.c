@@ -142,7 +142,8 @@ static uint8_t *put_core(uint8_t *at, const struct core *core)
 	                 (unsigned)drc->removing << 6 | (unsigned)core->event_queued << 7);
 	at = put(at, (unsigned)core->node_offset);
 	at = put(at, (unsigned)core->node_depth | (unsigned)(core->device[0] != '\0') << 4);
-	return put(at, world.ghost.asked_from[core->number]);
+	return put(at,
+	    world.ghost.asked_from[core->number] | (unsigned)world.ghost.added[core->number] << 4);
 }
 
 static uint8_t *put_vcpu(uint8_t *at, const struct vcpu *vcpu)

@@ -97,13 +97,14 @@ struct answer {
 };
 
 /* What the oracle keeps of the past, part of the state. Its author is oracle.c, but for the first
- * two, which are about the world itself. */
+ * four, which are about the world itself. */
 struct ghost {
 	bool may_call[WORLD_VCPUS];      /* in the guest, or out of it with a call in hand */
 	bool used[WORLD_VCPUS];          /* has run since it was parked */
 	bool kvm_refuses;                /* the next interrupt */
 	bool signalled;                  /* a hot-plug interrupt since the last fetch */
 	bool spare;                      /* an interrupt more than there were events was sent */
+	bool added[WORLD_CORES];         /* the core was added in this run of the guest */
 	uint8_t asked_from[WORLD_CORES]; /* enum drc_state a rejection has to restore */
 };
 
