@@ -95,6 +95,8 @@ static void check_vcpu(const struct vcpu *vcpu)
 	const struct spapr *machine = vcpu->machine;
 	bool held = machine->stopped || machine->finished;
 
+	if (vcpu->entry_set && vcpu->state != SPAPR_VCPU_RUNNING)
+		broken("vCPU %u is to start, and nobody has started it", vcpu->id);
 	if (vcpu->attention || !vcpu->has_thread)
 		return;
 	if (vcpu->park_needed)
