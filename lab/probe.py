@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Talking to the probe guest (guest-images/probe): commands, and the parts it can play.
 
-A `Probe` speaks over a connected socket, whatever machine is at the other end; `ProbeGuest` is one in
-paprika. Every wait is for a line, with a deadline that only turns a hang into a failure.
+A `Probe` speaks over a connected socket, whatever machine is at the other end; `ProbeGuest` is one
+in paprika. Every wait is for a line, with a deadline that only turns a hang into a failure.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ CPU = 0x10000000  # a CPU connector's index, less the core-id
 ISOLATION, ALLOCATION, ENTITY_SENSE = 9001, 9003, 9003
 RAM = 0x2000000  # from here on nothing of the probe's own lies in memory
 
-# What to answer hot-plug events with: (to an add, to a removal). A step is a call of the guest on the
-# event's connector. "linux" is what a kernel from 5.13 on does when all goes well.
+# What to answer hot-plug events with: (to an add, to a removal). A step is a call of the guest on
+# the event's connector. "linux" is what a kernel from 5.13 on does when all goes well.
 TAKE = "sense usable unisolate configure start"
 GIVE = "sense stop isolate unusable"
 PARTS = {

@@ -2,8 +2,8 @@
 """A probe guest in QEMU's pseries machine, on this machine, for comparison with paprika.
 
 It needs no KVM and no lab host: the processor is emulated (TCG). The machine is started without
-firmware worth the name (x-vof), and with the interrupt controller that paprika has. The few requests
-that the comparison makes are offered under the names that `guest.Guest` has for them.
+firmware worth the name (x-vof), and with the interrupt controller that paprika has. The few
+requests that the comparison makes are offered under the names that `guest.Guest` has for them.
 """
 
 from __future__ import annotations

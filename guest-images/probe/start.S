@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * start.S - what cannot be said in C: the first instructions of a vCPU, the hypervisor call, the way
- * into RTAS and back, the interrupt vectors' code, and saving and restoring a context.
+ * start.S - what cannot be said in C: the first instructions of a vCPU, the hypervisor call, the
+ * way into RTAS and back, the interrupt vectors' code, and saving and restoring a context.
  *
  * A vCPU begins in real mode and big-endian, whichever of the two this image is, and in 64-bit or
  * 32-bit mode. It stays in real mode: there is no memory management here.

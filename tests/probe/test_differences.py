@@ -16,8 +16,8 @@ from scenarios import SCENARIOS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "differences.md"
 TOLD = {"DEVICE_DELETED": "deleted", "DEVICE_UNPLUG_GUEST_ERROR": "refused by the guest"}
-# QEMU 7.2 does not bear many cores being removed: its heap is damaged after a while. So each pair of
-# machines serves a few scenarios, each of them with a core of its own.
+# QEMU 7.2 does not bear many cores being removed: its heap is damaged after a while. So each pair
+# of machines serves a few scenarios, each of them with a core of its own.
 BATCH = 10
 
 
@@ -36,7 +36,7 @@ def act(machine: Any, core: int, line: str) -> str:
     verb, _, rest = line.partition(" ")
     if verb in ("add", "remove"):
         try:
-            machine.ask_add(core) if verb == "add" else machine.ask_remove(core)
+            (machine.ask_add if verb == "add" else machine.ask_remove)(core)
             return "ok"
         except CommandError:
             return "refused"

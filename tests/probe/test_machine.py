@@ -9,7 +9,7 @@ import time
 from guest import DEADLINE
 from probe import ALLOCATION, CPU, ISOLATION, RAM, ProbeGuest
 
-# Contradictory and costly calls: modes of all vCPUs, the process table, the console, the clock, events.
+# Contradictory and costly calls: modes of all vCPUs, the process table, events, the clock.
 BUSY = " | ".join([
     "hcall 31c 3 3", "hcall 31c 0 3", "hcall 37c 1d 2000000 0 4", "hcall 37c 10",
     "check-exception 1 500 0 f0000000 1 @ 800", "get-time-of-day 8",
@@ -18,8 +18,8 @@ BUSY = " | ".join([
 
 
 def busy(guest: ProbeGuest, rounds: int, calls: str = BUSY) -> None:
-    """Set all four vCPUs to it, and see that they have begun: the console is slower than the control
-    socket."""
+    """Set all four vCPUs to it, and see that they have begun: the console is slower than the
+    control socket."""
     before = guest.control.execute("query-metrics")["rtas-calls"]
     guest.probe.send(f"crowd {rounds:x} f {calls}")
     deadline = time.monotonic() + DEADLINE
@@ -98,7 +98,7 @@ def test_all_power_off_and_reboot_at_once(start_probe) -> None:
 
 
 def next_of(guest: ProbeGuest, names: tuple[str, ...]) -> str:
-    """The name of the first event of these, arrived or to come; the connection may end behind it."""
+    """The name of the first event of these, arrived or to come; the connection may end with it."""
     while True:
         seen = [event["event"] for event in guest.control.events if event["event"] in names]
         if seen:
@@ -119,7 +119,7 @@ def states_become(guest: ProbeGuest, expected: list[str]) -> bool:
 
 
 def test_a_guest_without_a_running_vcpu(start_probe) -> None:
-    """All have stopped themselves: nobody will ever start one again. The operator is still heard."""
+    """All have stopped themselves: none will ever start again. The operator is still heard."""
     guest: ProbeGuest = start_probe("--unplug-deadline", "1", cpus="boot=2,max=3")
     guest.probe.send("rtas stop-self 1")
     assert states_become(guest, ["stopped", "stopped"])

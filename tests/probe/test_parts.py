@@ -45,7 +45,8 @@ def test_a_guest_that_does_all_right(start_probe, endian: str) -> None:
     added = guest.add(1)
     assert added["outcome"] == "done"
     assert evidence(added) == ("guest", "ibm,configure-connector", None, None, "configured")
-    assert "sense=2 usable=0 unisolate=0 configure=0 start=0" in guest.probe.wait_note("hotplug add")
+    note = guest.probe.wait_note("hotplug add")
+    assert "sense=2 usable=0 unisolate=0 configure=0 start=0" in note
     assert steps(guest.control.operation(added["id"])) == [
         "requested", "notified", "fetched", "allocated", "unisolated", "configured", "ended",
         "started"]
@@ -137,12 +138,12 @@ def test_a_removal_refused_at_each_step_leaves_all_as_it_was(start_probe, part: 
     ends_well(guest, 1)
 
 
-@pytest.mark.parametrize("part, phase", [
-    ("declines-usable", "released"),
-    ("declines-unisolated", "released"),
-    ("declines-half-read", "released"),
+@pytest.mark.parametrize("part, furthest", [
+    ("declines-usable", "allocated"),
+    ("declines-unisolated", "unisolated"),
+    ("declines-half-read", "unisolated"),
 ])
-def test_an_add_declined_at_each_step(start_probe, part: str, phase: str) -> None:
+def test_an_add_declined_at_each_step(start_probe, part: str, furthest: str) -> None:
     guest: ProbeGuest = start_probe(cpus="boot=1,max=2")
     guest.probe.play(part)
     before = state_of(guest, 1)
@@ -150,6 +151,7 @@ def test_an_add_declined_at_each_step(start_probe, part: str, phase: str) -> Non
         ended = guest.add(1)
         assert ended["outcome"] == "rejected"
         assert evidence(ended)[:4] == ("guest", "set-indicator", ALLOCATION, 0)
+        assert steps(ended)[-2:] == [furthest, "ended"]
         assert guest.control.wait_event("DEVICE_DELETED")["device"] == "core1"
         guest.probe.wait_note("hotplug add")
         assert state_of(guest, 1) == before
