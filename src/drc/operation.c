@@ -75,6 +75,16 @@ struct operation *ops_find(struct ops *ops, uint64_t id)
 	return NULL;
 }
 
+const struct operation *ops_after(const struct ops *ops, uint64_t id)
+{
+	const struct operation *next = NULL;
+
+	for (size_t i = 0; i < ops->count; i++)
+		if (ops->slots[i].id > id && (next == NULL || ops->slots[i].id < next->id))
+			next = &ops->slots[i];
+	return next;
+}
+
 void op_pass(struct ops *ops, struct operation *op, enum op_step step, uint64_t now_ms)
 {
 	if (op == NULL)

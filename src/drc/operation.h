@@ -111,6 +111,9 @@ struct operation *ops_begin(struct ops *ops, enum op_kind kind, uint32_t drc_ind
 /* The operation with this id, or NULL if there never was one or it is forgotten. */
 struct operation *ops_find(struct ops *ops, uint64_t id);
 
+/* The oldest operation that began after the one with this id (0: of all), or NULL. */
+const struct operation *ops_after(const struct ops *ops, uint64_t id);
+
 /* Note that op passed a step. A step passed before is not noted again, except NOTIFIED, which
  * counts. op may be NULL. */
 void op_pass(struct ops *ops, struct operation *op, enum op_step step, uint64_t now_ms);

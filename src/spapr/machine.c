@@ -329,24 +329,15 @@ void spapr_core_info(struct spapr *machine, uint32_t number, struct spapr_core_i
 	pthread_mutex_unlock(&machine->lock);
 }
 
-static int compare_operations(const void *a, const void *b)
-{
-	uint64_t left = ((const struct operation *)a)->id;
-	uint64_t right = ((const struct operation *)b)->id;
-
-	return left < right ? -1 : left > right;
-}
-
 size_t spapr_operations(struct spapr *machine, struct operation *ret_operations, size_t max)
 {
+	const struct operation *op = NULL;
 	size_t count = 0;
 
 	pthread_mutex_lock(&machine->lock);
-	for (size_t i = 0; i < SPAPR_OPERATIONS && count < max; i++)
-		if (machine->operations[i].id != 0)
-			ret_operations[count++] = machine->operations[i];
+	while (count < max && (op = ops_after(&machine->ops, op != NULL ? op->id : 0)) != NULL)
+		ret_operations[count++] = *op;
 	pthread_mutex_unlock(&machine->lock);
-	qsort(ret_operations, count, sizeof *ret_operations, compare_operations);
 	return count;
 }
 

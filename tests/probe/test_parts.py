@@ -86,11 +86,14 @@ def test_an_event_never_fetched(start_probe) -> None:
     unresolved = guest.control.wait_step(operation, "unresolved")
     assert (unresolved["outcome"], unresolved["phase"]) == ("pending", "notified")
     assert unresolved["stuck"] == "event never fetched by the guest"
-    # Asked again while the event still waits: the same operation, the same one event.
+    # Asked again while the event still waits: the same operation, the same one event; but the
+    # guest is interrupted again, and for that there is an event that asks nothing of it.
     assert guest.ask_remove(1) == operation
+    guest.probe.wait_note("hotplug ignored")
     guest.control.wait_step(operation, "unresolved")
     # The guest comes to its senses.
     assert guest.probe.run("fetch") == f"0 remove {CPU + 1:x}"
+    assert guest.probe.run("fetch") == f"0 add {CPU:x}"
     assert guest.probe.run("fetch") == "1"
     assert guest.control.operation(operation)["phase"] == "fetched"
     guest.probe.do(1, GIVE)
