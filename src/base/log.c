@@ -3,6 +3,7 @@
  * several threads do not mix. */
 #include "log.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -32,6 +33,20 @@ bool log_level_from_name(const char *name, enum log_level *ret_level)
 	return false;
 }
 
+void log_write(const char *text, size_t length)
+{
+	while (length > 0) {
+		ssize_t written = write(STDERR_FILENO, text, length);
+
+		if (written < 0 && errno == EINTR)
+			continue;
+		if (written <= 0)
+			return;
+		text += written;
+		length -= (size_t)written;
+	}
+}
+
 static void write_line(enum log_level level, uint32_t suppressed, const char *format, va_list args)
 {
 	char line[1024];
@@ -46,9 +61,7 @@ static void write_line(enum log_level level, uint32_t suppressed, const char *fo
 		used += snprintf(
 		    line + used, 62, " (%u more like this not shown)", (unsigned)suppressed);
 	line[used++] = '\n';
-	/* Nothing to be done when standard error is gone. */
-	if (write(STDERR_FILENO, line, (size_t)used) < 0)
-		return;
+	log_write(line, (size_t)used);
 }
 
 void log_line(enum log_level level, const char *format, ...)

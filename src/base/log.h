@@ -11,6 +11,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
@@ -33,6 +34,10 @@ struct log_limit {
 
 void log_guest(struct log_limit *limit, enum log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* Write text to standard error, also if it is interrupted or goes in pieces. If standard error is
+ * gone, there is nothing to be done. */
+void log_write(const char *text, size_t length);
 
 /* Milliseconds of the monotonic clock, the only clock operations are timed with. */
 uint64_t clock_ms(void);
