@@ -49,7 +49,7 @@ static bool write_output(const char *path, const void *blob, size_t length, stru
 	int fd = standard ? STDOUT_FILENO
 	                  : open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0644);
 	struct stat status;
-	bool good;
+	bool good, regular;
 
 	if (fd < 0) {
 		err_system(
@@ -57,16 +57,16 @@ static bool write_output(const char *path, const void *blob, size_t length, stru
 		err->class = ERR_USAGE;
 		return false;
 	}
-	good = write_all(fd, blob, length);
-	if (!good)
-		err_system(err, errno, NULL, "cannot write %.200s", path);
+	good = write_all(fd, blob, length) ||
+	       err_system(err, errno, NULL, "cannot write %.200s", path);
 	if (standard)
 		return good;
-	/* Half a tree is worse than none; but what is not a file is not ours to remove. */
-	if (!good && fstat(fd, &status) == 0 && S_ISREG(status.st_mode))
-		unlink(path);
-	if (close(fd) < 0 && good)
+	regular = fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
+	if (close(fd) < 0)
 		good = err_system(err, errno, NULL, "cannot write %.200s", path);
+	/* Half a tree is worse than none; but what is not a file is not ours to remove. */
+	if (!good && regular)
+		unlink(path);
 	return good;
 }
 
