@@ -3,6 +3,7 @@
  * file only lays it out for people or programs. */
 #include "vmm/check.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <string.h>
 
@@ -53,6 +54,15 @@ static bool print_json(FILE *to, const struct kvm_check *lines, size_t count)
 	return good;
 }
 
+static enum exit_code out_of_memory(void)
+{
+	struct err err = {0};
+
+	err_system(&err, ENOMEM, NULL, "cannot write the answer in JSON");
+	complain_error(&err);
+	return exit_code_of(&err);
+}
+
 enum exit_code check_run(FILE *to, bool json)
 {
 	struct kvm_check lines[LINES_MAX];
@@ -62,7 +72,7 @@ enum exit_code check_run(FILE *to, bool json)
 	if (!json)
 		print_text(to, lines, count);
 	else if (!print_json(to, lines, count))
-		return EXIT_VMM_ERROR;
+		return out_of_memory();
 	for (size_t i = 0; i < count; i++)
 		if (lines[i].result == KVM_CHECK_FAIL)
 			return EXIT_HOST_LACKS;
