@@ -43,8 +43,7 @@ void event_queue_core(struct spapr *machine, struct core *core)
 		machine->events[machine->event_count++] = core->number;
 	core->event_queued = true;
 	pulsed = pulse(machine, IRQ_HOTPLUG);
-	/* One interrupt is enough for all that are queued: each fetch sends the next. If KVM
-	 * refuses it, the next request tries again. */
+	/* One interrupt is enough for all that are queued: each fetch sends the next. */
 	if (announced)
 		machine->event_spare = machine->event_spare || pulsed;
 	else
@@ -55,8 +54,19 @@ void event_queue_shutdown(struct spapr *machine)
 {
 	/* Again if it is queued already, for the same reason. No spare event: what Linux would
 	 * carry out again is the same shutdown. */
-	if (pulse(machine, IRQ_EPOW))
-		machine->epow_queued = true;
+	bool announced = machine->epow_queued && !machine->epow_owed;
+
+	machine->epow_queued = true;
+	machine->epow_owed = !pulse(machine, IRQ_EPOW) && !announced;
+}
+
+bool events_retry(struct spapr *machine)
+{
+	if (machine->interrupt_owed)
+		machine->interrupt_owed = !pulse(machine, IRQ_HOTPLUG);
+	if (machine->epow_owed)
+		machine->epow_owed = !pulse(machine, IRQ_EPOW);
+	return machine->interrupt_owed || machine->epow_owed;
 }
 
 void events_reset(struct spapr *machine)
@@ -66,7 +76,7 @@ void events_reset(struct spapr *machine)
 	machine->event_count = 0;
 	machine->interrupt_owed = false;
 	machine->event_spare = false;
-	machine->epow_queued = false;
+	machine->epow_queued = machine->epow_owed = false;
 }
 
 /* The error log, version 6: fixed header, extended header, then sections. All that any event
@@ -177,7 +187,7 @@ static void fetch_core(struct spapr *machine, uint8_t *log)
 bool event_fetch(struct spapr *machine, uint32_t mask, uint8_t ret_log[EVENT_LOG_BYTES])
 {
 	if ((mask & EVENT_MASK_EPOW) != 0 && machine->epow_queued) {
-		machine->epow_queued = false;
+		machine->epow_queued = machine->epow_owed = false;
 		put_shutdown(machine, ret_log);
 	} else if ((mask & EVENT_MASK_HOTPLUG) != 0 && machine->event_count > 0) {
 		fetch_core(machine, ret_log);

@@ -17,6 +17,9 @@
 /* RTAS is 32-bit, and the tree is read before the MMU is on: both stay low. */
 #define LOW_MEMORY_END (UINT64_C(2) << 30)
 
+/* How long to wait until KVM is asked again for an interrupt it has refused. */
+#define INTERRUPT_RETRY_MS 100
+
 void spapr_tell(struct spapr *machine, unsigned news)
 {
 	if ((atomic_fetch_or(&machine->news, news) & news) != news)
@@ -395,6 +398,9 @@ int64_t spapr_check_deadline(struct spapr *machine)
 
 	pthread_mutex_lock(&machine->lock);
 	next = ops_check_deadline(&machine->ops, machine->config.unplug_deadline_ms, clock_ms());
+	/* Without its interrupt the guest would not hear of an event until the next one. */
+	if (events_retry(machine) && (next < 0 || next > INTERRUPT_RETRY_MS))
+		next = INTERRUPT_RETRY_MS;
 	pthread_mutex_unlock(&machine->lock);
 	return next;
 }

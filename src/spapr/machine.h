@@ -129,9 +129,9 @@ struct spapr {
 	struct operation operations[SPAPR_OPERATIONS];
 	uint32_t *events; /* core numbers with an event queued, oldest first */
 	uint32_t event_count;
-	bool interrupt_owed; /* events are queued, and KVM refused their interrupt */
-	bool event_spare;    /* an interrupt more than there were events may arrive */
-	bool epow_queued;
+	bool interrupt_owed;         /* events are queued, and KVM refused their interrupt */
+	bool event_spare;            /* an interrupt more than there were events may arrive */
+	bool epow_queued, epow_owed; /* a shutdown is queued; its interrupt was refused */
 	uint32_t event_log_id;
 	int64_t clock_offset_s; /* guest's time of day less the host's */
 	char panic_text[256];
@@ -211,6 +211,9 @@ void cores_reset(struct spapr *machine);
 void event_queue_core(struct spapr *machine, struct core *core);
 void event_queue_shutdown(struct spapr *machine);
 void events_reset(struct spapr *machine);
+
+/* Send the interrupts that KVM has refused; true if it still refuses one. */
+bool events_retry(struct spapr *machine);
 
 #define EVENT_LOG_BYTES 116
 #define EVENT_MASK_EPOW 0x40000000u

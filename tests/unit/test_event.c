@@ -419,6 +419,25 @@ static void a_shutdown_kvm_refuses_to_signal_can_be_asked_for_again(void **state
 	expect_no_event(0);
 }
 
+static void what_kvm_has_refused_is_sent_again_before_long(void **state)
+{
+	struct fixture *f = *state;
+
+	power_on(f);
+	fake_fail_next(FAKE_IRQ_PULSE, 3);
+	add(f, 1);
+	spapr_powerdown(f->machine);
+	/* It says when to ask again, and does. The third refusal is of the first of the two. */
+	assert_in_range(spapr_check_deadline(f->machine), 1, 1000);
+	assert_int_equal(fake_irq_pulses(IRQ_HOTPLUG), 0);
+	assert_int_equal(fake_irq_pulses(IRQ_EPOW), 1);
+	assert_true(spapr_check_deadline(f->machine) > 1000);
+	assert_int_equal(fake_irq_pulses(IRQ_HOTPLUG), 1);
+	spapr_check_deadline(f->machine);
+	assert_int_equal(fake_irq_pulses(IRQ_HOTPLUG), 1);
+	assert_int_equal(fake_irq_pulses(IRQ_EPOW), 1);
+}
+
 /* --- Long sequences --------------------------------------------------------------------- */
 
 /* The queue as it should be, and an edge interrupt as XICS keeps it: one is presented until
@@ -622,6 +641,7 @@ int main(void)
 	    TEST(an_interrupt_kvm_refuses_is_sent_with_the_next_request),
 	    TEST(an_interrupt_that_was_refused_is_not_owed_without_an_event),
 	    TEST(a_shutdown_kvm_refuses_to_signal_can_be_asked_for_again),
+	    TEST(what_kvm_has_refused_is_sent_again_before_long),
 	    TEST(interrupts_are_sent_exactly_for_what_is_queued),
 	    TEST(linux_never_takes_an_interrupt_without_an_event_and_misses_none),
 	};
