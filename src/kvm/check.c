@@ -179,6 +179,7 @@ size_t kvm_check(struct kvm_check *lines, size_t max)
 		check_limits(&report, &vm.facts);
 		check_vcpu(&report, &vm);
 	}
+	kvm_destroy_unfinished(&vm);
 	if (vm.xics_fd >= 0)
 		close(vm.xics_fd);
 	if (vm.vm_fd >= 0)

@@ -99,7 +99,8 @@ int kvm_irq_pulse(struct kvm_vm *vm, uint32_t irq);
  * table 0 unregisters (reset). Negative errno. */
 int kvm_vm_set_process_table(struct kvm_vm *vm, uint64_t table, bool gtse);
 
-/* Create the vCPU with this id, connected to the irqchip. KVM cannot delete one: keep it. */
+/* Create the vCPU with this id, connected to the irqchip. KVM cannot delete one: keep it. After a
+ * failure it may be tried again. One at a time. */
 struct kvm_vcpu *kvm_vcpu_create(struct kvm_vm *vm, uint32_t id, struct err *err);
 void kvm_vcpu_destroy(struct kvm_vcpu *vcpu); /* its memory, not its id */
 

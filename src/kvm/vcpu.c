@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 struct kvm_vcpu {
+	struct kvm_vcpu *next; /* of vm->unfinished */
 	struct kvm_vm *vm;
 	int fd;
 	uint32_t id;
@@ -60,38 +61,75 @@ static bool enable(int fd, uint32_t capability, uint64_t arg0, uint64_t arg1)
 	return ioctl(fd, KVM_ENABLE_CAP, &cap) == 0;
 }
 
-struct kvm_vcpu *kvm_vcpu_create(struct kvm_vm *vm, uint32_t id, struct err *err)
+/* The vCPU with this id, bare: one that could not be finished before, or a new one. */
+static struct kvm_vcpu *begin(struct kvm_vm *vm, uint32_t id, struct err *err)
 {
-	struct kvm_vcpu *vcpu = calloc(1, sizeof *vcpu);
+	struct kvm_vcpu **link = &vm->unfinished, *vcpu;
 
+	while (*link != NULL && (*link)->id != id)
+		link = &(*link)->next;
+	vcpu = *link;
+	if (vcpu != NULL) {
+		*link = vcpu->next;
+		return vcpu;
+	}
+	vcpu = calloc(1, sizeof *vcpu);
 	if (vcpu == NULL) {
 		err_system(err, ENOMEM, NULL, "cannot create vCPU %u", id);
 		return NULL;
 	}
-	*vcpu = (struct kvm_vcpu){.vm = vm, .id = id, .run = MAP_FAILED, .thread = pthread_self()};
+	*vcpu = (struct kvm_vcpu){.vm = vm, .id = id, .run = MAP_FAILED};
 	vcpu->fd = ioctl(vm->vm_fd, KVM_CREATE_VCPU, (long)id);
-	if (vcpu->fd < 0) {
-		err_system(err, errno, "use a smaller --cpus max", "KVM cannot create vCPU %u", id);
-		goto failed;
-	}
-	vcpu->run = mmap(NULL, vm->run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
-	if (vcpu->run == MAP_FAILED) {
-		err_system(err, errno, NULL, "cannot map the run area of vCPU %u", id);
-		goto failed;
-	}
-	if (!enable(vcpu->fd, KVM_CAP_PPC_PAPR, 0, 0)) {
-		err_system(err, errno, NULL, "cannot put vCPU %u into PAPR mode", id);
-		goto failed;
-	}
-	if (!enable(vcpu->fd, KVM_CAP_IRQ_XICS, (uint64_t)vm->xics_fd, id)) {
-		err_system(
-		    err, errno, NULL, "cannot connect vCPU %u to the interrupt controller", id);
-		goto failed;
-	}
-	return vcpu;
-failed:
-	kvm_vcpu_destroy(vcpu);
+	if (vcpu->fd >= 0)
+		return vcpu;
+	err_system(err, errno, "use a smaller --cpus max", "KVM cannot create vCPU %u", id);
+	free(vcpu);
 	return NULL;
+}
+
+/* What can be done again as often as it takes. */
+static bool complete(struct kvm_vcpu *vcpu, struct err *err)
+{
+	struct kvm_vm *vm = vcpu->vm;
+
+	if (vcpu->run == MAP_FAILED)
+		vcpu->run =
+		    mmap(NULL, vm->run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
+	if (vcpu->run == MAP_FAILED)
+		return err_system(err, errno, NULL, "cannot map the run area of vCPU %u", vcpu->id);
+	if (!enable(vcpu->fd, KVM_CAP_PPC_PAPR, 0, 0))
+		return err_system(err, errno, NULL, "cannot put vCPU %u into PAPR mode", vcpu->id);
+	/* The last, because KVM does this one only once. */
+	if (!enable(vcpu->fd, KVM_CAP_IRQ_XICS, (uint64_t)vm->xics_fd, vcpu->id))
+		return err_system(err, errno, NULL,
+		    "cannot connect vCPU %u to the interrupt controller", vcpu->id);
+	return true;
+}
+
+struct kvm_vcpu *kvm_vcpu_create(struct kvm_vm *vm, uint32_t id, struct err *err)
+{
+	struct kvm_vcpu *vcpu = begin(vm, id, err);
+
+	if (vcpu == NULL)
+		return NULL;
+	vcpu->thread = pthread_self();
+	if (complete(vcpu, err))
+		return vcpu;
+	/* KVM cannot delete it, and would not make another with this id: it is kept for the next
+	 * attempt. */
+	vcpu->next = vm->unfinished;
+	vm->unfinished = vcpu;
+	return NULL;
+}
+
+void kvm_destroy_unfinished(struct kvm_vm *vm)
+{
+	while (vm->unfinished != NULL) {
+		struct kvm_vcpu *vcpu = vm->unfinished;
+
+		vm->unfinished = vcpu->next;
+		kvm_vcpu_destroy(vcpu);
+	}
 }
 
 void kvm_vcpu_destroy(struct kvm_vcpu *vcpu)

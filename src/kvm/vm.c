@@ -139,8 +139,11 @@ struct kvm_vm *kvm_vm_create(int kvm_fd, struct err *err)
 	kvm_read_host(vm);
 	if (!check_requirements(&vm->facts, err))
 		goto failed;
-	/* No SA_RESTART: KVM_RUN has to come back. */
-	sigaction(KICK_SIGNAL, &kick, NULL);
+	/* No SA_RESTART: KVM_RUN has to come back. Without a handler the signal would end us. */
+	if (sigaction(KICK_SIGNAL, &kick, NULL) < 0) {
+		err_system(err, errno, NULL, "cannot set up the signal that stops vCPUs");
+		goto failed;
+	}
 	return vm;
 failed:
 	kvm_vm_destroy(vm);
@@ -151,6 +154,7 @@ void kvm_vm_destroy(struct kvm_vm *vm)
 {
 	if (vm == NULL)
 		return;
+	kvm_destroy_unfinished(vm);
 	if (vm->xics_fd >= 0)
 		close(vm->xics_fd);
 	if (vm->vm_fd >= 0)
