@@ -20,6 +20,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "vmm/parse.h"
+
 #define CONFIG_BYTES_MAX (1 << 20)
 #define DEADLINE_S_MAX 86400
 
@@ -374,6 +376,20 @@ static bool unknown_option(
 
 /* --- Config file --------------------------------------------------------------------------- */
 
+/* As much as there is, up to size; -1 on failure. */
+static ssize_t read_all(int fd, char *to, size_t size)
+{
+	size_t length = 0;
+	ssize_t got;
+
+	do {
+		got = read(fd, to + length, size - length);
+		if (got > 0)
+			length += (size_t)got;
+	} while (got > 0 || (got < 0 && errno == EINTR));
+	return got < 0 ? -1 : (ssize_t)length;
+}
+
 static json_t *read_config(const char *path, struct err *err)
 {
 	/* Non-blocking, or opening a FIFO would wait for a writer. */
@@ -394,12 +410,12 @@ static json_t *read_config(const char *path, struct err *err)
 		goto done;
 	}
 	text = malloc((size_t)status.st_size + 1);
-	got = text == NULL ? -1 : read(fd, text, (size_t)status.st_size);
+	got = text == NULL ? -1 : read_all(fd, text, (size_t)status.st_size);
 	if (got < 0) {
 		err_system(err, errno, NULL, "cannot read config file %.200s", path);
 		goto done;
 	}
-	config = json_loadb(text, (size_t)got, JSON_REJECT_DUPLICATES, &error);
+	config = parse_json(text, (size_t)got, JSON_REJECT_DUPLICATES, &error);
 	if (config == NULL)
 		err_set(err, ERR_USAGE, "write one JSON object, like {\"kernel\": \"vmlinux\"}",
 		    "config file %.160s, line %d: %.120s", path, error.line, error.text);

@@ -27,6 +27,7 @@
 #include "vmm/control.h"
 #include "vmm/listen.h"
 #include "vmm/loader.h"
+#include "vmm/loop.h"
 #include "vmm/options.h"
 #include "vmm/sandbox.h"
 
@@ -52,7 +53,6 @@ struct vmm {
 	ev_timer deadline;
 	ev_timer console_pause; /* running: the console was served a moment ago */
 	bool console_waits;     /* ... and has had news since */
-	ev_periodic far_off;    /* never comes; see set_up_loop() */
 	ev_signal signals[COUNT_OF(end_signals)];
 	enum vmm_status status;
 	struct log_limit limit_report;
@@ -89,8 +89,7 @@ void complain_error(const struct err *err)
 		if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
 			line[i] = '?';
 	line[length++] = '\n';
-	if (write(STDERR_FILENO, line, (size_t)length) < 0)
-		return; /* nothing to be done when standard error is gone */
+	log_write(line, (size_t)length);
 }
 
 /* --- Reports ------------------------------------------------------------------------------- */
@@ -197,9 +196,8 @@ static void tear_down(struct vmm *vmm)
 	loader_destroy(vmm->loader);
 	ev_timer_stop(vmm->loop, &vmm->deadline);
 	ev_timer_stop(vmm->loop, &vmm->console_pause);
-	ev_periodic_stop(vmm->loop, &vmm->far_off);
 	ev_async_stop(vmm->loop, &vmm->wake);
-	ev_loop_destroy(vmm->loop);
+	loop_destroy(vmm->loop);
 	sandbox_destroy(vmm->sandbox);
 }
 
@@ -379,7 +377,7 @@ void vmm_stop(struct vmm *vmm)
 		return;
 	spapr_stop(vmm->machine);
 	vmm->status = VMM_PAUSED;
-	control_event(vmm->control, "STOP", NULL);
+	control_event(vmm->control, "STOP", json_object());
 }
 
 bool vmm_cont(struct vmm *vmm, struct err *err)
@@ -391,7 +389,7 @@ bool vmm_cont(struct vmm *vmm, struct err *err)
 		    "Resetting the Virtual Machine is required");
 	spapr_cont(vmm->machine);
 	vmm->status = VMM_RUNNING;
-	control_event(vmm->control, "RESUME", NULL);
+	control_event(vmm->control, "RESUME", json_object());
 	return true;
 }
 
@@ -403,7 +401,8 @@ bool vmm_reset(struct vmm *vmm, struct err *err)
 void vmm_powerdown(struct vmm *vmm)
 {
 	spapr_powerdown(vmm->machine);
-	control_event(vmm->control, "POWERDOWN", NULL);
+	report_all(vmm);
+	control_event(vmm->control, "POWERDOWN", json_object());
 }
 
 void vmm_quit(struct vmm *vmm)
@@ -481,28 +480,9 @@ static void keep_no_memory(void)
 	mallopt(M_TRIM_THRESHOLD, 128 << 10);
 }
 
-static void on_far_off(struct ev_loop *loop, ev_periodic *watcher, int events)
-{
-	(void)loop;
-	(void)watcher;
-	(void)events;
-}
-
-/* Seconds since 1970: the year 4000, give or take. */
-#define FAR_OFF_S 64e9
-
-/*
- * Everything that tear_down() touches is given a shape first.
- *
- * libev never waits longer than a minute, to see whether the wall clock was set; but with a
- * periodic watcher it has the kernel tell it (timerfd), and waits until there is something to
- * do. So there is one, for a time that never comes: an idle guest costs no wake-up at all.
- */
+/* Everything that tear_down() touches is given a shape first. */
 static bool set_up_loop(struct vmm *vmm, struct err *err)
 {
-	vmm->loop = ev_loop_new(EVFLAG_NOENV | EVBACKEND_EPOLL);
-	if (vmm->loop == NULL)
-		return err_system(err, errno, NULL, "cannot create the event loop");
 	ev_async_init(&vmm->wake, on_wake);
 	vmm->wake.data = vmm;
 	ev_timer_init(&vmm->deadline, on_deadline, 0., 0.);
@@ -513,10 +493,8 @@ static bool set_up_loop(struct vmm *vmm, struct err *err)
 		ev_signal_init(&vmm->signals[i], on_end_signal, end_signals[i]);
 		vmm->signals[i].data = vmm;
 	}
-	ev_async_start(vmm->loop, &vmm->wake);
-	ev_periodic_init(&vmm->far_off, on_far_off, FAR_OFF_S, 0., NULL);
-	ev_periodic_start(vmm->loop, &vmm->far_off);
-	return true;
+	vmm->loop = loop_create(&vmm->wake, err);
+	return vmm->loop != NULL;
 }
 
 /* What can be wrong with the request comes first, then what can be wrong with the host, and
