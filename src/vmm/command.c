@@ -34,6 +34,7 @@ struct argument {
 struct call {
 	struct vmm *vmm;
 	json_t *arguments; /* NULL if the request had none */
+	json_t *empty;     /* made beforehand: what has been done must not end in "out of memory" */
 	bool *negotiated;
 	struct err err;
 	const char *class; /* of the protocol; NULL: GenericError */
@@ -130,9 +131,9 @@ static bool fail(struct call *call, const char *class, const char *format, ...)
 	return err_set(&call->err, ERR_USAGE, NULL, "%s", text);
 }
 
-static json_t *nothing(void)
+static json_t *nothing(const struct call *call)
 {
-	return json_object();
+	return json_incref(call->empty);
 }
 
 /* --- Arguments, after they have been checked ------------------------------------------------ */
@@ -173,7 +174,7 @@ static json_t *run_qmp_capabilities(struct call *call)
 		return NULL;
 	}
 	*call->negotiated = true;
-	return nothing();
+	return nothing(call);
 }
 
 static json_t *run_query_version(struct call *call)
@@ -211,29 +212,29 @@ static json_t *run_query_metrics(struct call *call)
 static json_t *run_stop(struct call *call)
 {
 	vmm_stop(call->vmm);
-	return nothing();
+	return nothing(call);
 }
 
 static json_t *run_cont(struct call *call)
 {
-	return vmm_cont(call->vmm, &call->err) ? nothing() : NULL;
+	return vmm_cont(call->vmm, &call->err) ? nothing(call) : NULL;
 }
 
 static json_t *run_system_reset(struct call *call)
 {
-	return vmm_reset(call->vmm, &call->err) ? nothing() : NULL;
+	return vmm_reset(call->vmm, &call->err) ? nothing(call) : NULL;
 }
 
 static json_t *run_system_powerdown(struct call *call)
 {
 	vmm_powerdown(call->vmm);
-	return nothing();
+	return nothing(call);
 }
 
 static json_t *run_quit(struct call *call)
 {
 	vmm_quit(call->vmm);
-	return nothing();
+	return nothing(call);
 }
 
 /* --- Cores ---------------------------------------------------------------------------------- */
@@ -295,29 +296,44 @@ static bool check_device_add(struct call *call, uint32_t *ret_core_id, char devi
 	return true;
 }
 
-/* Clients made for QMP expect an empty object and ignore members they do not know. */
-static json_t *operation_reply(uint64_t id)
+/* The reply to a request that begins an operation, made before it begins. Clients made for QMP
+ * expect an empty object and ignore members they do not know. NULL if memory is out. */
+static json_t *operation_reply(void)
 {
-	return json_pack("{s:I}", "operation", (json_int_t)id);
+	return json_pack("{s:i}", "operation", 0);
+}
+
+/* Now that it has begun, or not. */
+static json_t *finish_reply(json_t *reply, bool begun, uint64_t operation)
+{
+	if (begun) {
+		json_integer_set(json_object_get(reply, "operation"), (json_int_t)operation);
+		return reply;
+	}
+	json_decref(reply);
+	return NULL;
 }
 
 static json_t *run_device_add(struct call *call)
 {
+	json_t *reply = operation_reply();
 	char device[OP_DEVICE_MAX];
 	uint32_t core_id = 0;
-	uint64_t operation;
+	uint64_t operation = 0;
+	bool begun =
+	    reply != NULL && check_device_add(call, &core_id, device) &&
+	    spapr_core_add(vmm_machine(call->vmm), core_id, device, &operation, &call->err);
 
-	if (!check_device_add(call, &core_id, device) ||
-	    !spapr_core_add(vmm_machine(call->vmm), core_id, device, &operation, &call->err))
-		return NULL;
-	return operation_reply(operation);
+	return finish_reply(reply, begun, operation);
 }
 
 static json_t *run_device_del(struct call *call)
 {
 	static const char path[] = "/machine/peripheral/";
 	const char *id = string_argument(call, "id");
-	uint64_t operation;
+	uint64_t operation = 0;
+	json_t *reply;
+	bool begun;
 
 	if (strncmp(id, path, sizeof path - 1) == 0)
 		id += sizeof path - 1;
@@ -325,11 +341,12 @@ static json_t *run_device_del(struct call *call)
 		fail(call, "DeviceNotFound", "Device '%s' not found", id);
 		return NULL;
 	}
-	if (spapr_core_remove(vmm_machine(call->vmm), id, &operation, &call->err))
-		return operation_reply(operation);
+	reply = operation_reply();
+	begun =
+	    reply != NULL && spapr_core_remove(vmm_machine(call->vmm), id, &operation, &call->err);
 	if (call->err.class == ERR_NOT_FOUND)
 		call->class = "DeviceNotFound";
-	return NULL;
+	return finish_reply(reply, begun, operation);
 }
 
 static json_t *run_query_cpus_fast(struct call *call)
@@ -375,7 +392,8 @@ static json_t *run_operation_cancel(struct call *call)
 {
 	uint64_t id = selection(call, "id", 0);
 
-	return spapr_operation_cancel(vmm_machine(call->vmm), id, &call->err) ? nothing() : NULL;
+	return spapr_operation_cancel(vmm_machine(call->vmm), id, &call->err) ? nothing(call)
+	                                                                      : NULL;
 }
 
 /* --- The tables ----------------------------------------------------------------------------- */
@@ -629,12 +647,17 @@ static json_t *execute(struct call *call, json_t *request)
 
 json_t *command_execute(struct vmm *vmm, json_t *request, bool *negotiated)
 {
-	struct call call = {.vmm = vmm, .negotiated = negotiated};
+	struct call call = {.vmm = vmm, .negotiated = negotiated, .empty = json_object()};
 	json_t *id = json_object_get(request, "id");
-	json_t *value = execute(&call, request);
+	/* With a place for the value, so that putting it there takes no memory. */
+	json_t *reply = with_id(json_pack("{s:n}", "return"), id);
+	json_t *value = reply != NULL && call.empty != NULL ? execute(&call, request) : NULL;
+	bool good = value != NULL && json_object_set_new(reply, "return", value) == 0;
 
-	if (value != NULL)
-		return with_id(json_pack("{s:o}", "return", value), id);
+	json_decref(call.empty);
+	if (good)
+		return reply;
+	json_decref(reply);
 	if (call.err.class == ERR_NONE)
 		err_set(&call.err, ERR_SYSTEM, NULL, "Out of memory");
 	return command_error(

@@ -29,6 +29,7 @@
 #include "base/log.h"
 #include "vmm/command.h"
 #include "vmm/listen.h"
+#include "vmm/parse.h"
 
 /* Deepest nesting of a request; checked before parsing, so that no parser need recurse deeper. */
 #define DEPTH_MAX 64
@@ -81,6 +82,7 @@ struct control {
 	struct client *clients[CONTROL_CLIENTS_MAX];
 	/* Events of the request being carried out: they follow its reply. */
 	json_t *held_events;
+	bool event_missed; /* one of these, because memory was out */
 	bool executing;
 	/* The last core reported gone, until it is added again: when an add and a removal of
 	 * one core end together, DEVICE_DELETED is sent once. */
@@ -88,6 +90,7 @@ struct control {
 	bool gone;
 	struct listen_identity identity;
 	char path[sizeof((struct sockaddr_un *)NULL)->sun_path];
+	char line[CONTROL_LINE_MAX]; /* that is being sent */
 };
 
 /* --- Framing ------------------------------------------------------------------------------ */
@@ -234,11 +237,19 @@ static void client_flush(struct client *client)
 	}
 }
 
+/* One that is to know that it has missed something. */
+static void drop_client(struct client *client, const char *reason)
+{
+	if (client->closed)
+		return;
+	log_line(LOG_WARN, "control: client with pid %d disconnected: %s", client->process, reason);
+	client_close(client);
+}
+
 /* Queue a line; a client that has left too much unread is disconnected instead. */
-static void client_queue(struct client *client, const char *text)
+static void client_queue(struct client *client, const char *text, size_t length)
 {
 	struct output *output = &client->output;
-	size_t length = strlen(text);
 	const char *trouble = NULL;
 
 	if (output_left(output) + length + 2 > CONTROL_BACKLOG_MAX)
@@ -250,9 +261,7 @@ static void client_queue(struct client *client, const char *text)
 	else if (!output_reserve(output, length + 2))
 		trouble = "out of memory";
 	if (trouble != NULL) {
-		log_line(LOG_WARN, "control: client with pid %d disconnected: %s", client->process,
-		    trouble);
-		client_close(client);
+		drop_client(client, trouble);
 		return;
 	}
 	memcpy(output->bytes + output->end, text, length);
@@ -260,25 +269,28 @@ static void client_queue(struct client *client, const char *text)
 	output->end += length + 2;
 }
 
-/* One object as a line without its end; the caller frees it. NULL if memory is out. */
-static char *line_of(const json_t *object)
+/* Put an object into control->line, without the end of a line. Returns its length, which may be
+ * more than fits there; 0 if memory is out. (jansson's own buffers leave out what they have no
+ * memory for.) */
+static size_t line_of(struct control *control, const json_t *object)
 {
-	return object != NULL ? json_dumps(object, JSON_ENSURE_ASCII) : NULL;
+	return object != NULL
+	           ? json_dumpb(object, control->line, sizeof control->line, JSON_ENSURE_ASCII)
+	           : 0;
 }
 
 /* Queue an object, which is stolen; reports whether it fits a line. */
 static bool client_queue_json(struct client *client, json_t *object)
 {
-	char *text = line_of(object);
-	bool fits = text != NULL && strlen(text) + 2 <= CONTROL_LINE_MAX;
+	size_t length = line_of(client->control, object);
+	bool fits = length > 0 && length + 2 <= CONTROL_LINE_MAX;
 
-	if (text == NULL)
-		client_close(client); /* not even an error could be sent */
+	if (length == 0)
+		drop_client(client, "out of memory"); /* not even an error could be sent */
 	else if (fits)
-		client_queue(client, text);
-	free(text);
+		client_queue(client, client->control->line, length);
 	json_decref(object);
-	return fits || text == NULL;
+	return fits || length == 0;
 }
 
 static void client_queue_error(struct client *client, const char *desc)
@@ -334,6 +346,9 @@ static void release_events(struct control *control)
 		broadcast(control, event);
 	}
 	json_decref(held);
+	if (control->event_missed)
+		broadcast(control, NULL);
+	control->event_missed = false;
 }
 
 static void client_execute(struct client *client, json_t *request)
@@ -361,7 +376,7 @@ static void client_request(struct client *client, const struct request *request)
 
 	if (request->deepest > DEPTH_MAX)
 		snprintf(desc, sizeof desc, "JSON parse error, nested deeper than %d", DEPTH_MAX);
-	else if ((object = json_loadb(request->text, request->length,
+	else if ((object = parse_json(request->text, request->length,
 	              JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error)) == NULL)
 		snprintf(desc, sizeof desc, "JSON parse error, %s", error.text);
 
@@ -414,15 +429,26 @@ static void client_run(struct client *client)
 	client_watch(client);
 }
 
+/* The loop has no room for one more descriptor: we would not hear of this client again. */
+static bool cannot_watch(struct client *client, int events)
+{
+	if ((events & EV_ERROR) == 0)
+		return false;
+	drop_client(client, "it cannot be watched");
+	return true;
+}
+
 static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
 {
 	struct client *client = watcher->data;
 	struct framer *input = &client->input;
 	size_t room = framer_room(input);
-	ssize_t received = recv(watcher->fd, input->bytes + input->end, room, MSG_DONTWAIT);
+	ssize_t received;
 
 	(void)loop;
-	(void)events;
+	if (cannot_watch(client, events))
+		return;
+	received = recv(watcher->fd, input->bytes + input->end, room, MSG_DONTWAIT);
 	if (received < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
 		return;
 	if (received < 0) {
@@ -439,8 +465,8 @@ static void on_writable(struct ev_loop *loop, ev_io *watcher, int events)
 	struct client *client = watcher->data;
 
 	(void)loop;
-	(void)events;
-	client_run(client);
+	if (!cannot_watch(client, events))
+		client_run(client);
 }
 
 /* --- Clients ------------------------------------------------------------------------------ */
@@ -524,19 +550,29 @@ static void turn_away(int fd)
 	close(fd);
 }
 
+/* Clients wait meanwhile, in the socket's queue. */
+static void pause_listening(struct control *control)
+{
+	log_line(LOG_WARN, "control: cannot accept: %s", strerror(errno));
+	ev_io_stop(control->loop, &control->listening);
+	ev_timer_start(control->loop, &control->accept_pause);
+}
+
 static void on_connection(struct ev_loop *loop, ev_io *watcher, int events)
 {
 	struct control *control = watcher->data;
-	int fd = accept4(watcher->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	int fd;
 
-	(void)events;
+	(void)loop;
+	if (events & EV_ERROR) {
+		pause_listening(control);
+		return;
+	}
+	fd = accept4(watcher->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd < 0) {
 		/* The connection stays readable while we cannot take it: do not spin on it. */
-		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-			log_line(LOG_WARN, "control: cannot accept: %s", strerror(errno));
-			ev_io_stop(loop, &control->listening);
-			ev_timer_start(loop, &control->accept_pause);
-		}
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+			pause_listening(control);
 		return;
 	}
 	/* Our own user and root may come in: they could stop the process anyway. */
@@ -567,46 +603,65 @@ static void on_accept_pause(struct ev_loop *loop, ev_timer *watcher, int events)
 
 /* --- Events ------------------------------------------------------------------------------- */
 
+/* event is NULL if memory is out. */
 static void broadcast(struct control *control, const json_t *event)
 {
-	char *text = line_of(event);
+	size_t length = line_of(control, event);
+	bool good = length > 0 && length + 2 <= CONTROL_LINE_MAX;
 
-	if (text == NULL || strlen(text) + 2 > CONTROL_LINE_MAX) {
-		log_line(LOG_ERROR, "control: an event could not be sent");
-		free(text);
-		return;
-	}
 	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
 		struct client *client = control->clients[i];
 
-		if (client == NULL || !client->negotiated)
+		if (client == NULL || client->closed || !client->negotiated)
 			continue;
-		client_queue(client, text);
+		/* One that is still there has missed nothing. */
+		if (good)
+			client_queue(client, control->line, length);
+		else
+			drop_client(client, "an event could not be sent");
 		client_watch(client);
 	}
-	free(text);
+}
+
+/* {"timestamp", "event", "data"}; data is stolen, and left out if it is empty. NULL if memory is
+ * out. */
+static json_t *event_json(const char *name, json_t *data)
+{
+	struct timespec now;
+	json_t *event = NULL;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	if (data != NULL)
+		event = json_pack("{s:{s:I, s:I}, s:s, s:O*}", "timestamp", "seconds",
+		    (json_int_t)now.tv_sec, "microseconds", (json_int_t)(now.tv_nsec / 1000),
+		    "event", name, "data", json_object_size(data) > 0 ? data : NULL);
+	json_decref(data);
+	return event;
+}
+
+/* Keep an event for after the reply of the request that is being carried out. */
+static void hold_event(struct control *control, json_t *event)
+{
+	if (control->held_events == NULL)
+		control->held_events = json_array();
+	/* event is NULL if memory was out even before. */
+	if (json_array_append(control->held_events, event) < 0)
+		control->event_missed = true;
 }
 
 void control_event(struct control *control, const char *name, json_t *data)
 {
-	struct timespec now;
 	json_t *event;
 
 	if (control == NULL) {
 		json_decref(data);
 		return;
 	}
-	clock_gettime(CLOCK_REALTIME, &now);
-	event =
-	    json_pack("{s:{s:I, s:I}, s:s, s:o*}", "timestamp", "seconds", (json_int_t)now.tv_sec,
-	        "microseconds", (json_int_t)(now.tv_nsec / 1000), "event", name, "data", data);
-	if (control->executing) {
-		if (control->held_events == NULL)
-			control->held_events = json_array();
-		json_array_append(control->held_events, event);
-	} else {
+	event = event_json(name, data);
+	if (control->executing)
+		hold_event(control, event);
+	else
 		broadcast(control, event);
-	}
 	json_decref(event);
 }
 
@@ -633,7 +688,6 @@ static void report_gone(struct control *control, const struct operation *operati
 void control_report(struct control *control, const struct operation *operation, enum op_step step)
 {
 	char path[sizeof "/machine/peripheral/" + OP_DEVICE_MAX];
-	json_t *data;
 
 	if (control == NULL)
 		return;
@@ -647,16 +701,14 @@ void control_report(struct control *control, const struct operation *operation, 
 		return;
 
 	snprintf(path, sizeof path, "/machine/peripheral/%s", operation->device);
-	data = json_pack("{s:s, s:s}", "device", operation->device, "path", path);
-	if (is_gone(operation)) {
-		report_gone(control, operation, data);
-	} else if (operation->kind == OP_REMOVE && operation->outcome == OP_REJECTED) {
-		json_object_set_new(data, "operation", json_integer((json_int_t)operation->id));
-		json_object_set_new(data, "evidence", command_evidence_json(operation));
-		control_event(control, "DEVICE_UNPLUG_GUEST_ERROR", data);
-	} else {
-		json_decref(data);
-	}
+	if (is_gone(operation))
+		report_gone(control, operation,
+		    json_pack("{s:s, s:s}", "device", operation->device, "path", path));
+	else if (operation->kind == OP_REMOVE && operation->outcome == OP_REJECTED)
+		control_event(control, "DEVICE_UNPLUG_GUEST_ERROR",
+		    json_pack("{s:s, s:s, s:I, s:o}", "device", operation->device, "path", path,
+		        "operation", (json_int_t)operation->id, "evidence",
+		        command_evidence_json(operation)));
 }
 
 /* --- Coming and going --------------------------------------------------------------------- */

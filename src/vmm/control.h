@@ -37,8 +37,9 @@ struct control *control_create(
  * NULL is allowed. */
 void control_destroy(struct control *control);
 
-/* Send an event to every client that has negotiated. data is stolen; NULL if it has none.
- * control may be NULL. */
+/* Send an event to every client that has negotiated; those that cannot be sent it are disconnected.
+ * data is stolen: an object, empty if the event has none; NULL says that memory is out. control
+ * may be NULL. */
 void control_event(struct control *control, const char *name, json_t *data);
 
 /* Report one step of an operation: OPERATION, and QMP's own event where it has one

@@ -33,7 +33,7 @@ void vmm_stop(struct vmm *vmm)
 {
 	vmm->calls++;
 	vmm->status = VMM_PAUSED;
-	control_event(vmm->control, "STOP", NULL);
+	control_event(vmm->control, "STOP", json_object());
 }
 
 bool vmm_cont(struct vmm *vmm, struct err *err)
@@ -43,7 +43,7 @@ bool vmm_cont(struct vmm *vmm, struct err *err)
 		return err_set(err, ERR_STATE, "system_reset starts it again",
 		    "Resetting the Virtual Machine is required");
 	vmm->status = VMM_RUNNING;
-	control_event(vmm->control, "RESUME", NULL);
+	control_event(vmm->control, "RESUME", json_object());
 	return true;
 }
 

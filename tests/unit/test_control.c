@@ -80,7 +80,7 @@ static void test_events_after_negotiation_only(void **state)
 	json_t *event, *timestamp;
 
 	control_event(fixture->vmm.control, "RESET", json_pack("{s:b}", "guest", 1));
-	control_event(fixture->vmm.control, "STOP", NULL);
+	control_event(fixture->vmm.control, "STOP", json_object());
 	event = receive(peer);
 	timestamp = json_object_get(event, "timestamp");
 	assert_true(json_is_integer(json_object_get(timestamp, "seconds")));
@@ -315,7 +315,7 @@ static void test_burst_of_events(void **state)
 	struct peer *peer = peer_create_negotiated(fixture);
 
 	for (unsigned i = 0; i < 8000; i++)
-		control_event(fixture->vmm.control, "STOP", NULL);
+		control_event(fixture->vmm.control, "STOP", json_object());
 	for (unsigned i = 0; i < 8000; i++)
 		expect_event_named(peer, "STOP");
 	peer_destroy(peer);
@@ -410,7 +410,7 @@ static void test_client_vanishes(void **state)
 		                  "{'execute': 'stop'}\n");
 		for (int turns = i / 4 % 4; turns > 0; turns--)
 			turn(fixture);
-		control_event(fixture->vmm.control, "STOP", NULL);
+		control_event(fixture->vmm.control, "STOP", json_object());
 		peer_destroy(peer);
 	}
 	peer_destroy(peer_create_negotiated(fixture));
