@@ -105,16 +105,21 @@ static void make_raw(void)
 {
 	struct termios raw;
 
-	if (tcgetattr(STDIN_FILENO, &terminal.saved) < 0)
+	if (tcgetattr(STDIN_FILENO, &terminal.saved) < 0) {
+		log_line(
+		    LOG_WARN, "console: cannot read the terminal's modes: %s", strerror(errno));
 		return;
+	}
 	raw = terminal.saved;
 	raw.c_iflag &= ~(tcflag_t)(BRKINT | PARMRK | ISTRIP | INLCR | IGNCR | ICRNL | IXON);
 	raw.c_lflag &= ~(tcflag_t)(ECHO | ECHONL | ICANON | ISIG | IEXTEN);
 	raw.c_cc[VMIN] = 1;
 	raw.c_cc[VTIME] = 0;
 	terminal.raw = 1;
-	if (tcsetattr(STDIN_FILENO, TCSANOW, &raw) < 0)
+	if (tcsetattr(STDIN_FILENO, TCSANOW, &raw) < 0) {
+		log_line(LOG_WARN, "console: the terminal stays as it is: %s", strerror(errno));
 		terminal.raw = 0;
+	}
 }
 
 enum console_escape console_escape_step(bool *escaped, uint8_t byte)
@@ -216,11 +221,31 @@ static void flush_output(struct console *console)
 	ev_io_stop(console->loop, &console->out_watch);
 }
 
+static void poll_again(struct console *console, double seconds)
+{
+	ev_timer_stop(console->loop, &console->again);
+	ev_timer_set(&console->again, seconds, 0.);
+	ev_timer_start(console->loop, &console->again);
+}
+
+/* The loop has no room for one more descriptor, and has stopped the watchers of this one. */
+static bool cannot_watch(struct console *console, ev_io *watcher, int events)
+{
+	if ((events & EV_ERROR) == 0)
+		return false;
+	/* Or libev, should it be started again at once, would believe it to be watched still. */
+	ev_io_set(watcher, watcher->fd, watcher->events & (EV_READ | EV_WRITE));
+	log_guest(&console->limit_error, LOG_WARN, "console: cannot be watched: %s, trying again",
+	    strerror(errno));
+	poll_again(console, 1.);
+	return true;
+}
+
 static void on_writable(struct ev_loop *loop, ev_io *watcher, int events)
 {
 	(void)loop;
-	(void)events;
-	flush_output(watcher->data);
+	if (!cannot_watch(watcher->data, watcher, events))
+		flush_output(watcher->data);
 }
 
 /* --- Towards the guest --------------------------------------------------------------------- */
@@ -274,18 +299,24 @@ static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
 {
 	struct console *console = watcher->data;
 	uint8_t typed[1024];
-	ssize_t got = read(console->in_fd, typed, sizeof typed);
+	ssize_t got;
 
 	(void)loop;
-	(void)events;
+	if (cannot_watch(console, watcher, events))
+		return;
+	got = read(console->in_fd, typed, sizeof typed);
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (got <= 0) {
 		/* A UNIX client may close its writing half and still want to read. */
-		if (got < 0 && console->kind == CONSOLE_UNIX)
+		if (got < 0 && console->kind == CONSOLE_UNIX) {
 			close_peer(console);
-		else
-			input_ended(console);
+			return;
+		}
+		if (got < 0)
+			log_line(LOG_WARN, "console: cannot read, there is no more input: %s",
+			    strerror(errno));
+		input_ended(console);
 		return;
 	}
 	if (console->kind == CONSOLE_STDIO) {
@@ -302,19 +333,13 @@ static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
 	push_input(console);
 }
 
-static void poll_again(struct console *console, double seconds)
-{
-	ev_timer_stop(console->loop, &console->again);
-	ev_timer_set(&console->again, seconds, 0.);
-	ev_timer_start(console->loop, &console->again);
-}
-
 void console_poll(struct console *console)
 {
 	uint8_t printed[4096];
 	int round = 0;
 
 	push_input(console);
+	flush_output(console);
 	if (console->listen_fd >= 0)
 		ev_io_start(console->loop, &console->accept_watch);
 	for (; round < POLL_ROUNDS; round++) {
@@ -373,9 +398,11 @@ static void on_client(struct ev_loop *loop, ev_io *watcher, int events)
 {
 	static const char busy[] = "paprika: the console is in use by another client\r\n";
 	struct console *console = watcher->data;
-	int fd = accept4(console->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	int fd;
 
-	(void)events;
+	if (cannot_watch(console, watcher, events))
+		return;
+	fd = accept4(console->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd < 0) {
 		if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)
 			return;
@@ -439,6 +466,10 @@ static bool open_stdio(struct console *console, struct err *err)
 	/* Out of reach of the keyboard, a terminal is left alone. */
 	if (!isatty(STDIN_FILENO) || in_foreground(STDIN_FILENO)) {
 		in_fd = open_standard(STDIN_FILENO, O_RDONLY, &console->own_in);
+		console->out_fd = out_fd; /* to be closed if this fails */
+		if (in_fd < 0)
+			return err_system(
+			    err, errno, "use another --console", "cannot use standard input");
 		console->is_terminal = isatty(STDIN_FILENO) != 0;
 		if (console->is_terminal) {
 			dprintf(STDERR_FILENO,
