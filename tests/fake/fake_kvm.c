@@ -42,6 +42,10 @@ struct record {
 	enum kvm_exit exit;
 	struct kvm_exit_info info; /* of the exit; then, of an hcall, the answer */
 	bool taken, dropped;       /* it was handed out; it will never be answered */
+
+	bool fresh;             /* set up since the guest that acts by itself was asked */
+	bool calling;           /* that guest waits for an answer */
+	struct kvm_hcall hcall; /* its last one */
 };
 
 struct irq {
@@ -76,6 +80,8 @@ static uint32_t live_vms, live_vcpus;
 static struct {
 	uint32_t skip, count;
 } failures[FAKE_CALL_COUNT];
+static fake_fault *ask_fault;
+static fake_guest *guest;
 
 /* --- Basics ------------------------------------------------------------------------------ */
 
@@ -177,6 +183,8 @@ static struct record *the_record(uint32_t id)
 /* True once per failure asked for. */
 static bool fails(enum fake_call call)
 {
+	if (ask_fault != NULL && ask_fault(call))
+		return true;
 	if (failures[call].count == 0)
 		return false;
 	if (failures[call].skip > 0) {
@@ -223,7 +231,7 @@ struct kvm_vm *kvm_vm_create(int kvm_fd, struct err *err)
 		fail_with(err, ENOMEM, "cannot create a VM");
 		err->class = ERR_HOST;
 	} else if ((vm = calloc(1, sizeof *vm)) == NULL) {
-		die("out of memory");
+		fail_with(err, ENOMEM, "cannot create a VM");
 	} else {
 		vm->facts = next_facts;
 		vm->threads = 1;
@@ -397,8 +405,10 @@ static struct record *create_record(struct kvm_vm *vm, uint32_t id, struct err *
 		return NULL;
 	}
 	record = vm->records[id] = calloc(1, sizeof *record);
-	if (record == NULL)
-		die("out of memory");
+	if (record == NULL) {
+		fail_with(err, ENOMEM, "cannot create the vCPU");
+		return NULL;
+	}
 	vm->vcpus++; /* its id is gone for good, even if it cannot be connected */
 	if (id >= vm->servers) {
 		fail_with(err, EINVAL, "the interrupt controller has no such server");
@@ -409,19 +419,22 @@ static struct record *create_record(struct kvm_vm *vm, uint32_t id, struct err *
 
 struct kvm_vcpu *kvm_vcpu_create(struct kvm_vm *vm, uint32_t id, struct err *err)
 {
-	struct kvm_vcpu *vcpu = NULL;
-	struct record *record;
+	struct kvm_vcpu *vcpu = calloc(1, sizeof *vcpu);
+	struct record *record = NULL;
 
 	pthread_mutex_lock(&lock);
-	record = create_record(vm, id, err);
+	if (vcpu == NULL)
+		fail_with(err, ENOMEM, "cannot create the vCPU");
+	else
+		record = create_record(vm, id, err);
 	if (record != NULL) {
-		vcpu = calloc(1, sizeof *vcpu);
-		if (vcpu == NULL)
-			die("out of memory");
 		*vcpu = (struct kvm_vcpu){.vm = vm, .record = record, .id = id};
 		record->alive = true;
 		record->thread = pthread_self();
 		live_vcpus += vm == current;
+	} else {
+		free(vcpu);
+		vcpu = NULL;
 	}
 	pthread_cond_broadcast(&changed);
 	pthread_mutex_unlock(&lock);
@@ -431,6 +444,7 @@ struct kvm_vcpu *kvm_vcpu_create(struct kvm_vm *vm, uint32_t id, struct err *err
 /* The guest will never see an answer to what it stopped for. */
 static void drop_exit(struct record *record)
 {
+	record->calling = false;
 	if (record->phase == PHASE_IDLE)
 		return;
 	record->phase = PHASE_IDLE;
@@ -460,19 +474,43 @@ static void require_own_thread(const struct kvm_vcpu *vcpu, const char *call)
 
 static void carry_answer(struct record *record, const struct kvm_exit_info *exit)
 {
+	if (record->calling)
+		record->hcall = exit->hcall;
+	record->calling = false;
 	if (record->phase != PHASE_TAKEN)
 		return;
 	record->info.hcall = exit->hcall;
 	record->phase = PHASE_IDLE;
 }
 
-/* Wait for a kick or an exit to make; the exit is handed out in *exit. */
-static enum kvm_exit wait_for_exit(struct record *record, struct kvm_exit_info *exit)
+/* What the guest that acts by itself does next, if there is one and it does anything. */
+static bool ask_guest(const struct kvm_vcpu *vcpu, struct record *record)
 {
-	while (!record->kicked && record->phase != PHASE_QUEUED)
+	uint64_t interrupts = 0;
+
+	if (guest == NULL || record->kicked || record->phase == PHASE_QUEUED)
+		return false;
+	for (size_t i = 0; i < vcpu->vm->irq_count; i++)
+		interrupts += vcpu->vm->irqs[i].pulses;
+	record->calling =
+	    guest(vcpu->vm->memory, vcpu->id, record->fresh, interrupts, &record->hcall);
+	record->fresh = false;
+	return record->calling;
+}
+
+/* Wait for a kick or an exit to make; the exit is handed out in *exit. */
+static enum kvm_exit wait_for_exit(
+    const struct kvm_vcpu *vcpu, struct record *record, struct kvm_exit_info *exit)
+{
+	while (!record->kicked && record->phase != PHASE_QUEUED && !ask_guest(vcpu, record))
 		pthread_cond_wait(&changed, &lock);
 	if (record->kicked)
 		return KVM_RAN_INTERRUPTED;
+	if (record->calling) {
+		exit->hcall = record->hcall;
+		exit->hcall.ret = 0;
+		return KVM_RAN_HCALL;
+	}
 	record->phase = record->exit == KVM_RAN_FAILED ? PHASE_IDLE : PHASE_TAKEN;
 	record->taken = true;
 	*exit = record->info;
@@ -496,7 +534,7 @@ enum kvm_exit kvm_vcpu_run(struct kvm_vcpu *vcpu, struct kvm_exit_info *exit)
 		snprintf(exit->failure, sizeof exit->failure, "fake KVM: told to fail");
 		result = KVM_RAN_FAILED;
 	} else {
-		result = wait_for_exit(record, exit);
+		result = wait_for_exit(vcpu, record, exit);
 	}
 	record->inside = false;
 	pthread_cond_broadcast(&changed);
@@ -535,7 +573,7 @@ bool kvm_vcpu_enter_at(
 		record->pc = pc;
 		record->r3 = r3;
 		record->modes = *modes;
-		record->entered = true;
+		record->entered = record->fresh = true;
 		record->parked = false;
 		record->enters++;
 	}
@@ -946,6 +984,8 @@ void fake_reset(void)
 	current = NULL; /* not freed: threads may still be in it */
 	live_vms = live_vcpus = 0;
 	memset(failures, 0, sizeof failures);
+	ask_fault = NULL;
+	guest = NULL;
 	set_default_facts();
 	pthread_mutex_unlock(&lock);
 }
@@ -953,6 +993,20 @@ void fake_reset(void)
 struct kvm_facts *fake_facts(void)
 {
 	return &next_facts;
+}
+
+void fake_set_guest(fake_guest *new_guest)
+{
+	pthread_mutex_lock(&lock);
+	guest = new_guest;
+	pthread_mutex_unlock(&lock);
+}
+
+void fake_set_fault(fake_fault *fault)
+{
+	pthread_mutex_lock(&lock);
+	ask_fault = fault;
+	pthread_mutex_unlock(&lock);
 }
 
 void fake_fail_next(enum fake_call call, uint32_t count)

@@ -50,6 +50,17 @@ void fake_mmio(uint32_t id, uint64_t address, uint32_t length, bool write);
 /* vCPU id leaves the guest for good, for this reason; returns when it has. */
 void fake_run_failure(uint32_t id, const char *failure);
 
+/*
+ * A guest that acts by itself, in place of one that is played. Called whenever vCPU id is in the
+ * guest and has nothing else to do, on its thread and with the fake's lock held: it must not
+ * call the fake. hcall holds the answer to its last call; fresh: its registers have been set
+ * since. It puts its next hcall there and returns true, or false to wait until something has
+ * changed; interrupts counts those sent so far. NULL: nobody, as after fake_reset().
+ */
+typedef bool fake_guest(const struct gmem *memory, uint32_t id, bool fresh, uint64_t interrupts,
+    struct kvm_hcall *hcall);
+void fake_set_guest(fake_guest *guest);
+
 /* --- Waiting ----------------------------------------------------------------------------- */
 
 /* Until vCPU id is in the guest, with nothing asked of it. */
@@ -109,6 +120,10 @@ enum fake_call {
 	FAKE_SET_MODES,
 	FAKE_CALL_COUNT
 };
+
+/* Asked at each call, with the fake's lock held: true makes it fail. NULL: nobody. */
+typedef bool fake_fault(enum fake_call call);
+void fake_set_fault(fake_fault *fault);
 
 /* The next count calls of this kind fail. */
 void fake_fail_next(enum fake_call call, uint32_t count);

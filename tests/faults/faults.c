@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * faults.c - see faults.h. One row per function that can be made to fail: its type, how it
+ * tells a failure, and with which error. The build takes the names for the linker from the
+ * lines that begin with CALL or VARIADIC, so a row is all it takes; tests/faults/test_faults.py
+ * looks for calls that have neither a row nor a reason to have none.
+ *
+ * A row's error is one that the call can really meet: out of memory, descriptors, or space; a
+ * peer or a terminal that went. Where a caller treats several alike, one stands for all.
+ */
+#include "faults.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <dirent.h>
+#include <signal.h>
+#include <stdio.h>
+#include <termios.h>
+#include <unistd.h>
+
+enum { ALLOCATIONS_MAX = 65536, DESCRIPTORS_MAX = 1024 };
+
+/* What a row may say besides. */
+enum {
+	PLAIN = 0,
+	INTERRUPTIBLE = 1, /* may return EINTR */
+	PASSING = 2,       /* fails now and then, never for good */
+};
+
+static struct {
+	_Atomic bool armed, paused;
+	enum fault_mode mode;
+	uint32_t number;
+	struct fault_report *report;
+	void (*listening)(void);
+	const char *const *only;        /* names that count; NULL: all */
+	bool is_event[DESCRIPTORS_MAX]; /* of eventfd(): these do not fail */
+} plan;
+
+static struct {
+	pthread_mutex_t lock;
+	size_t count;
+	struct {
+		void *memory, *caller;
+	} live[ALLOCATIONS_MAX];
+} allocations = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static _Thread_local bool exempt;
+/* Functions whose last call on this thread was interrupted. */
+static _Thread_local const char *interrupted[8];
+
+/* --- Counting ---------------------------------------------------------------------------- */
+
+void fault_arm(enum fault_mode mode, uint32_t number, struct fault_report *report)
+{
+	plan.mode = mode;
+	plan.number = number;
+	plan.report = report;
+	plan.armed = true;
+}
+
+void fault_disarm(void)
+{
+	plan.armed = false;
+}
+
+void fault_exempt_thread(void)
+{
+	exempt = true;
+}
+
+void fault_on_listen(void (*listening)(void))
+{
+	plan.listening = listening;
+}
+
+void fault_pause(bool paused)
+{
+	plan.paused = paused;
+}
+
+void fault_only(const char *const *names)
+{
+	plan.only = names;
+}
+
+static bool is_wanted(const char *name)
+{
+	const char *const *only = plan.only;
+
+	while (only != NULL && *only != NULL && strcmp(*only, name) != 0)
+		only++;
+	return only == NULL || *only != NULL;
+}
+
+static bool counts(void)
+{
+	return plan.armed && !exempt;
+}
+
+/* True for every other call of a function. */
+static bool interrupts(const char *name)
+{
+	const char **slot = interrupted;
+
+	while (slot < &interrupted[7] && *slot != name && *slot != NULL)
+		slot++;
+	*slot = *slot == NULL ? name : NULL;
+	errno = EINTR;
+	return *slot != NULL;
+}
+
+/* True if this call is to fail; errno is set then. */
+static bool fails(const char *name, int error_number, unsigned flags, void *caller)
+{
+	const char *fired;
+	uint32_t number;
+	bool hit;
+
+	if (!counts() || plan.paused || !is_wanted(name))
+		return false;
+	number = ++plan.report->count;
+	if (plan.mode == FAULT_INTERRUPT && (flags & INTERRUPTIBLE) != 0)
+		return interrupts(name);
+	fired = plan.report->fired;
+	hit = (plan.mode == FAULT_ONCE || plan.mode == FAULT_FOR_GOOD) && number == plan.number;
+	if (hit && fired == NULL) {
+		plan.report->caller = caller;
+		plan.report->fired = name;
+	}
+	/* The same string for the same row, so its address will do. */
+	if (plan.mode == FAULT_FOR_GOOD && fired == name && (flags & PASSING) == 0)
+		hit = true;
+	if (hit)
+		errno = error_number;
+	return hit;
+}
+
+bool fault_hits(const char *name)
+{
+	return fails(name, EIO, 0, __builtin_return_address(0));
+}
+
+static size_t shortened(size_t length)
+{
+	return counts() && plan.mode == FAULT_SHORT && length > 1 ? 1 : length;
+}
+
+/* --- Memory ------------------------------------------------------------------------------ */
+
+static void forget(const void *memory)
+{
+	pthread_mutex_lock(&allocations.lock);
+	for (size_t i = allocations.count; memory != NULL && i-- > 0;) {
+		if (allocations.live[i].memory != memory)
+			continue;
+		memmove(&allocations.live[i], &allocations.live[i + 1],
+		    (--allocations.count - i) * sizeof allocations.live[0]);
+		break;
+	}
+	pthread_mutex_unlock(&allocations.lock);
+}
+
+static void *remember(void *memory, void *caller)
+{
+	pthread_mutex_lock(&allocations.lock);
+	if (memory != NULL && counts() && plan.only == NULL &&
+	    allocations.count < ALLOCATIONS_MAX) {
+		allocations.live[allocations.count].memory = memory;
+		allocations.live[allocations.count++].caller = caller;
+	}
+	pthread_mutex_unlock(&allocations.lock);
+	return memory;
+}
+
+size_t fault_live_allocations(void **ret_caller)
+{
+	*ret_caller = allocations.count > 0 ? allocations.live[0].caller : NULL;
+	return allocations.count;
+}
+
+#define CALLER __builtin_return_address(0)
+
+/* clang-format off */
+#define CALL(name, type, parameters, arguments, failure, error, flags)                             \
+	type __real_##name parameters;                                                             \
+	type __wrap_##name parameters;                                                             \
+	type __wrap_##name parameters                                                              \
+	{                                                                                          \
+		if (fails(#name, error, flags, CALLER))                                            \
+			return failure;                                                            \
+		return __real_##name arguments;                                                    \
+	}
+
+/* Those with one optional argument of type `more`. */
+#define VARIADIC(name, parameters, arguments, last, more, error, flags)                            \
+	int __real_##name parameters;                                                              \
+	int __wrap_##name parameters;                                                              \
+	int __wrap_##name parameters                                                               \
+	{                                                                                          \
+		va_list list;                                                                      \
+		more argument;                                                                     \
+		va_start(list, last);                                                              \
+		argument = va_arg(list, more);                                                     \
+		va_end(list);                                                                      \
+		if (fails(#name, error, flags, CALLER))                                            \
+			return -1;                                                                 \
+		return __real_##name arguments;                                                    \
+	}
+
+/* Those that return new memory; old: what the memory was before, or NULL. */
+#define MEMORY(name, type, parameters, arguments, old)                                             \
+	type __real_##name parameters;                                                             \
+	type __wrap_##name parameters;                                                             \
+	type __wrap_##name parameters                                                              \
+	{                                                                                          \
+		type memory;                                                                       \
+		if (fails(#name, ENOMEM, PLAIN, CALLER))                                           \
+			return NULL;                                                               \
+		forget(old);                                                                       \
+		memory = __real_##name arguments;                                                  \
+		return remember(memory, CALLER);                                                   \
+	}
+
+MEMORY(malloc, void *, (size_t size), (size), NULL)
+MEMORY(calloc, void *, (size_t count, size_t size), (count, size), NULL)
+MEMORY(realloc, void *, (void *before, size_t size), (before, size), before)
+MEMORY(strdup, char *, (const char *text), (text), NULL)
+
+/* Files */
+VARIADIC(open, (const char *path, int flags, ...), (path, flags, argument), flags, unsigned,
+    EMFILE, PLAIN)
+VARIADIC(open64, (const char *path, int flags, ...), (path, flags, argument), flags, unsigned,
+    EMFILE, PLAIN)
+VARIADIC(openat64, (int fd, const char *path, int flags, ...), (fd, path, flags, argument), flags,
+    unsigned, EMFILE, PLAIN)
+CALL(opendir, DIR *, (const char *path), (path), NULL, EMFILE, PLAIN)
+CALL(fstat64, int, (int fd, struct stat64 *status), (fd, status), -1, EIO, PLAIN)
+CALL(lstat64, int, (const char *path, struct stat64 *status), (path, status), -1, EACCES, PLAIN)
+CALL(fchmod, int, (int fd, mode_t mode), (fd, mode), -1, EIO, PLAIN)
+CALL(unlink, int, (const char *path), (path), -1, EACCES, PLAIN)
+VARIADIC(fcntl64, (int fd, int command, ...), (fd, command, argument), command, long, EIO, PLAIN)
+CALL(pread64, ssize_t, (int fd, void *to, size_t length, off64_t offset),
+    (fd, to, shortened(length), offset), -1, EIO, INTERRUPTIBLE)
+CALL(fflush, int, (FILE *file), (file), EOF, ENOSPC, PLAIN)
+CALL(getrandom, ssize_t, (void *to, size_t length, unsigned flags), (to, length, flags), -1, EAGAIN,
+    PLAIN)
+
+/* Memory areas and limits */
+CALL(mmap64, void *, (void *at, size_t length, int access, int flags, int fd, off64_t offset),
+    (at, length, access, flags, fd, offset), MAP_FAILED, ENOMEM, PLAIN)
+CALL(munmap, int, (void *at, size_t length), (at, length), -1, ENOMEM, PLAIN)
+CALL(madvise, int, (void *at, size_t length, int advice), (at, length, advice), -1, EINVAL, PLAIN)
+CALL(getrlimit64, int, (__rlimit_resource_t which, struct rlimit64 *limit), (which, limit), -1,
+    EPERM, PLAIN)
+CALL(setrlimit64, int, (__rlimit_resource_t which, const struct rlimit64 *limit), (which, limit),
+    -1, EPERM, PLAIN)
+
+/* Sockets */
+CALL(socket, int, (int domain, int type, int protocol), (domain, type, protocol), -1, EMFILE, PLAIN)
+CALL(bind, int, (int fd, const struct sockaddr *address, socklen_t length), (fd, address, length),
+    -1, EACCES, PLAIN)
+CALL(connect, int, (int fd, const struct sockaddr *address, socklen_t length),
+    (fd, address, length), -1, EACCES, PLAIN)
+CALL(accept4, int, (int fd, struct sockaddr *address, socklen_t *length, int flags),
+    (fd, address, length, flags), -1, EMFILE, INTERRUPTIBLE)
+CALL(getsockopt, int, (int fd, int level, int name, void *value, socklen_t *length),
+    (fd, level, name, value, length), -1, ENOBUFS, PLAIN)
+CALL(recv, ssize_t, (int fd, void *to, size_t length, int flags),
+    (fd, to, shortened(length), flags), -1, ECONNRESET, INTERRUPTIBLE)
+
+/* Terminals */
+CALL(posix_openpt, int, (int flags), (flags), -1, ENOSPC, PLAIN)
+CALL(grantpt, int, (int fd), (fd), -1, EACCES, PLAIN)
+CALL(unlockpt, int, (int fd), (fd), -1, EINVAL, PLAIN)
+CALL(ptsname_r, int, (int fd, char *name, size_t size), (fd, name, size), errno, ENOTTY, PLAIN)
+CALL(isatty, int, (int fd), (fd), 0, EIO, PLAIN)
+CALL(tcgetattr, int, (int fd, struct termios *ret), (fd, ret), -1, EIO, PLAIN)
+CALL(tcsetattr, int, (int fd, int when, const struct termios *to), (fd, when, to), -1, EIO, PLAIN)
+CALL(tcgetpgrp, pid_t, (int fd), (fd), -1, ENOTTY, PLAIN)
+
+/* Threads, signals, and what the event loop is made of */
+CALL(pthread_create, int, (pthread_t *ret, const pthread_attr_t *how, void *(*run)(void *), void *with),
+    (ret, how, run, with), errno, EAGAIN, PLAIN)
+CALL(pthread_setname_np, int, (pthread_t thread, const char *name), (thread, name), errno, ERANGE,
+    PLAIN)
+CALL(sigaction, int, (int number, const struct sigaction *to, struct sigaction *ret),
+    (number, to, ret), -1, EINVAL, PLAIN)
+CALL(epoll_create1, int, (int flags), (flags), -1, EMFILE, PLAIN)
+CALL(epoll_create, int, (int size), (size), -1, EMFILE, PLAIN)
+CALL(epoll_ctl, int, (int fd, int what, int of, struct epoll_event *event), (fd, what, of, event),
+    -1, ENOSPC, PLAIN)
+/* With the arguments it is given, nothing but a signal can make these two fail. */
+CALL(epoll_wait, int, (int fd, struct epoll_event *events, int max, int ms),
+    (fd, events, max, ms), -1, EINTR, INTERRUPTIBLE | PASSING)
+CALL(poll, int, (struct pollfd *fds, nfds_t count, int ms), (fds, count, ms), -1, EINTR,
+    INTERRUPTIBLE | PASSING)
+CALL(pipe, int, (int fds[2]), (fds), -1, EMFILE, PLAIN)
+/* clang-format on */
+
+/* --- Those that need more than a row; the lines above each are for the build -------------- */
+
+/* CALL(free */
+void __real_free(void *memory);
+void __wrap_free(void *memory);
+void __wrap_free(void *memory)
+{
+	forget(memory);
+	__real_free(memory);
+}
+
+/* CALL(listen: who waits for it is told. */
+int __real_listen(int fd, int backlog);
+int __wrap_listen(int fd, int backlog);
+int __wrap_listen(int fd, int backlog)
+{
+	int result;
+
+	if (fails("listen", EADDRINUSE, PLAIN, CALLER))
+		return -1;
+	result = __real_listen(fd, backlog);
+	if (result == 0 && plan.listening != NULL)
+		plan.listening();
+	return result;
+}
+
+/* CALL(eventfd: what is written to one or read from it cannot fail. */
+int __real_eventfd(unsigned value, int flags);
+int __wrap_eventfd(unsigned value, int flags);
+int __wrap_eventfd(unsigned value, int flags)
+{
+	int fd;
+
+	if (fails("eventfd", EMFILE, PLAIN, CALLER))
+		return -1;
+	fd = __real_eventfd(value, flags);
+	if (fd >= 0 && fd < DESCRIPTORS_MAX)
+		plan.is_event[fd] = true;
+	return fd;
+}
+
+static bool is_event(int fd)
+{
+	return fd >= 0 && fd < DESCRIPTORS_MAX && plan.is_event[fd];
+}
+
+/* CALL(read */
+ssize_t __real_read(int fd, void *to, size_t length);
+ssize_t __wrap_read(int fd, void *to, size_t length);
+ssize_t __wrap_read(int fd, void *to, size_t length)
+{
+	if (is_event(fd))
+		return __real_read(fd, to, length);
+	if (fails("read", EIO, INTERRUPTIBLE, CALLER))
+		return -1;
+	return __real_read(fd, to, shortened(length));
+}
+
+/* CALL(write */
+ssize_t __real_write(int fd, const void *from, size_t length);
+ssize_t __wrap_write(int fd, const void *from, size_t length);
+ssize_t __wrap_write(int fd, const void *from, size_t length)
+{
+	if (is_event(fd))
+		return __real_write(fd, from, length);
+	if (fails("write", ENOSPC, INTERRUPTIBLE, CALLER))
+		return -1;
+	return __real_write(fd, from, shortened(length));
+}
+
+/* CALL(send: on what is no socket it fails as it does. */
+ssize_t __real_send(int fd, const void *from, size_t length, int flags);
+ssize_t __wrap_send(int fd, const void *from, size_t length, int flags);
+ssize_t __wrap_send(int fd, const void *from, size_t length, int flags)
+{
+	struct stat64 status;
+
+	if (__real_fstat64(fd, &status) == 0 && S_ISSOCK(status.st_mode) &&
+	    fails("send", ECONNRESET, INTERRUPTIBLE, CALLER))
+		return -1;
+	return __real_send(fd, from, shortened(length), flags);
+}
+
+/* CALL(ioctl: a guest leaves KVM_RUN more often than anybody could walk. */
+int __real_ioctl(int fd, unsigned long request, ...);
+int __wrap_ioctl(int fd, unsigned long request, ...);
+int __wrap_ioctl(int fd, unsigned long request, ...)
+{
+	enum { RUNS = 24 };
+	static _Atomic unsigned runs;
+	void *argument;
+	va_list list;
+
+	va_start(list, request);
+	argument = va_arg(list, void *);
+	va_end(list);
+	if ((request != _IO(0xae, 0x80) || runs++ < RUNS) && fails("ioctl", EIO, PLAIN, CALLER))
+		return -1;
+	return __real_ioctl(fd, request, argument);
+}
+
+/* CALL(close: the descriptor is gone even so. */
+int __real_close(int fd);
+int __wrap_close(int fd);
+int __wrap_close(int fd)
+{
+	int result = __real_close(fd);
+
+	if (fd >= 0 && fd < DESCRIPTORS_MAX)
+		plan.is_event[fd] = false;
+	return fails("close", EIO, PLAIN, CALLER) ? -1 : result;
+}

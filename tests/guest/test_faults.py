@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+"""KVM's ioctls and the maps behind them failing, one after the other, while a real guest lives
+through start, add, reset, stop and remove; see tests/faults/walk.h."""
+
+from __future__ import annotations
+
+import pytest
+
+from host_api import Host
+
+
+@pytest.mark.parametrize("scenario", ["life", "dtb", "check"])
+def test_walk(host: Host, scenario: str) -> None:
+    result = host.run([host.path + "/bin/walk-host", scenario, "once"], timeout=600)
+    print(result.stdout.decode(), result.stderr.decode())
+    assert result.rc == 0
