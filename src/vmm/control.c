@@ -82,6 +82,7 @@ struct control {
 	struct client *clients[CONTROL_CLIENTS_MAX];
 	/* Events of the request being carried out: they follow its reply. */
 	json_t *held_events;
+	struct log_limit limit_accept;
 	bool event_missed; /* one of these, because memory was out */
 	bool executing;
 	/* The last core reported gone, until it is added again: when an add and a removal of
@@ -553,7 +554,7 @@ static void turn_away(int fd)
 /* Clients wait meanwhile, in the socket's queue. */
 static void pause_listening(struct control *control)
 {
-	log_line(LOG_WARN, "control: cannot accept: %s", strerror(errno));
+	log_guest(&control->limit_accept, LOG_WARN, "control: cannot accept: %s", strerror(errno));
 	ev_io_stop(control->loop, &control->listening);
 	ev_timer_start(control->loop, &control->accept_pause);
 }

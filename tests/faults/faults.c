@@ -292,7 +292,8 @@ CALL(tcsetattr, int, (int fd, int when, const struct termios *to), (fd, when, to
 CALL(tcgetpgrp, pid_t, (int fd), (fd), -1, ENOTTY, PLAIN)
 
 /* Threads, signals, and what the event loop is made of */
-CALL(pthread_create, int, (pthread_t *ret, const pthread_attr_t *how, void *(*run)(void *), void *with),
+CALL(pthread_create, int,
+    (pthread_t *ret, const pthread_attr_t *how, void *(*run)(void *), void *with),
     (ret, how, run, with), errno, EAGAIN, PLAIN)
 CALL(pthread_setname_np, int, (pthread_t thread, const char *name), (thread, name), errno, ERANGE,
     PLAIN)
@@ -398,7 +399,7 @@ int __real_ioctl(int fd, unsigned long request, ...);
 int __wrap_ioctl(int fd, unsigned long request, ...);
 int __wrap_ioctl(int fd, unsigned long request, ...)
 {
-	enum { RUNS = 24 };
+	enum { RUNS = 12 };
 	static _Atomic unsigned runs;
 	void *argument;
 	va_list list;
