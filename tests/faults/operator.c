@@ -536,7 +536,7 @@ const struct scenario scenarios[] = {
     {.name = "config",
         .operate = operate_alone,
         .arguments = {"dtb", "-o", "-", "--config", "../config"}},
-    {.name = "check", .operate = operate_alone, .arguments = {"check", "--json"}},
+    {.name = "check", .operate = operate_alone, .finds = true, .arguments = {"check", "--json"}},
     {.name = "help", .operate = operate_alone, .arguments = {"--help"}},
 };
 const size_t scenario_count = sizeof scenarios / sizeof scenarios[0];

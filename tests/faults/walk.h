@@ -44,6 +44,7 @@ struct scenario {
 	const char *output; /* a file that may remain if all went well */
 	bool has_terminal;
 	bool is_long;     /* "for-good" only if asked for: it would take twice the time */
+	bool finds;       /* what is wrong with the host is what it was asked, and what it prints */
 	unsigned sockets; /* how many it listens on */
 };
 
