@@ -301,8 +301,10 @@ CALL(sigaction, int, (int number, const struct sigaction *to, struct sigaction *
     (number, to, ret), -1, EINVAL, PLAIN)
 CALL(epoll_create1, int, (int flags), (flags), -1, EMFILE, PLAIN)
 CALL(epoll_create, int, (int size), (size), -1, EMFILE, PLAIN)
+/* Not for good: libev may begin with a new epoll at any time, and if that takes nothing at all, not
+ * even a signal is heard of any more. */
 CALL(epoll_ctl, int, (int fd, int what, int of, struct epoll_event *event), (fd, what, of, event),
-    -1, ENOSPC, PLAIN)
+    -1, ENOSPC, PASSING)
 /* With the arguments it is given, nothing but a signal can make these two fail. */
 CALL(epoll_wait, int, (int fd, struct epoll_event *events, int max, int ms),
     (fd, events, max, ms), -1, EINTR, INTERRUPTIBLE | PASSING)

@@ -25,6 +25,10 @@
 
 #define ATTEMPTS 4
 
+/* How long to wait for what may well not come, because calls fail for good. Too short is no harm:
+ * the operator gives up before it would have had to. */
+#define SHORT_MS 60
+
 struct person {
 	struct run *run;
 	int control;
@@ -43,9 +47,14 @@ static bool has_fired(const struct person *person)
 	return person->run->report.fired != NULL;
 }
 
+static int attempts(const struct person *person)
+{
+	return person->run->mode == FAULT_FOR_GOOD && has_fired(person) ? 1 : ATTEMPTS;
+}
+
 static int patience_ms(const struct person *person)
 {
-	return person->run->mode == FAULT_FOR_GOOD && has_fired(person) ? 300 : DEADLINE_MS;
+	return person->run->mode == FAULT_FOR_GOOD && has_fired(person) ? SHORT_MS : DEADLINE_MS;
 }
 
 /* Until fd can be read or the program has ended; false if it has, or if it takes for ever. */
@@ -143,7 +152,7 @@ static bool connect_once(struct person *person)
 
 static bool reach(struct person *person)
 {
-	for (int i = 0; i < ATTEMPTS && person->control < 0 && !is_over(person); i++)
+	for (int i = 0; i < attempts(person) && person->control < 0 && !is_over(person); i++)
 		if (!connect_once(person) && !has_fired(person) && !is_over(person))
 			complain(person->run, "the control socket cannot be reached");
 	return person->control >= 0;
@@ -216,7 +225,7 @@ static json_t *ask(struct person *person, enum kind kind, const char *request)
 {
 	json_t *reply = NULL, *value = NULL, *before = NULL;
 
-	for (int i = 0; i < ATTEMPTS && value == NULL && reach(person); i++) {
+	for (int i = 0; i < attempts(person) && value == NULL && reach(person); i++) {
 		json_decref(before);
 		json_decref(reply);
 		reply = NULL;
@@ -482,7 +491,7 @@ static void operate_unix(struct run *run)
 	static struct person person;
 	bool good = begin(&person, run), said = false;
 
-	for (int i = 0; good && !said && i < ATTEMPTS && !is_over(&person); i++) {
+	for (int i = 0; good && !said && i < attempts(&person) && !is_over(&person); i++) {
 		int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 		said = connect(fd, (struct sockaddr *)&address, sizeof address) == 0 &&
@@ -506,21 +515,24 @@ static void operate_alone(struct run *run)
 
 const struct scenario scenarios[] = {
     {.name = "life",
+        .is_long = true,
         .operate = operate_life,
         .has_terminal = true,
         .sockets = 1,
         .arguments = {RUN, "--initrd", "../kernel", "--cpus", "boot=1,max=2", "--control",
             "control"}},
     {.name = "queries",
-        .operate = operate_queries,
         .is_long = true,
+        .operate = operate_queries,
         .sockets = 1,
         .arguments = {RUN, "--console", "none", "--control", "control", "--name", "guest"}},
     {.name = "pty",
+        .is_long = true,
         .operate = operate_nothing,
         .sockets = 1,
         .arguments = {RUN, "--console", "pty", "--control", "control"}},
     {.name = "file",
+        .is_long = true,
         .operate = operate_nothing,
         .output = "log",
         .sockets = 1,

@@ -43,7 +43,7 @@ struct scenario {
 	void (*operate)(struct run *run);
 	const char *output; /* a file that may remain if all went well */
 	bool has_terminal;
-	bool is_long;     /* "for-good" only if asked for: it would take twice the time */
+	bool is_long;     /* "for-good" only if asked for, for the sake of time */
 	bool finds;       /* what is wrong with the host is what it was asked, and what it prints */
 	unsigned sockets; /* how many it listens on */
 };
