@@ -10,8 +10,8 @@
  *     ended with one line that says why;
  *   - the terminal, the directory, threads, descriptors and memory are as before.
  *
- * usage: walk SCENARIO [once|for-good|interrupt|short [NUMBER]]
- * With a number: that run alone, and what it said.
+ * usage: walk SCENARIO [once|for-good|interrupt|short [NUMBER [FUNCTION]]]
+ * With a number: that run alone, and what it said; with a function, only its calls count.
  */
 #include <errno.h>
 #include <dirent.h>
@@ -58,6 +58,7 @@ static struct tally {
 } tallies[TALLY_MAX];
 
 static struct run *the_run; /* of this process */
+static const char *only_function[2];
 
 void complain(struct run *run, const char *format, ...)
 {
@@ -144,6 +145,8 @@ static void run_here(struct job *job)
 		abort();
 	the_run = run;
 	world_begin();
+	if (only_function[0] != NULL)
+		fault_only(only_function);
 	fault_on_listen(on_listen);
 	files = count_own("fd");
 	threads = count_own("task");
@@ -445,8 +448,9 @@ int main(int argc, char **argv)
 	for (enum fault_mode i = FAULT_ONCE; argc > 2 && i <= FAULT_SHORT; i++)
 		if (strcmp(mode_names[i], argv[2]) == 0)
 			only = i;
-	if (scenario == NULL || argc > 4 || (argc > 2 && only == FAULT_NONE)) {
-		fprintf(stderr, "usage: walk SCENARIO [once|for-good|interrupt|short [NUMBER]]\n");
+	if (scenario == NULL || argc > 5 || (argc > 2 && only == FAULT_NONE)) {
+		fprintf(stderr,
+		    "usage: walk SCENARIO [once|for-good|interrupt|short [NUMBER [FUNCTION]]]\n");
 		return 2;
 	}
 	signal(SIGPIPE, SIG_IGN);
@@ -455,7 +459,8 @@ int main(int argc, char **argv)
 	for (int i = 0; i < JOBS; i++)
 		set_up(&jobs[i], directory, i);
 	world_prepare(directory);
-	if (argc == 4) {
+	if (argc > 3) {
+		only_function[0] = argc > 4 ? argv[4] : NULL;
 		start(&jobs[0], scenario, only, (uint32_t)atoi(argv[3]));
 		wrong = !finish(&jobs[0], true);
 	} else {
