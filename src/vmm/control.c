@@ -78,6 +78,7 @@ struct control {
 	struct vmm *vmm;
 	ev_io listening;
 	ev_timer accept_pause;
+	ev_timer soon; /* see watch() */
 	ev_prepare turn;
 	struct client *clients[CONTROL_CLIENTS_MAX];
 	/* Events of the request being carried out: they follow its reply. */
@@ -310,24 +311,37 @@ static void client_reply(struct client *client, json_t *reply, json_t *id)
 		client_queue_json(client, command_error("GenericError", desc, hint, NULL));
 }
 
-static void watch(struct ev_loop *loop, ev_io *watcher, bool wanted)
+/* If epoll refuses a descriptor, libev says so only after it has waited for all others. So the next
+ * round does not wait. */
+static void watch(struct control *control, ev_io *watcher, bool wanted)
 {
-	if (wanted)
-		ev_io_start(loop, watcher);
-	else
-		ev_io_stop(loop, watcher);
+	if (!wanted) {
+		ev_io_stop(control->loop, watcher);
+	} else if (!ev_is_active(watcher)) {
+		ev_io_start(control->loop, watcher);
+		ev_timer_stop(control->loop, &control->soon);
+		ev_timer_set(&control->soon, 0., 0.);
+		ev_timer_start(control->loop, &control->soon);
+	}
+}
+
+static void on_soon(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+	(void)loop;
+	(void)watcher;
+	(void)events;
 }
 
 /* Decide what to wait for next. */
 static void client_watch(struct client *client)
 {
-	struct ev_loop *loop = client->control->loop;
+	struct control *control = client->control;
 	size_t left = output_left(&client->output);
 
 	if (client->closed)
 		return;
-	watch(loop, &client->writing, left > 0 && client->output.allowed > 0);
-	watch(loop, &client->reading,
+	watch(control, &client->writing, left > 0 && client->output.allowed > 0);
+	watch(control, &client->reading,
 	    !client->closing && !client->input_closed && left < CONTROL_LINE_MAX &&
 	        client->input.scan == client->input.end);
 }
@@ -597,9 +611,10 @@ static void on_accept_pause(struct ev_loop *loop, ev_timer *watcher, int events)
 {
 	struct control *control = watcher->data;
 
+	(void)loop;
 	(void)events;
 	ev_timer_set(watcher, ACCEPT_PAUSE_S, 0.);
-	ev_io_start(loop, &control->listening);
+	watch(control, &control->listening, true);
 }
 
 /* --- Events ------------------------------------------------------------------------------- */
@@ -738,9 +753,10 @@ struct control *control_create(
 	control->vmm = vmm;
 	ev_io_init(&control->listening, on_connection, fd, EV_READ);
 	ev_timer_init(&control->accept_pause, on_accept_pause, ACCEPT_PAUSE_S, 0.);
+	ev_timer_init(&control->soon, on_soon, 0., 0.);
 	ev_prepare_init(&control->turn, on_turn);
 	control->listening.data = control->accept_pause.data = control->turn.data = control;
-	ev_io_start(loop, &control->listening);
+	watch(control, &control->listening, true);
 	ev_prepare_start(loop, &control->turn);
 	return control;
 }
@@ -758,6 +774,7 @@ void control_destroy(struct control *control)
 	}
 	ev_io_stop(control->loop, &control->listening);
 	ev_timer_stop(control->loop, &control->accept_pause);
+	ev_timer_stop(control->loop, &control->soon);
 	ev_prepare_stop(control->loop, &control->turn);
 	close(control->listening.fd);
 	listen_unlink(control->path, &control->identity);
