@@ -69,49 +69,67 @@ static bool is_kept(int fd, const int *keep, size_t keep_count)
 	return fd <= STDERR_FILENO;
 }
 
+/* The next descriptor of a listing of our own, but for the one it is listed with; -1: there are no
+ * more, with errno 0, or they cannot be told. */
+static int next_file(DIR *directory)
+{
+	const struct dirent *entry;
+	int fd;
+
+	do {
+		errno = 0;
+		entry = readdir(directory);
+		fd = entry == NULL || entry->d_name[0] == '.' ? -1 : atoi(entry->d_name);
+	} while (entry != NULL && (fd < 0 || fd == dirfd(directory)));
+	return fd;
+}
+
 /* What a shell or a supervisor left open is nobody's, and might be what a guest wants most. */
 static bool close_inherited(const int *keep, size_t keep_count, struct err *err)
 {
+	static const char remedy[] = "mount /proc, or start with --no-sandbox";
 	DIR *directory = opendir("/proc/self/fd");
-	const struct dirent *entry;
+	int fd;
 
 	if (directory == NULL)
-		return err_system(err, errno, "mount /proc, or start with --no-sandbox",
-		    "sandbox: cannot list what is open");
-	while ((entry = readdir(directory)) != NULL) {
-		int fd = entry->d_name[0] == '.' ? -1 : atoi(entry->d_name);
-
-		if (fd >= 0 && fd != dirfd(directory) && !is_kept(fd, keep, keep_count))
+		return err_system(err, errno, remedy, "sandbox: cannot list what is open");
+	while ((fd = next_file(directory)) >= 0)
+		if (!is_kept(fd, keep, keep_count))
 			close(fd);
-	}
+	if (errno != 0)
+		err_system(err, errno, remedy, "sandbox: cannot list what is open");
 	closedir(directory);
-	return true;
+	return err->class == ERR_NONE;
 }
 
 /* The highest descriptor, and the event loop's eventfd: libev keeps its number to itself. */
 static bool look_at_files(int *ret_highest, int *ret_eventfd, struct err *err)
 {
 	DIR *directory = opendir("/proc/self/fd");
-	const struct dirent *entry;
-	char target[32];
+	char name[12], target[32];
+	int fd;
 
 	*ret_highest = *ret_eventfd = -1;
 	if (directory == NULL)
 		return cannot(err, "list what is open");
-	while ((entry = readdir(directory)) != NULL) {
-		int fd = entry->d_name[0] == '.' ? -1 : atoi(entry->d_name);
-		ssize_t length =
-		    readlinkat(dirfd(directory), entry->d_name, target, sizeof target - 1);
+	while ((fd = next_file(directory)) >= 0) {
+		ssize_t length;
 
-		if (fd < 0 || length < 0)
-			continue;
+		snprintf(name, sizeof name, "%d", fd);
+		length = readlinkat(dirfd(directory), name, target, sizeof target - 1);
+		if (length < 0)
+			break;
 		target[length] = '\0';
 		if (fd > *ret_highest)
 			*ret_highest = fd;
 		if (strcmp(target, "anon_inode:[eventfd]") == 0)
 			*ret_eventfd = fd;
 	}
+	if (errno != 0)
+		cannot(err, "list what is open");
 	closedir(directory);
+	if (err->class != ERR_NONE)
+		return false;
 	return *ret_eventfd >= 0 ||
 	       err_set(err, ERR_SYSTEM, LEAVE_OUT, "sandbox: the event loop has no eventfd");
 }

@@ -222,10 +222,21 @@ static int export(scmp_filter_ctx filter, struct sock_fprog *ret_program)
 	return 0;
 }
 
+/* libseccomp 2.5.4 crashes if memory is out while it makes a filter (in seccomp_export_bpf):
+ * whether there is much more than it can need is tried first. */
+static bool has_memory(void)
+{
+	void *volatile reserve = malloc(1 << 20);
+	bool good = reserve != NULL;
+
+	free(reserve);
+	return good;
+}
+
 bool sandbox_program(enum sandbox_who who, const struct sandbox_values *values,
     struct sock_fprog *ret_program, struct err *err)
 {
-	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_TRAP);
+	scmp_filter_ctx filter = has_memory() ? seccomp_init(SCMP_ACT_TRAP) : NULL;
 	int result = filter == NULL ? -ENOMEM : add_rules(filter, who, values);
 
 	if (result == 0)

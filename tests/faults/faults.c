@@ -23,6 +23,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <dirent.h>
 #include <signal.h>
@@ -247,6 +248,11 @@ VARIADIC(open64, (const char *path, int flags, ...), (path, flags, argument), fl
 VARIADIC(openat64, (int fd, const char *path, int flags, ...), (fd, path, flags, argument), flags,
     unsigned, EMFILE, PLAIN)
 CALL(opendir, DIR *, (const char *path), (path), NULL, EMFILE, PLAIN)
+CALL(readdir64, struct dirent64 *, (DIR *directory), (directory), NULL, EIO, PLAIN)
+CALL(readlinkat, ssize_t, (int fd, const char *path, char *to, size_t size), (fd, path, to, size),
+    -1, EACCES, PLAIN)
+CALL(memfd_create, int, (const char *name, unsigned flags), (name, flags), -1, EMFILE, PLAIN)
+CALL(lseek64, off64_t, (int fd, off64_t to, int from), (fd, to, from), -1, EIO, PLAIN)
 CALL(fstat64, int, (int fd, struct stat64 *status), (fd, status), -1, EIO, PLAIN)
 CALL(lstat64, int, (const char *path, struct stat64 *status), (path, status), -1, EACCES, PLAIN)
 CALL(fchmod, int, (int fd, mode_t mode), (fd, mode), -1, EIO, PLAIN)
@@ -295,6 +301,9 @@ CALL(tcgetpgrp, pid_t, (int fd), (fd), -1, ENOTTY, PLAIN)
 CALL(pthread_create, int,
     (pthread_t *ret, const pthread_attr_t *how, void *(*run)(void *), void *with),
     (ret, how, run, with), errno, EAGAIN, PLAIN)
+CALL(pthread_attr_init, int, (pthread_attr_t *how), (how), errno, ENOMEM, PLAIN)
+CALL(pthread_attr_setstacksize, int, (pthread_attr_t *how, size_t size), (how, size), errno, EINVAL,
+    PLAIN)
 CALL(pthread_setname_np, int, (pthread_t thread, const char *name), (thread, name), errno, ERANGE,
     PLAIN)
 CALL(sigaction, int, (int number, const struct sigaction *to, struct sigaction *ret),
@@ -412,6 +421,40 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
 	if ((request != _IO(0xae, 0x80) || runs++ < RUNS) && fails("ioctl", EIO, PLAIN, CALLER))
 		return -1;
 	return __real_ioctl(fd, request, argument);
+}
+
+/* CALL(prctl */
+int __real_prctl(int option, ...);
+int __wrap_prctl(int option, ...);
+int __wrap_prctl(int option, ...)
+{
+	unsigned long more[4];
+	va_list list;
+
+	va_start(list, option);
+	for (size_t i = 0; i < 4; i++)
+		more[i] = va_arg(list, unsigned long);
+	va_end(list);
+	if (fails("prctl", EINVAL, PLAIN, CALLER))
+		return -1;
+	return __real_prctl(option, more[0], more[1], more[2], more[3]);
+}
+
+/* CALL(syscall: a thread's own number is always to be had. */
+long __real_syscall(long number, ...);
+long __wrap_syscall(long number, ...);
+long __wrap_syscall(long number, ...)
+{
+	unsigned long more[4];
+	va_list list;
+
+	va_start(list, number);
+	for (size_t i = 0; i < 4; i++)
+		more[i] = va_arg(list, unsigned long);
+	va_end(list);
+	if (number != SYS_gettid && fails("syscall", ENOSYS, PLAIN, CALLER))
+		return -1;
+	return __real_syscall(number, more[0], more[1], more[2], more[3]);
 }
 
 /* CALL(close: the descriptor is gone even so. */

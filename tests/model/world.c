@@ -247,7 +247,8 @@ static size_t key_in_order(uint8_t *key, const uint8_t *order)
 	                 (unsigned)world.ghost.kvm_refuses << 5 |
 	                 (unsigned)world.ghost.signalled << 6 |
 	                 (unsigned)(machine->failure.class != ERR_NONE) << 7);
-	at = put(at, (machine->news & SPAPR_NEWS_OPERATION) | (unsigned)machine->event_spare << 7);
+	at = put(at, (machine->news & SPAPR_NEWS_OPERATION) | (unsigned)machine->epow_owed << 6 |
+	                 (unsigned)machine->event_spare << 7);
 	at = put(at, machine->event_count);
 	for (uint32_t i = 0; i < machine->event_count; i++)
 		at = put(at, place[machine->events[i]]);

@@ -149,6 +149,12 @@ def test_kvm_requests_are_those_of_the_table() -> None:
     assert sorted(called) == sorted(rows)
 
 
+def test_entering_fails_loudly_or_not_at_all() -> None:
+    result = subprocess.run([BUILD / "setup_walk"], capture_output=True, text=True,
+                            timeout=DEADLINE)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
 # --- Inside ----------------------------------------------------------------------------------
 
 
