@@ -13,8 +13,9 @@
  * buffer grows it is there twice. */
 #define RESERVE_BYTES(length) ((size_t)16384 + 128 * (length))
 
-/* Static, because jansson's allocation functions are given nothing. */
-static struct {
+/* Static, because jansson's allocation functions are given nothing. The loop thread's own: should
+ * another thread use jansson meanwhile, it finds no reserve. */
+static _Thread_local struct {
 	unsigned char *bytes;
 	size_t size, used; /* used > 0: memory is out */
 } reserve;
