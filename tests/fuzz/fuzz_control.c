@@ -73,7 +73,7 @@ void vmm_stop(struct vmm *of)
 {
 	spapr_stop(of->machine);
 	of->status = VMM_PAUSED;
-	control_event(of->control, "STOP", NULL);
+	control_event(of->control, "STOP", json_object());
 }
 
 bool vmm_cont(struct vmm *of, struct err *err)
@@ -81,7 +81,7 @@ bool vmm_cont(struct vmm *of, struct err *err)
 	(void)err;
 	spapr_cont(of->machine);
 	of->status = VMM_RUNNING;
-	control_event(of->control, "RESUME", NULL);
+	control_event(of->control, "RESUME", json_object());
 	return true;
 }
 
