@@ -170,11 +170,15 @@ static int add_rule(
 		const struct sandbox_condition *condition = &rule->conditions[i];
 		uint64_t value = sandbox_value(condition, values);
 
-		if (condition->test == SANDBOX_CLEAR)
-			compare[count++] =
-			    SCMP_CMP64(condition->argument, SCMP_CMP_MASKED_EQ, value, 0);
-		else if (condition->test != SANDBOX_ANY)
-			compare[count++] = SCMP_CMP64(condition->argument, SCMP_CMP_EQ, value);
+		if (condition->test == SANDBOX_ANY)
+			continue;
+		compare[count++] =
+		    condition->test == SANDBOX_CLEAR
+		        ? (struct scmp_arg_cmp){.arg = condition->argument,
+		              .op = SCMP_CMP_MASKED_EQ,
+		              .datum_a = value}
+		        : (struct scmp_arg_cmp){
+		              .arg = condition->argument, .op = SCMP_CMP_EQ, .datum_a = value};
 	}
 	/* One that this architecture does not have is left out by libseccomp. */
 	return seccomp_rule_add_array(filter, action, call, count, compare);

@@ -118,6 +118,24 @@ static void an_id_is_never_used_again(void **state)
 	assert_null(ops_find(&book->ops, 1)); /* long forgotten */
 }
 
+static void operations_are_met_in_the_order_they_began(void **state)
+{
+	struct book *book = *state;
+	const struct operation *op = NULL;
+	uint64_t last = 0;
+
+	assert_null(ops_after(&book->ops, 0));
+	for (unsigned i = 0; i < SLOTS + 3; i++)
+		last = complete(book, OP_ADD, i);
+	/* Three have made room: the slots are not in order any more. */
+	for (uint64_t id = last - SLOTS + 1; id <= last; id++) {
+		op = ops_after(&book->ops, op != NULL ? op->id : 0);
+		assert_non_null(op);
+		assert_int_equal(op->id, id);
+	}
+	assert_null(ops_after(&book->ops, last));
+}
+
 static void a_new_operation_says_what_was_asked_of_whom(void **state)
 {
 	struct book *book = *state;
@@ -580,6 +598,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 	    TEST(an_id_is_never_used_again),
+	    TEST(operations_are_met_in_the_order_they_began),
 	    TEST(a_new_operation_says_what_was_asked_of_whom),
 	    TEST(long_device_names_are_cut_and_terminated),
 	    TEST(what_is_pending_is_never_forgotten),
