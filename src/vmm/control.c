@@ -18,6 +18,7 @@
 #include "control.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +34,9 @@
 
 /* Deepest nesting of a request; checked before parsing, so that no parser need recurse deeper. */
 #define DEPTH_MAX 64
+
+/* More than this is not kept free for later between two turns of the loop. */
+#define FREE_BYTES_MAX ((size_t)128 << 10)
 
 /* How long not to accept anybody when the process has no descriptor left. */
 #define ACCEPT_PAUSE_S 0.5
@@ -86,6 +90,7 @@ struct control {
 	struct log_limit limit_accept;
 	bool event_missed; /* one of these, because memory was out */
 	bool executing;
+	bool worked; /* a request was carried out in this turn */
 	/* The last core reported gone, until it is added again: when an add and a removal of
 	 * one core end together, DEVICE_DELETED is sent once. */
 	uint32_t gone_drc_index;
@@ -389,6 +394,7 @@ static void client_request(struct client *client, const struct request *request)
 	json_error_t error;
 	json_t *object = NULL;
 
+	client->control->worked = true;
 	if (request->deepest > DEPTH_MAX)
 		snprintf(desc, sizeof desc, "JSON parse error, nested deeper than %d", DEPTH_MAX);
 	else if ((object = parse_json(request->text, request->length,
@@ -536,6 +542,15 @@ static void control_reap(struct control *control)
 	}
 }
 
+/* malloc lets go of the end of its heap by itself, but not while one small block there is in use,
+ * or kept for the next use: then what a long request took stays, for as long as that lasts. */
+static void give_memory_back(struct control *control)
+{
+	if (control->worked && mallinfo2().fordblks > FREE_BYTES_MAX)
+		malloc_trim(0);
+	control->worked = false;
+}
+
 /* Before the loop waits again: free the dead, let go of what was held back for this turn. */
 static void on_turn(struct ev_loop *loop, ev_prepare *watcher, int events)
 {
@@ -552,6 +567,7 @@ static void on_turn(struct ev_loop *loop, ev_prepare *watcher, int events)
 		}
 	}
 	control_reap(control);
+	give_memory_back(control);
 }
 
 /* Say why, if the client takes it at once, and hang up. */

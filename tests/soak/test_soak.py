@@ -53,6 +53,7 @@ class Sample:
     anonymous_kb: int
     pending: int
     remembered: int
+    mappings: dict[str, int]  # KiB resident, by the first line of each in smaps
 
     HEAD = ("  cycle  seconds  descriptors  threads  resident KiB  of it anonymous  pending  "
             "remembered")
@@ -65,6 +66,12 @@ class Sample:
             first.descriptors, first.threads, 0) and (
             self.resident_kb <= first.resident_kb + HEAP_TOP_KB) and (
             self.remembered <= REMEMBERED_MAX)
+
+    def grown_since(self, first: Sample) -> str:
+        """The mappings that differ, for the reader of a failure."""
+        return "\n".join(f"{name}: {first.mappings.get(name, 0)} -> {self.mappings.get(name, 0)}"
+                         for name in sorted(first.mappings | self.mappings)
+                         if first.mappings.get(name) != self.mappings.get(name))
 
     def __str__(self) -> str:
         return (f"{self.cycle:7} {self.seconds:8.0f} {self.descriptors:12} {self.threads:8} "
@@ -101,13 +108,15 @@ def take_sample(guest: Guest, pid: int, cycle: int, seconds: float) -> Sample:
         check=True).stdout.decode()
     descriptors, threads, smaps = text.split("\n", 2)
     resident = anonymous = 0
+    mappings: dict[str, int] = {}
     for mapping in re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", smaps, flags=re.MULTILINE):
         kb = {name: int(value) for name, value in re.findall(r"^(\w+): +(\d+) kB", mapping, re.M)}
         if kb and kb["Size"] != GUEST_RAM_KB:
             resident += kb["Rss"]
             anonymous += kb["Anonymous"]
+            mappings[mapping.split("\n", 1)[0]] = kb["Rss"]
     return Sample(cycle, seconds, int(descriptors), int(threads), resident, anonymous,
-                  sum(op["outcome"] == "pending" for op in operations), len(operations))
+                  sum(op["outcome"] == "pending" for op in operations), len(operations), mappings)
 
 
 # --- What is asked, and what comes of it ---------------------------------------------------
@@ -318,7 +327,8 @@ def test_cycles(host: Host, idle: Idle, show: Callable[[object], None]) -> None:
         assert connections > CYCLES and killed > CYCLES // 10 and cut_off >= len(samples) - 2
         assert books.outcomes == {("add", "done"): CYCLES, ("remove", "done"): CYCLES,
                                   ("remove", "rejected"): CYCLES // REFUSED_EVERY}
-        assert [s.cycle for s in samples if not s.flat_with(samples[0])] == []
+        for sample in samples:
+            assert sample.flat_with(samples[0]), f"{sample}\n{sample.grown_since(samples[0])}"
         assert guest.online() == "0"
         guest.control.execute("quit")
         assert (guest.wait_exit(), guest.left_behind()) == (0, [])
