@@ -196,6 +196,18 @@ def test_indexes_indicators_and_values_that_do_not_exist(start_probe) -> None:
         assert probe.rtas("query-cpu-stopped-state", 2, server)[0] == -3
 
 
+def take_back_and_add(guest: ProbeGuest) -> None:
+    """Core 1, whose vCPU may be anywhere, leaves and comes again, configured and not started."""
+    removal = guest.ask_remove(1)
+    guest.control.wait_step(removal, "fetched")
+    guest.probe.do(1, "isolate unusable")
+    assert guest.control.wait_end(removal)["outcome"] == "done"
+    added = guest.ask_add(1)
+    guest.control.wait_step(added, "fetched")
+    guest.probe.do(1, "usable unisolate configure")
+    assert guest.control.wait_end(added)["outcome"] == "done"
+
+
 def test_a_vcpu_started_at_nonsense_harms_nobody_else(start_probe) -> None:
     """Where there is no memory, at an odd address, in data: what becomes of such a vCPU is its
     own affair. It can be stopped by taking its core, and used again."""
@@ -207,14 +219,7 @@ def test_a_vcpu_started_at_nonsense_harms_nobody_else(start_probe) -> None:
         assert guest.probe.rtas("start-cpu", 1, 1, address, 0) == [0]
         assert guest.probe.rtas("start-cpu", 1, 1, address, 0) == [-1]
         assert guest.probe.run("echo alive") == "alive"
-        operation = guest.ask_remove(1)
-        guest.control.wait_step(operation, "fetched")
-        guest.probe.do(1, "isolate unusable")
-        assert guest.control.wait_end(operation)["outcome"] == "done"
-        added = guest.ask_add(1)
-        guest.control.wait_step(added, "fetched")
-        guest.probe.do(1, "usable unisolate configure")
-        assert guest.control.wait_end(added)["outcome"] == "done"
+        take_back_and_add(guest)
     assert guest.probe.do(1, "start") == {"start": 0}
     assert guest.probe.run("on 1 echo alive") == "alive"
 
@@ -243,14 +248,7 @@ def test_vcpus_in_states_no_kernel_puts_them(start_probe) -> None:
             assert guest.probe.do(1, "start") == {"start": 0}
             guest.probe.run(f"leave 1 {RAM:x} {msr:x}")
             assert guest.probe.run("echo alive") == "alive"
-            removal = guest.ask_remove(1)
-            guest.control.wait_step(removal, "fetched")
-            guest.probe.do(1, "isolate unusable")
-            assert guest.control.wait_end(removal)["outcome"] == "done"
-            added = guest.ask_add(1)
-            guest.control.wait_step(added, "fetched")
-            guest.probe.do(1, "usable unisolate configure")
-            assert guest.control.wait_end(added)["outcome"] == "done"
+            take_back_and_add(guest)
     assert guest.probe.do(1, "start") == {"start": 0}
     assert guest.probe.run("on 1 echo alive") == "alive"
 
