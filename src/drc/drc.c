@@ -14,13 +14,15 @@
  *    removal had never been asked for; moving on to UNISOLATED would leave the request
  *    pending and the core half taken.
  *
- *  - A guest that takes a core the operator is adding and gives it back without having
- *    configured it has refused the add: the core leaves again and the add is reported rejected.
+ *  - An add is done when the guest has configured the core and started a thread of it. Linux
+ *    configures a core that it then has no CPU number for, and gives it back. So a guest that
+ *    gives a core back before it has started a thread has refused the add: the core leaves again
+ *    and the add is reported rejected.
  *
  * Invariants (drc_valid, asserted by the tests on every reachable state):
  *    adding or removing implies attached; what is not attached is UNUSABLE; a pending removal
  *    implies that the guest owns the connector (else it is released at once); isolated_from
- *    is set only while removing and AVAILABLE; what is still being added was never CONFIGURED.
+ *    is set only while removing and AVAILABLE.
  */
 #include "drc.h"
 
@@ -65,9 +67,15 @@ const struct drc_row drc_table[] = {
 { UNU | AVA,   DRC_IN_CONFIGURE,    0,                  DRC_STAY,          RTAS_NOT_CONFIGURABLE, 0, 0 },
 { UNI | CON,   DRC_IN_CONFIGURE,    0,                  DRC_STAY,          RTAS_SUCCESS,          0, 0 },
 { UNU | AVA,   DRC_IN_CONFIGURE_END, 0,                 DRC_STAY,          RTAS_NOT_CONFIGURABLE, 0, 0 },
-{ UNI,         DRC_IN_CONFIGURE_END, ADDING,            DRC_TO_CONFIGURED, RTAS_SUCCESS,          0, FX(REWIND) | FX(ADD_DONE) },
+{ UNI,         DRC_IN_CONFIGURE_END, ADDING,            DRC_TO_CONFIGURED, RTAS_SUCCESS,          0, FX(REWIND) },
 { UNI,         DRC_IN_CONFIGURE_END, 0,                 DRC_TO_CONFIGURED, RTAS_SUCCESS,          0, FX(REWIND) | FX(TAKEN) },
 { CON,         DRC_IN_CONFIGURE_END, 0,                 DRC_STAY,          RTAS_SUCCESS,          0, FX(REWIND) },
+
+/* The guest: start-cpu for a thread of the core. A thread that is started before the core is
+ * configured counts when it is: core_guest_input() makes this input then. */
+{ UNU,         DRC_IN_START,        0,                  DRC_STAY,          RTAS_PARAMETER_ERROR,  0, 0 },
+{ CON,         DRC_IN_START,        ADDING,             DRC_STAY,          RTAS_SUCCESS,          0, FX(ADD_DONE) },
+{ OWNED,       DRC_IN_START,        0,                  DRC_STAY,          RTAS_SUCCESS,          0, 0 },
 
 /* The operator. */
 { ANY,         DRC_IN_ATTACH,       ATTACHED,           DRC_STAY,          0, DRC_OCCUPIED,   0 },
@@ -174,8 +182,6 @@ bool drc_valid(const struct drc *drc)
 		return false;
 	if (drc->removing && drc->state == DRC_UNUSABLE)
 		return false;
-	if (drc->adding && (drc->state == DRC_CONFIGURED || drc->isolated_from == DRC_CONFIGURED))
-		return false;
 	if (drc->isolated_from != DRC_UNUSABLE &&
 	    (!drc->removing || drc->state != DRC_AVAILABLE || drc->isolated_from == DRC_AVAILABLE))
 		return false;
@@ -199,6 +205,7 @@ const char *drc_input_name(enum drc_input input)
 	    [DRC_IN_USABLE] = "set-usable",
 	    [DRC_IN_CONFIGURE] = "configure",
 	    [DRC_IN_CONFIGURE_END] = "configure-end",
+	    [DRC_IN_START] = "start",
 	    [DRC_IN_ATTACH] = "attach",
 	    [DRC_IN_REMOVE] = "remove",
 	    [DRC_IN_CANCEL_ADD] = "cancel-add",

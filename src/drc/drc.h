@@ -50,6 +50,8 @@ enum drc_input {
 	/* ibm,configure-connector: a call, and the call that reads the last item */
 	DRC_IN_CONFIGURE,
 	DRC_IN_CONFIGURE_END,
+	/* start-cpu for a thread of the core: the guest uses it */
+	DRC_IN_START,
 	/* the operator */
 	DRC_IN_ATTACH,
 	DRC_IN_REMOVE,

@@ -17,7 +17,7 @@ static bool all_reported(const struct operation *op)
 	return true;
 }
 
-static bool by_guest(enum op_kind kind)
+bool op_is_guest_made(enum op_kind kind)
 {
 	return kind == OP_RELEASE || kind == OP_TAKE;
 }
@@ -36,12 +36,13 @@ static struct operation *find_slot(struct ops *ops, enum op_kind kind)
 			unused = unused ? unused : op;
 			continue;
 		}
-		of_guest += by_guest(op->kind);
+		of_guest += op_is_guest_made(op->kind);
 		if (op->outcome != OP_PENDING && all_reported(op) &&
-		    by_guest(op->kind) == by_guest(kind) && (oldest == NULL || op->id < oldest->id))
+		    op_is_guest_made(op->kind) == op_is_guest_made(kind) &&
+		    (oldest == NULL || op->id < oldest->id))
 			oldest = op;
 	}
-	if (unused != NULL && (!by_guest(kind) || of_guest < ops->count / 4))
+	if (unused != NULL && (!op_is_guest_made(kind) || of_guest < ops->count / 4))
 		return unused;
 	return oldest;
 }
@@ -51,10 +52,8 @@ struct operation *ops_begin(struct ops *ops, enum op_kind kind, uint32_t drc_ind
 {
 	struct operation *op = find_slot(ops, kind);
 
-	if (op == NULL) {
-		ops->dropped += by_guest(kind);
+	if (op == NULL)
 		return NULL;
-	}
 	*op = (struct operation){
 	    .id = ++ops->last_id,
 	    .kind = kind,
@@ -85,14 +84,14 @@ const struct operation *ops_after(const struct ops *ops, uint64_t id)
 	return next;
 }
 
-void op_pass(struct ops *ops, struct operation *op, enum op_step step, uint64_t now_ms)
+bool op_pass(struct ops *ops, struct operation *op, enum op_step step, uint64_t now_ms)
 {
 	if (op == NULL)
-		return;
+		return false;
 	if (step == OP_NOTIFIED)
 		op->notifications++;
 	else if (op->steps[step].order != 0)
-		return;
+		return false;
 	op->steps[step].order = ++ops->last_order;
 	op->steps[step].at_ms = now_ms;
 	op->steps[step].reported = false;
@@ -100,6 +99,7 @@ void op_pass(struct ops *ops, struct operation *op, enum op_step step, uint64_t 
 		op->unresolved = true;
 	else if (step != OP_ENDED)
 		op->phase = step;
+	return true;
 }
 
 void op_ask_again(struct operation *op, uint64_t now_ms)
@@ -145,12 +145,60 @@ int64_t ops_check_deadline(struct ops *ops, uint64_t deadline_ms, uint64_t now_m
 	return next;
 }
 
-bool ops_next_report(struct ops *ops, struct operation *ret_op, enum op_step *ret_step)
+void ops_stood_still(struct ops *ops, uint64_t stood_ms, uint64_t now_ms)
+{
+	for (size_t i = 0; i < ops->count; i++) {
+		struct operation *op = &ops->slots[i];
+
+		op->asked_ms = op->asked_ms + stood_ms < now_ms ? op->asked_ms + stood_ms : now_ms;
+	}
+}
+
+/* The last of this kind on this connector. */
+static struct operation *find_guest_made(struct ops *ops, enum op_kind kind, uint32_t drc_index)
+{
+	struct operation *last = NULL;
+
+	for (size_t i = 0; i < ops->count; i++)
+		if (ops->slots[i].id != 0 && ops->slots[i].kind == kind &&
+		    ops->slots[i].drc_index == drc_index &&
+		    (last == NULL || ops->slots[i].id > last->id))
+			last = &ops->slots[i];
+	return last;
+}
+
+enum op_noted ops_note_guest(struct ops *ops, enum op_kind kind, uint32_t drc_index,
+    uint32_t core_id, const char *device, enum op_step step, const struct op_evidence *evidence,
+    uint64_t now_ms)
+{
+	struct operation *op = find_guest_made(ops, kind, drc_index);
+	uint64_t before = ops->last_order;
+
+	if (op == NULL || strcmp(op->device, device) != 0)
+		op = ops_begin(ops, kind, drc_index, core_id, device, now_ms);
+	if (op == NULL)
+		return OP_NOT_NOTED;
+	op->times++;
+	op_pass(ops, op, step, now_ms);
+	/* The times are those of the last time. An end that is still to be reported tells of this
+	 * one, too. */
+	op->steps[OP_REQUESTED].at_ms = op->steps[step].at_ms = now_ms;
+	op->outcome = OP_PENDING;
+	if (op->steps[OP_ENDED].reported)
+		op->steps[OP_ENDED].order = 0;
+	op_end(ops, op, OP_DONE, evidence, now_ms);
+	return ops->last_order != before ? OP_NOTED : OP_NOTED_MERGED;
+}
+
+bool ops_next_report(
+    struct ops *ops, bool guest_made, struct operation *ret_op, enum op_step *ret_step)
 {
 	struct operation *found = NULL;
 	size_t step = 0;
 
 	for (size_t i = 0; i < ops->count; i++) {
+		if (!guest_made && op_is_guest_made(ops->slots[i].kind))
+			continue;
 		for (size_t s = 0; ops->slots[i].id != 0 && s < OP_STEP_COUNT; s++) {
 			uint64_t order = ops->slots[i].steps[s].order;
 
@@ -178,8 +226,8 @@ const char *op_stuck_text(const struct operation *op)
 	case OP_FETCHED: return "event fetched, no answer since";
 	case OP_ALLOCATED: return "connector allocated, not unisolated since";
 	case OP_UNISOLATED: return "connector unisolated, description not read to the end";
-	case OP_CONFIGURED: return "connector configured, no answer since";
-	case OP_STARTED: return "threads started, no answer since";
+	case OP_CONFIGURED: return "connector configured, no thread of the core started since";
+	case OP_STARTED: return "a thread started, description not read to the end";
 	case OP_STOPPED: return "threads stopped, connector not isolated since";
 	case OP_ISOLATED: return "connector isolated, not released since";
 	default: return "";

@@ -22,10 +22,12 @@
 #include <stdint.h>
 
 enum op_kind {
-	OP_ADD,     /* asked for by the operator */
-	OP_REMOVE,  /* asked for by the operator */
-	OP_RELEASE, /* the guest gave a core back unasked */
-	OP_TAKE,    /* the guest took a core unasked */
+	OP_ADD,    /* asked for by the operator */
+	OP_REMOVE, /* asked for by the operator */
+	/* Made by the guest, unasked. They are over when they begin, and those of the same kind on
+	 * the same connector are one operation with a count. */
+	OP_RELEASE, /* the guest gave a core back */
+	OP_TAKE,    /* the guest took a core */
 };
 
 enum op_outcome { OP_PENDING, OP_DONE, OP_REJECTED, OP_SUPERSEDED, OP_CANCELLED };
@@ -37,7 +39,7 @@ enum op_step {
 	OP_ALLOCATED,  /* the guest made the connector usable */
 	OP_UNISOLATED, /* ... unisolated it */
 	OP_CONFIGURED, /* ... read its description to the end */
-	OP_STARTED,    /* the guest started a thread of the core for the first time */
+	OP_STARTED,    /* ... and started a thread of the core */
 	OP_STOPPED,    /* the last running thread of the core called stop-self */
 	OP_ISOLATED,   /* the guest isolated the connector */
 	OP_RELEASED,   /* ... and made it unusable */
@@ -78,6 +80,7 @@ struct operation {
 	char device[OP_DEVICE_MAX];
 	enum op_step phase; /* the last step passed, not counting UNRESOLVED and ENDED */
 	uint32_t notifications;
+	uint64_t times; /* how many times the guest made it happen: RELEASE and TAKE only */
 	bool unresolved;
 	uint64_t asked_ms; /* when it was last asked for; the deadline counts from here */
 	struct {
@@ -93,7 +96,6 @@ struct ops {
 	size_t count;
 	uint64_t last_id;
 	uint64_t last_order;
-	uint64_t dropped; /* guest-initiated operations that found no slot */
 };
 
 /* slots: the caller's array, zeroed; its size bounds how many ended operations are remembered. */
@@ -115,8 +117,8 @@ struct operation *ops_find(struct ops *ops, uint64_t id);
 const struct operation *ops_after(const struct ops *ops, uint64_t id);
 
 /* Note that op passed a step. A step passed before is not noted again, except NOTIFIED, which
- * counts. op may be NULL. */
-void op_pass(struct ops *ops, struct operation *op, enum op_step step, uint64_t now_ms);
+ * counts. Returns whether there is something new to report. op may be NULL. */
+bool op_pass(struct ops *ops, struct operation *op, enum op_step step, uint64_t now_ms);
 
 /* Asked for again: the deadline starts anew. */
 void op_ask_again(struct operation *op, uint64_t now_ms);
@@ -131,9 +133,34 @@ void op_end(struct ops *ops, struct operation *op, enum op_outcome outcome,
  */
 int64_t ops_check_deadline(struct ops *ops, uint64_t deadline_ms, uint64_t now_ms);
 
-/* Copy the operation whose oldest unreported step is oldest of all, mark that step reported.
- * False if all has been reported. */
-bool ops_next_report(struct ops *ops, struct operation *ret_op, enum op_step *ret_step);
+/* The machine stood still for so long: the deadlines of what is pending are as much later. What
+ * was asked for meanwhile has all its time: its deadline counts from now_ms. */
+void ops_stood_still(struct ops *ops, uint64_t stood_ms, uint64_t now_ms);
+
+/*
+ * The guest did something unasked that is over at once: an operation of its own with outcome done,
+ * or one time more for the last of its kind on this connector. It passes `step` and ends; a
+ * repetition is reported by another OP_ENDED.
+ */
+enum op_noted {
+	OP_NOTED,        /* there is something new to report */
+	OP_NOTED_MERGED, /* what is still to be reported tells of this, too */
+	OP_NOT_NOTED,    /* there is no slot for it */
+};
+enum op_noted ops_note_guest(struct ops *ops, enum op_kind kind, uint32_t drc_index,
+    uint32_t core_id, const char *device, enum op_step step, const struct op_evidence *evidence,
+    uint64_t now_ms);
+
+/*
+ * Copy the operation whose oldest unreported step is oldest of all, mark that step reported.
+ * Without guest_made those that the guest made unasked are left for later. False if there is
+ * nothing (else) to report.
+ */
+bool ops_next_report(
+    struct ops *ops, bool guest_made, struct operation *ret_op, enum op_step *ret_step);
+
+/* The guest made it, unasked: OP_RELEASE or OP_TAKE. */
+bool op_is_guest_made(enum op_kind kind);
 
 /* In words, where a pending operation is stuck: "event never fetched by the guest", ... */
 const char *op_stuck_text(const struct operation *op);

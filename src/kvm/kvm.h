@@ -104,6 +104,10 @@ int kvm_vm_set_process_table(struct kvm_vm *vm, uint64_t table, bool gtse);
 struct kvm_vcpu *kvm_vcpu_create(struct kvm_vm *vm, uint32_t id, struct err *err);
 void kvm_vcpu_destroy(struct kvm_vcpu *vcpu); /* its memory, not its id */
 
+/* Keep a vCPU that cannot be used now: the next kvm_vcpu_create() with its id returns it. KVM
+ * would not make another. Not at the same time as kvm_vcpu_create(). */
+void kvm_vcpu_set_aside(struct kvm_vcpu *vcpu);
+
 enum kvm_exit {
 	KVM_RAN_HCALL,       /* exit->hcall; the reply goes back with the next run */
 	KVM_RAN_MMIO,        /* exit->mmio: nothing of ours is there */
@@ -157,6 +161,13 @@ bool kvm_vcpu_enter_at(struct kvm_vcpu *vcpu, uint64_t pc, uint64_t r3,
 bool kvm_vcpu_park(struct kvm_vcpu *vcpu, struct err *err);
 
 bool kvm_vcpu_set_modes(struct kvm_vcpu *vcpu, const struct kvm_modes *modes, struct err *err);
+
+/* The host's timebase, in ticks. */
+uint64_t kvm_timebase(void);
+
+/* Set what the guest's timebase is ahead of the host's, in ticks. KVM rounds up to a multiple of
+ * 2^24 (33 ms at 512 MHz). The vCPU's own thread, out of the guest; the same for all vCPUs. */
+bool kvm_vcpu_set_timebase_offset(struct kvm_vcpu *vcpu, int64_t offset, struct err *err);
 
 /* The requests made of KVM, for the sandbox: the only ioctls there are, and by whom. */
 enum kvm_ioctl_when {

@@ -28,6 +28,7 @@ struct kvm_vcpu {
 	struct kvm_run *run;
 	/* The exit that waits for its answer to be carried back; 0 if none does. */
 	uint32_t reply_pending;
+	bool connected; /* to the interrupt controller, which KVM does only once */
 };
 
 /* Interrupt presenter: CPPR 0 (nothing gets through), no IPI requested, nothing pending. */
@@ -99,11 +100,11 @@ static bool complete(struct kvm_vcpu *vcpu, struct err *err)
 		return err_system(err, errno, NULL, "cannot map the run area of vCPU %u", vcpu->id);
 	if (!enable(vcpu->fd, KVM_CAP_PPC_PAPR, 0, 0))
 		return err_system(err, errno, NULL, "cannot put vCPU %u into PAPR mode", vcpu->id);
-	/* The last, because KVM does this one only once. */
-	if (!enable(vcpu->fd, KVM_CAP_IRQ_XICS, (uint64_t)vm->xics_fd, vcpu->id))
-		return err_system(err, errno, NULL,
-		    "cannot connect vCPU %u to the interrupt controller", vcpu->id);
-	return true;
+	vcpu->connected =
+	    vcpu->connected || enable(vcpu->fd, KVM_CAP_IRQ_XICS, (uint64_t)vm->xics_fd, vcpu->id);
+	return vcpu->connected ||
+	       err_system(err, errno, NULL, "cannot connect vCPU %u to the interrupt controller",
+	           vcpu->id);
 }
 
 struct kvm_vcpu *kvm_vcpu_create(struct kvm_vm *vm, uint32_t id, struct err *err)
@@ -115,11 +116,14 @@ struct kvm_vcpu *kvm_vcpu_create(struct kvm_vm *vm, uint32_t id, struct err *err
 	vcpu->thread = pthread_self();
 	if (complete(vcpu, err))
 		return vcpu;
-	/* KVM cannot delete it, and would not make another with this id: it is kept for the next
-	 * attempt. */
-	vcpu->next = vm->unfinished;
-	vm->unfinished = vcpu;
+	kvm_vcpu_set_aside(vcpu);
 	return NULL;
+}
+
+void kvm_vcpu_set_aside(struct kvm_vcpu *vcpu)
+{
+	vcpu->next = vcpu->vm->unfinished;
+	vcpu->vm->unfinished = vcpu;
 }
 
 void kvm_destroy_unfinished(struct kvm_vm *vm)
@@ -243,22 +247,34 @@ void kvm_vcpu_unkick(struct kvm_vcpu *vcpu)
 	__atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
 }
 
-/* Let KVM take the answer of an exit that nobody will answer any more. */
+/* A vector access of 16 bytes is at most 16 accesses to KVM; anything beyond this is a fault. */
+#define FINISH_ROUNDS_MAX 64
+
+/*
+ * Let KVM take the answer of an exit that nobody will answer any more. An instruction that makes
+ * several accesses exits for each: KVM_RUN then returns 0 for the next one, in spite of
+ * immediate_exit, which it looks at only when the instruction is complete.
+ */
 static bool finish_reply(struct kvm_vcpu *vcpu, struct err *err)
 {
 	struct kvm_exit_info nothing = {.hcall = {.ret = 0}};
-	int result;
+	int result = -EINTR;
 
-	if (vcpu->reply_pending == 0)
-		return true;
-	carry_reply(vcpu, &nothing);
-	vcpu->run->immediate_exit = 1;
-	result = run_ioctl(vcpu->fd);
+	for (int round = 0; vcpu->reply_pending != 0 && round < FINISH_ROUNDS_MAX; round++) {
+		carry_reply(vcpu, &nothing);
+		vcpu->run->exit_reason = KVM_EXIT_UNKNOWN;
+		vcpu->run->immediate_exit = 1;
+		result = run_ioctl(vcpu->fd);
+		if (result == 0 && vcpu->run->exit_reason == KVM_EXIT_MMIO)
+			vcpu->reply_pending = KVM_EXIT_MMIO;
+	}
 	/* Left set, it would keep the vCPU out of the guest for good. */
 	kvm_vcpu_unkick(vcpu);
-	if (result != -EINTR)
-		return err_system(err, -result, NULL, "vCPU %u did not finish its hcall", vcpu->id);
-	return true;
+	if (result == -EINTR && vcpu->reply_pending == 0)
+		return true;
+	return err_system(err, result < 0 ? -result : EIO, NULL,
+	    "vCPU %u did not finish what it left the guest for (exit %u)", vcpu->id,
+	    vcpu->run->exit_reason);
 }
 
 bool kvm_vcpu_set_modes(struct kvm_vcpu *vcpu, const struct kvm_modes *modes, struct err *err)
@@ -275,6 +291,21 @@ bool kvm_vcpu_set_modes(struct kvm_vcpu *vcpu, const struct kvm_modes *modes, st
 	if (!set_reg(vcpu, KVM_REG_PPC_LPCR_64, &lpcr))
 		return err_system(err, errno, NULL, "cannot set LPCR of vCPU %u", vcpu->id);
 	return true;
+}
+
+uint64_t kvm_timebase(void)
+{
+#ifdef __powerpc64__
+	return __builtin_ppc_get_timebase();
+#else
+	return 0;
+#endif
+}
+
+bool kvm_vcpu_set_timebase_offset(struct kvm_vcpu *vcpu, int64_t offset, struct err *err)
+{
+	return set_reg(vcpu, KVM_REG_PPC_TB_OFFSET, &offset) ||
+	       err_system(err, errno, NULL, "cannot set the timebase of vCPU %u", vcpu->id);
 }
 
 bool kvm_vcpu_enter_at(

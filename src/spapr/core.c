@@ -37,7 +37,7 @@ struct core *core_find(struct spapr *machine, uint32_t index)
 /* --- Effects ------------------------------------------------------------------------------ */
 
 /* The machine's own conclusion why a removal was refused: it sees which vCPUs run. */
-static const char *infer_refusal(const struct spapr *machine, const struct core *core)
+static const char *infer_no_removal(const struct spapr *machine, const struct core *core)
 {
 	uint32_t elsewhere = 0;
 
@@ -49,14 +49,35 @@ static const char *infer_refusal(const struct spapr *machine, const struct core 
 	return elsewhere == 0 ? "these are the last running CPUs of the guest" : NULL;
 }
 
-static void end_operation(struct spapr *machine, struct core *core, uint64_t *id,
-    enum op_outcome outcome, const struct op_evidence *by, const char *inferred, uint64_t now_ms)
+/* The same for an add: how far the guest got with it. */
+static const char *infer_no_add(struct spapr *machine, const struct core *core)
+{
+	const struct operation *op = ops_find(&machine->ops, core->add_operation);
+
+	return op != NULL && op->steps[OP_CONFIGURED].order != 0
+	           ? "the guest gave the core back without having started a thread of it: it has "
+	             "no "
+	             "CPU number left for it, or could not bring it up"
+	           : "the guest gave the core back without having configured it";
+}
+
+/* What a call of the guest rests on, with what the machine sees of the core. */
+static struct op_evidence evidence_of(const struct spapr *machine, const struct core *core,
+    const struct op_evidence *by, const char *inferred)
 {
 	struct op_evidence evidence = *by;
 
 	evidence.threads = machine->config.threads;
 	evidence.threads_running = cpus_running(machine, core);
 	evidence.inferred = inferred;
+	return evidence;
+}
+
+static void end_operation(struct spapr *machine, struct core *core, uint64_t *id,
+    enum op_outcome outcome, const struct op_evidence *by, const char *inferred, uint64_t now_ms)
+{
+	struct op_evidence evidence = evidence_of(machine, core, by, inferred);
+
 	op_end(&machine->ops, ops_find(&machine->ops, *id), outcome, &evidence, now_ms);
 	*id = 0;
 }
@@ -86,25 +107,34 @@ static void end_operations(struct spapr *machine, struct core *core, unsigned ef
 		if ((effects & ends[i].effect) == 0)
 			continue;
 		if (ends[i].effect == DRC_FX_REMOVE_REJECTED)
-			inferred = infer_refusal(machine, core);
+			inferred = infer_no_removal(machine, core);
 		if (ends[i].effect == DRC_FX_ADD_REJECTED)
-			inferred = "the guest gave the core back without having configured it";
+			inferred = infer_no_add(machine, core);
 		end_operation(machine, core,
 		    ends[i].add ? &core->add_operation : &core->remove_operation, ends[i].outcome,
 		    by, inferred, now_ms);
 	}
 }
 
-/* The guest did something nobody had asked for: an operation of its own, over at once. */
-static void note_guest_operation(struct spapr *machine, struct core *core, enum op_kind kind,
+/* The guest did something nobody had asked for. */
+static void note_guest_made(struct spapr *machine, struct core *core, enum op_kind kind,
     enum op_step step, const struct op_evidence *by, uint64_t now_ms)
 {
-	struct operation *op =
-	    ops_begin(&machine->ops, kind, core->drc_index, core->id, core->device, now_ms);
-	uint64_t id = op ? op->id : 0;
+	struct op_evidence evidence = evidence_of(machine, core, by, NULL);
 
-	op_pass(&machine->ops, op, step, now_ms);
-	end_operation(machine, core, &id, OP_DONE, by, NULL, now_ms);
+	switch (ops_note_guest(&machine->ops, kind, core->drc_index, core->id, core->device, step,
+	    &evidence, now_ms)) {
+	case OP_NOTED: spapr_tell(machine, SPAPR_NEWS_OPERATION); break;
+	case OP_NOTED_MERGED: break;
+	case OP_NOT_NOTED: spapr_count(machine, COUNT_OPERATIONS_DROPPED, 1); break;
+	}
+}
+
+/* Note that an operation passed a step, and tell the operator if that is new. */
+static void pass(struct spapr *machine, uint64_t id, enum op_step step)
+{
+	if (op_pass(&machine->ops, ops_find(&machine->ops, id), step, clock_ms()))
+		spapr_tell(machine, SPAPR_NEWS_OPERATION);
 }
 
 static struct drc_result apply(
@@ -116,9 +146,9 @@ static struct drc_result apply(
 	if (result.effects & DRC_FX_REWIND)
 		core->node_offset = core->node_depth = 0;
 	if (result.effects & DRC_FX_GIVEN)
-		note_guest_operation(machine, core, OP_RELEASE, OP_RELEASED, by, now_ms);
+		note_guest_made(machine, core, OP_RELEASE, OP_RELEASED, by, now_ms);
 	if (result.effects & DRC_FX_TAKEN)
-		note_guest_operation(machine, core, OP_TAKE, OP_CONFIGURED, by, now_ms);
+		note_guest_made(machine, core, OP_TAKE, OP_CONFIGURED, by, now_ms);
 	end_operations(machine, core, result.effects, by, now_ms);
 	if (result.effects & DRC_FX_ATTACH)
 		for (uint32_t i = 0; i < machine->config.threads; i++)
@@ -127,11 +157,10 @@ static struct drc_result apply(
 	if (result.effects & DRC_FX_DETACH) {
 		cpus_detach(machine, core);
 		core->device[0] = '\0';
-		core->last_add = 0;
 	}
 	if (result.effects & DRC_FX_NOTIFY)
 		event_queue_core(machine, core);
-	if (result.effects & ~(unsigned)DRC_FX_REWIND)
+	if (result.effects & ~(unsigned)(DRC_FX_REWIND | DRC_FX_GIVEN | DRC_FX_TAKEN))
 		spapr_tell(machine, SPAPR_NEWS_OPERATION);
 	return result;
 }
@@ -148,28 +177,31 @@ static void pass_step(struct spapr *machine, const struct core *core, enum drc_i
 	    [DRC_IN_USABLE] = {true, OP_ALLOCATED},
 	    [DRC_IN_UNISOLATE] = {true, OP_UNISOLATED},
 	    [DRC_IN_CONFIGURE_END] = {true, OP_CONFIGURED},
+	    [DRC_IN_START] = {true, OP_STARTED},
 	    [DRC_IN_ISOLATE] = {false, OP_ISOLATED},
 	    [DRC_IN_UNUSABLE] = {false, OP_RELEASED},
 	};
 	uint64_t id = steps[input].add ? core->add_operation : core->remove_operation;
 
-	if (steps[input].step == OP_REQUESTED || id == 0)
-		return;
-	op_pass(&machine->ops, ops_find(&machine->ops, id), steps[input].step, clock_ms());
-	spapr_tell(machine, SPAPR_NEWS_OPERATION);
+	if (steps[input].step != OP_REQUESTED)
+		pass(machine, id, steps[input].step);
 }
 
 enum rtas_status core_guest_input(struct spapr *machine, struct core *core, enum drc_input input,
     const struct vcpu *vcpu, const struct op_evidence *by)
 {
 	const struct drc_row *row = drc_row_for(&core->drc, input);
-	uint32_t slot = core->history_next % SPAPR_HISTORY;
+	uint32_t slot = (uint32_t)(core->history_next % SPAPR_HISTORY);
 	struct drc_result result;
 
 	/* Before the step, so that an end comes after what led to it. */
 	if (row != NULL && row->status == RTAS_SUCCESS)
 		pass_step(machine, core, input);
 	result = apply(machine, core, input, by);
+	/* A thread that was started before the core was configured counts now. */
+	if (core->drc.adding && core->drc.state == DRC_CONFIGURED &&
+	    cpus_running(machine, core) > 0)
+		apply(machine, core, DRC_IN_START, by);
 	/* Each item of a walk is a call; only its end is worth remembering. */
 	if (input != DRC_IN_CONFIGURE || result.status != RTAS_SUCCESS) {
 		core->history[slot] =
@@ -179,27 +211,16 @@ enum rtas_status core_guest_input(struct spapr *machine, struct core *core, enum
 	return result.status;
 }
 
-void core_thread_started(struct spapr *machine, struct core *core)
-{
-	op_pass(&machine->ops, ops_find(&machine->ops, core->last_add), OP_STARTED, clock_ms());
-	spapr_tell(machine, SPAPR_NEWS_OPERATION);
-}
-
 void core_thread_stopped(struct spapr *machine, struct core *core)
 {
-	if (core->remove_operation == 0 || cpus_running(machine, core) > 0)
-		return;
-	op_pass(
-	    &machine->ops, ops_find(&machine->ops, core->remove_operation), OP_STOPPED, clock_ms());
-	spapr_tell(machine, SPAPR_NEWS_OPERATION);
+	if (cpus_running(machine, core) == 0)
+		pass(machine, core->remove_operation, OP_STOPPED);
 }
 
 bool core_event_fetched(struct spapr *machine, struct core *core)
 {
-	uint64_t id = core->drc.removing ? core->remove_operation : core->add_operation;
-
-	op_pass(&machine->ops, ops_find(&machine->ops, id), OP_FETCHED, clock_ms());
-	spapr_tell(machine, SPAPR_NEWS_OPERATION);
+	pass(
+	    machine, core->drc.removing ? core->remove_operation : core->add_operation, OP_FETCHED);
 	return core->drc.removing;
 }
 
@@ -209,9 +230,6 @@ void cores_reset(struct spapr *machine)
 
 	for (uint32_t i = 0; i < machine->core_count; i++)
 		apply(machine, &machine->cores[i], DRC_IN_RESET, &by_reset);
-	/* What the next run starts is no step of an operation of the last. */
-	for (uint32_t i = 0; i < machine->core_count; i++)
-		machine->cores[i].last_add = 0;
 }
 
 /* --- The operator ------------------------------------------------------------------------- */
@@ -259,7 +277,7 @@ static bool attach(struct spapr *machine, struct core *core, const char *device,
 	op = ops_begin(&machine->ops, OP_ADD, core->drc_index, core->id, device, clock_ms());
 	if (op == NULL)
 		return err_set(err, ERR_STATE, NULL, "too many operations are pending");
-	*ret_operation = core->add_operation = core->last_add = op->id;
+	*ret_operation = core->add_operation = op->id;
 	snprintf(core->device, sizeof core->device, "%s", device);
 	apply(machine, core, DRC_IN_ATTACH, &by_operator);
 	op_pass(&machine->ops, op, OP_NOTIFIED, clock_ms());
@@ -331,11 +349,12 @@ static bool cancel(struct spapr *machine, const struct operation *op, uint64_t i
 		    (unsigned long long)id, op_outcome_name(op->outcome));
 	result = apply(machine, core_find(machine, op->drc_index),
 	    op->kind == OP_ADD ? DRC_IN_CANCEL_ADD : DRC_IN_CANCEL_REMOVE, &by_operator);
-	if (result.refusal != DRC_ACCEPTED)
-		return err_set(err, ERR_STATE, NULL,
-		    "operation %llu: the guest has already taken the core; remove it instead",
-		    (unsigned long long)id);
-	return true;
+	if (result.refusal == DRC_GUEST_OWNS)
+		return err_set(err, ERR_STATE, "use device_del",
+		    "operation %llu: the guest has already taken the core", (unsigned long long)id);
+	return result.refusal == DRC_ACCEPTED ||
+	       err_set(err, ERR_STATE, NULL, "operation %llu cannot be cancelled now",
+	           (unsigned long long)id);
 }
 
 bool spapr_operation_cancel(struct spapr *machine, uint64_t id, struct err *err)

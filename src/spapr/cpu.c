@@ -82,6 +82,20 @@ static bool confine(struct vcpu *vcpu, struct err *err)
 	return vcpu->confined;
 }
 
+/* Without it the guest finds that its CPUs stood still for as long as it was stopped, and goes on.
+ */
+static void set_timebase(struct vcpu *vcpu)
+{
+	struct spapr *machine = vcpu->machine;
+	struct err err = {0};
+
+	if (vcpu->timebase_offset == machine->timebase_offset)
+		return;
+	if (!kvm_vcpu_set_timebase_offset(vcpu->kvm, machine->timebase_offset, &err))
+		log_guest(&machine->limit_timebase, LOG_WARN, "%s", err.message);
+	vcpu->timebase_offset = machine->timebase_offset;
+}
+
 /* Bring the vCPU's registers to where its state says they should be; false on failure. */
 static bool prepare(struct vcpu *vcpu, struct err *err)
 {
@@ -99,6 +113,7 @@ static bool prepare(struct vcpu *vcpu, struct err *err)
 		return false;
 	if (vcpu->state != SPAPR_VCPU_RUNNING || held(machine))
 		return true;
+	set_timebase(vcpu);
 	if (vcpu->entry_set) {
 		vcpu->entry_set = false;
 		if (!kvm_vcpu_enter_at(
@@ -203,10 +218,11 @@ static void *vcpu_main(void *argument)
 	pthread_mutex_lock(&machine->lock);
 	vcpu->confined = false;
 	if (kvm != NULL && !confine(vcpu, &err)) {
-		kvm_vcpu_destroy(kvm);
+		kvm_vcpu_set_aside(kvm);
 		kvm = NULL;
 	}
 	vcpu->kvm = kvm;
+	vcpu->timebase_offset = 0;
 	vcpu->create_error = err;
 	vcpu->host_thread = (int)syscall(SYS_gettid);
 	pthread_cond_broadcast(&vcpu->changed);
@@ -254,8 +270,7 @@ static bool cpu_create(struct spapr *machine, struct vcpu *vcpu, struct err *err
 		pthread_cond_wait(&vcpu->changed, &machine->lock);
 	if (vcpu->kvm != NULL)
 		return true;
-	/* The next attempt starts with a new thread. (Should KVM have got as far as to use the id
-	 * up, it will fail again, and say so.) */
+	/* The next attempt starts with a new thread. */
 	pthread_mutex_unlock(&machine->lock);
 	pthread_join(vcpu->thread, NULL);
 	pthread_mutex_lock(&machine->lock);
@@ -286,9 +301,9 @@ bool cpu_start(struct vcpu *vcpu, uint64_t pc, uint64_t r3)
 
 void cpu_stop_self(struct vcpu *vcpu)
 {
-	/* It has left the guest: this thread is here. So it may be reported stopped at once;
-	 * should it be started again before it has parked, it parks first. */
-	vcpu->state = at_rest(vcpu);
+	/* Once it is reported stopped, its part of memory belongs to the guest again, and until it
+	 * has parked KVM writes to areas there, as we write the status of this call. */
+	vcpu->state = SPAPR_VCPU_STOPPING;
 	vcpu->park_needed = true;
 	want_attention(vcpu);
 }

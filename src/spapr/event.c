@@ -66,7 +66,9 @@ bool events_retry(struct spapr *machine)
 		machine->interrupt_owed = !pulse(machine, IRQ_HOTPLUG);
 	if (machine->epow_owed)
 		machine->epow_owed = !pulse(machine, IRQ_EPOW);
-	return machine->interrupt_owed || machine->epow_owed;
+	if (machine->vty_owed)
+		machine->vty_owed = !pulse(machine, IRQ_VTY);
+	return machine->interrupt_owed || machine->epow_owed || machine->vty_owed;
 }
 
 void events_reset(struct spapr *machine)
@@ -76,7 +78,7 @@ void events_reset(struct spapr *machine)
 	machine->event_count = 0;
 	machine->interrupt_owed = false;
 	machine->event_spare = false;
-	machine->epow_queued = machine->epow_owed = false;
+	machine->epow_queued = machine->epow_owed = machine->vty_owed = false;
 }
 
 /* The error log, version 6: fixed header, extended header, then sections. All that any event

@@ -250,8 +250,11 @@ bool spapr_boot(struct spapr *machine, struct err *err)
 	cpus_hold(machine);
 	spapr_count(machine, COUNT_RESETS, 1);
 	booted = boot_held(machine, err);
-	if (!booted)
+	if (!booted) {
 		machine->finished = true;
+		/* The caller is told why, and may try again. */
+		atomic_fetch_and(&machine->news, ~(unsigned)SPAPR_NEWS_FAILED);
+	}
 	machine->booting = false;
 	cpus_release(machine);
 	pthread_mutex_unlock(&machine->lock);
@@ -260,17 +263,31 @@ bool spapr_boot(struct spapr *machine, struct err *err)
 
 void spapr_stop(struct spapr *machine)
 {
+	bool was_stopped;
+
 	pthread_mutex_lock(&machine->lock);
+	was_stopped = machine->stopped;
 	machine->stopped = true;
 	cpus_hold(machine);
+	if (!was_stopped) {
+		machine->stopped_ms = clock_ms();
+		machine->stopped_timebase = kvm_timebase();
+	}
 	pthread_mutex_unlock(&machine->lock);
 }
 
 void spapr_cont(struct spapr *machine)
 {
 	pthread_mutex_lock(&machine->lock);
-	machine->stopped = false;
-	cpus_release(machine);
+	if (machine->stopped) {
+		uint64_t now_ms = clock_ms();
+
+		machine->stopped = false;
+		/* A guest that saw its timebase jump would find its CPUs stalled. */
+		machine->timebase_offset -= (int64_t)(kvm_timebase() - machine->stopped_timebase);
+		ops_stood_still(&machine->ops, now_ms - machine->stopped_ms, now_ms);
+		cpus_release(machine);
+	}
 	pthread_mutex_unlock(&machine->lock);
 }
 
@@ -324,7 +341,7 @@ void spapr_core_info(struct spapr *machine, uint32_t number, struct spapr_core_i
 		ret_info->vcpus[i].host_thread = core->vcpus[i].host_thread;
 	}
 	for (uint32_t i = 0; i < SPAPR_HISTORY && i < core->history_next; i++) {
-		uint32_t slot = (core->history_next - 1 - i) % SPAPR_HISTORY;
+		uint32_t slot = (uint32_t)((core->history_next - 1 - i) % SPAPR_HISTORY);
 
 		ret_info->history[i] = core->history[slot];
 		ret_info->history_count = i + 1;
@@ -355,6 +372,7 @@ size_t spapr_counters(struct spapr *machine, struct spapr_counter *ret_counters,
 	    [COUNT_STRAY_ACCESSES] = "stray-accesses",
 	    [COUNT_EVENTS_FETCHED] = "events-fetched",
 	    [COUNT_CONSOLE_BYTES] = "console-bytes",
+	    [COUNT_OPERATIONS_DROPPED] = "guest-operations-dropped",
 	    [COUNT_RESETS] = "boots",
 	};
 	size_t count = 0;
@@ -382,12 +400,12 @@ bool spapr_device_tree(struct spapr *machine, void **ret_blob, size_t *ret_lengt
 }
 
 bool spapr_next_report(
-    struct spapr *machine, struct operation *ret_operation, enum op_step *ret_step)
+    struct spapr *machine, bool guest_made, struct operation *ret_operation, enum op_step *ret_step)
 {
 	bool found;
 
 	pthread_mutex_lock(&machine->lock);
-	found = ops_next_report(&machine->ops, ret_operation, ret_step);
+	found = ops_next_report(&machine->ops, guest_made, ret_operation, ret_step);
 	pthread_mutex_unlock(&machine->lock);
 	return found;
 }
@@ -397,7 +415,10 @@ int64_t spapr_check_deadline(struct spapr *machine)
 	int64_t next;
 
 	pthread_mutex_lock(&machine->lock);
-	next = ops_check_deadline(&machine->ops, machine->config.unplug_deadline_ms, clock_ms());
+	/* Time does not run for a guest that is stopped. */
+	next = machine->stopped ? -1
+	                        : ops_check_deadline(&machine->ops,
+	                              machine->config.unplug_deadline_ms, clock_ms());
 	/* Without its interrupt the guest would not hear of an event until the next one. */
 	if (events_retry(machine) && (next < 0 || next > INTERRUPT_RETRY_MS))
 		next = INTERRUPT_RETRY_MS;

@@ -48,7 +48,8 @@ struct vcpu {
 	bool park_needed; /* registers and areas of its last life are still set */
 	bool entry_set;   /* start at entry_pc with entry_r3 */
 	uint64_t entry_pc, entry_r3;
-	uint32_t modes_version; /* of the modes its LPCR has */
+	uint32_t modes_version;  /* of the modes its LPCR has */
+	int64_t timebase_offset; /* that KVM has for it */
 	int host_thread;
 	enum spapr_vcpu_state state;
 	struct err create_error;
@@ -65,7 +66,6 @@ struct core {
 	struct drc drc;
 	char device[OP_DEVICE_MAX];
 	uint64_t add_operation, remove_operation; /* pending, or 0 */
-	uint64_t last_add; /* the add that made it present; its threads' start is noted there */
 	bool event_queued;
 	struct vcpu *vcpus; /* config.threads of them */
 	/* ibm,configure-connector */
@@ -74,7 +74,7 @@ struct core {
 	int node_depth;
 	/* The last guest calls, a ring. */
 	struct spapr_guest_call history[SPAPR_HISTORY];
-	uint32_t history_next;
+	uint64_t history_next;
 };
 
 #define VTY_OUT_BYTES 65536u
@@ -99,6 +99,7 @@ enum spapr_count {
 	COUNT_STRAY_ACCESSES,
 	COUNT_EVENTS_FETCHED,
 	COUNT_CONSOLE_BYTES,
+	COUNT_OPERATIONS_DROPPED, /* guest-made ones there was no slot for */
 	COUNT_RESETS,
 	COUNT_COUNTERS
 };
@@ -117,10 +118,13 @@ struct spapr {
 	pthread_mutex_t lock;
 	pthread_cond_t quiet; /* some vCPU thread has come to wait, or left the guest */
 	/* Under lock. */
-	bool stopped;  /* by the operator */
-	bool booting;  /* spapr_boot() is at work */
-	bool booted;   /* ... or has been */
-	bool ending;   /* threads shall return */
+	bool stopped;              /* by the operator, ... */
+	uint64_t stopped_ms;       /* ... since then: the monotonic clock, */
+	uint64_t stopped_timebase; /* ... and the host's timebase */
+	int64_t timebase_offset; /* of the guest, which does not see the time it was stopped for */
+	bool booting;            /* spapr_boot() is at work */
+	bool booted;             /* ... or has been */
+	bool ending;             /* threads shall return */
 	bool finished; /* the guest is over: power-off or panic; nothing runs again but by reset */
 	struct kvm_modes modes;
 	uint32_t modes_version;
@@ -132,6 +136,7 @@ struct spapr {
 	bool interrupt_owed;         /* events are queued, and KVM refused their interrupt */
 	bool event_spare;            /* an interrupt more than there were events may arrive */
 	bool epow_queued, epow_owed; /* a shutdown is queued; its interrupt was refused */
+	bool vty_owed;               /* something was typed; its interrupt was refused */
 	uint32_t event_log_id;
 	int64_t clock_offset_s; /* guest's time of day less the host's */
 	char panic_text[256];
@@ -142,7 +147,7 @@ struct spapr {
 	/* Any thread. */
 	_Atomic unsigned news;
 	_Atomic uint64_t counts[COUNT_COUNTERS];
-	struct log_limit limit_hcall, limit_rtas, limit_stray, limit_event;
+	struct log_limit limit_hcall, limit_rtas, limit_stray, limit_event, limit_timebase;
 };
 
 static inline void spapr_count(struct spapr *machine, enum spapr_count what, uint64_t by)
@@ -192,12 +197,11 @@ uint32_t cpus_running(const struct spapr *machine, const struct core *core);
 void core_init(struct spapr *machine, struct core *core, uint32_t number);
 struct core *core_find(struct spapr *machine, uint32_t drc_index);
 
-/* A guest's input on a connector; by names the call. */
+/* A guest's input on a connector; by names the call. Of DRC_IN_START: the thread runs already. */
 enum rtas_status core_guest_input(struct spapr *machine, struct core *core, enum drc_input input,
     const struct vcpu *vcpu, const struct op_evidence *by);
 
-/* The guest started or stopped one of the core's threads. */
-void core_thread_started(struct spapr *machine, struct core *core);
+/* The guest stopped one of the core's threads. */
 void core_thread_stopped(struct spapr *machine, struct core *core);
 
 /* The guest has read the event for this core; true if it is to be a removal. */

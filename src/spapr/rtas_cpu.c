@@ -14,13 +14,19 @@ enum { CPU_STOPPED = 0, CPU_STOPPING = 1, CPU_NOT_STOPPED = 2 };
 enum rtas_status rtas_start_cpu(struct rtas_call *call)
 {
 	struct vcpu *vcpu = cpu_find(call->machine, call->args[0]);
+	struct op_evidence by = {
+	    .source = OP_BY_GUEST, .call = "start-cpu", .vcpu = call->vcpu->id};
+	const struct drc_row *row;
 
-	if (vcpu == NULL || vcpu->core->drc.state == DRC_UNUSABLE)
+	if (vcpu == NULL)
 		return RTAS_PARAMETER_ERROR;
+	/* The table says whether the guest may, before anything is started. */
+	row = drc_row_for(&vcpu->core->drc, DRC_IN_START);
+	if (row == NULL || row->status != RTAS_SUCCESS)
+		return row != NULL ? row->status : RTAS_HARDWARE_ERROR;
 	if (!cpu_start(vcpu, call->args[1], call->args[2]))
 		return RTAS_HARDWARE_ERROR;
-	core_thread_started(call->machine, vcpu->core);
-	return RTAS_SUCCESS;
+	return core_guest_input(call->machine, vcpu->core, DRC_IN_START, call->vcpu, &by);
 }
 
 /* stop-self. The status is never read: the vCPU does not go back to the guest. */

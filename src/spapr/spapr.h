@@ -80,7 +80,8 @@ void spapr_destroy(struct spapr *machine);
  */
 bool spapr_boot(struct spapr *machine, struct err *err);
 
-/* Keep all vCPUs out of the guest, or let them in again. Idempotent. */
+/* Keep all vCPUs out of the guest, or let them in again. Idempotent. Meanwhile neither the guest's
+ * timebase runs nor the deadlines of operations. */
 void spapr_stop(struct spapr *machine);
 void spapr_cont(struct spapr *machine);
 
@@ -175,11 +176,13 @@ enum spapr_news {
 /* What kinds of news there have been since the last call; bits of enum spapr_news. */
 unsigned spapr_take_news(struct spapr *machine);
 
-/* The next step of an operation that has not been reported; false if there is none. */
-bool spapr_next_report(
-    struct spapr *machine, struct operation *ret_operation, enum op_step *ret_step);
+/* The next step of an operation that has not been reported; false if there is none. Without
+ * guest_made, those of operations that the guest made unasked are left for later. */
+bool spapr_next_report(struct spapr *machine, bool guest_made, struct operation *ret_operation,
+    enum op_step *ret_step);
 
-/* Report what has been pending too long. Milliseconds until the next call is due, or -1. */
+/* Mark what has been pending too long as unresolved, and send interrupts that KVM has refused
+ * again. Milliseconds until the next call is due, or -1. */
 int64_t spapr_check_deadline(struct spapr *machine);
 
 /* The text the guest panicked with, or why a vCPU failed. */

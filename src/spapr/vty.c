@@ -78,7 +78,12 @@ size_t spapr_console_write(struct spapr *machine, const void *from, size_t size)
 	while (length < size && vty->in_head - vty->in_tail < VTY_IN_BYTES)
 		vty->in[vty->in_head++ % VTY_IN_BYTES] = bytes[length++];
 	pthread_mutex_unlock(&vty->lock);
-	if (length > 0)
-		kvm_irq_pulse(machine->vm, IRQ_VTY);
+	if (length > 0 && kvm_irq_pulse(machine->vm, IRQ_VTY) < 0) {
+		pthread_mutex_lock(&machine->lock);
+		machine->vty_owed = true;
+		pthread_mutex_unlock(&machine->lock);
+		/* Whoever looks at the deadline sends it again. */
+		spapr_tell(machine, SPAPR_NEWS_OPERATION);
+	}
 	return length;
 }

@@ -50,12 +50,14 @@ struct vmm {
 	struct console *console;
 	struct control *control; /* NULL without --control */
 	ev_async wake;
-	ev_timer deadline;
+	ev_timer deadline;      /* of operations; also when reports go on that had to wait */
 	ev_timer console_pause; /* running: the console was served a moment ago */
 	bool console_waits;     /* ... and has had news since */
 	ev_signal signals[COUNT_OF(end_signals)];
 	enum vmm_status status;
 	struct log_limit limit_report;
+	uint64_t guest_made_since_ms; /* the second that guest_made_reports counts in */
+	unsigned guest_made_reports;
 	/* How it ends; set once. */
 	bool ending;
 	enum exit_code exit_code;
@@ -129,29 +131,79 @@ static void log_report(struct vmm *vmm, const struct operation *operation, enum 
 	    (unsigned long long)operation->id, op_kind_name(operation->kind), operation->device,
 	    operation->core_id, op_step_name(step), detail[0] != '\0' ? ", " : "", detail);
 	/* What the guest does unasked, it can do for ever. */
-	if (operation->kind == OP_RELEASE || operation->kind == OP_TAKE)
+	if (op_is_guest_made(operation->kind))
 		log_guest(&vmm->limit_report, LOG_INFO, "%s", line);
 	else
 		log_line(step == OP_UNRESOLVED ? LOG_WARN : LOG_INFO, "%s", line);
 }
 
-/* Tell everyone what has become of operations, and arm the timer for the next deadline. */
-static void report_all(struct vmm *vmm)
+/*
+ * A guest can make steps and operations as fast as they are reported. So one turn of the loop
+ * reports at most REPORTS_PER_TURN steps, and one second at most GUEST_MADE_PER_S steps of
+ * operations that the guest makes unasked. What is left waits in the machine, which merges what
+ * repeats.
+ */
+#define REPORTS_PER_TURN 32
+#define GUEST_MADE_PER_S 32
+
+/* Milliseconds until a step of a guest-made operation may be reported; 0: now. */
+static int64_t guest_made_wait_ms(struct vmm *vmm)
 {
-	int64_t due_ms = spapr_check_deadline(vmm->machine);
+	uint64_t now_ms = clock_ms();
+
+	if (now_ms - vmm->guest_made_since_ms >= 1000) {
+		vmm->guest_made_since_ms = now_ms;
+		vmm->guest_made_reports = 0;
+	}
+	if (vmm->guest_made_reports < GUEST_MADE_PER_S)
+		return 0;
+	return (int64_t)(vmm->guest_made_since_ms + 1000 - now_ms);
+}
+
+/* Report up to max steps. Returns the milliseconds until there may be more to report, or -1. */
+static int64_t report_steps(struct vmm *vmm, unsigned max)
+{
 	struct operation operation;
 	enum op_step step;
+	int64_t wait_ms = 0;
 
-	while (spapr_next_report(vmm->machine, &operation, &step)) {
+	for (unsigned i = 0; i < max; i++) {
+		wait_ms = guest_made_wait_ms(vmm);
+		if (!spapr_next_report(
+		        vmm->machine, wait_ms == 0 || vmm->ending, &operation, &step))
+			return wait_ms > 0 ? wait_ms : -1;
+		vmm->guest_made_reports += op_is_guest_made(operation.kind);
 		log_report(vmm, &operation, step);
 		control_report(vmm->control, &operation, step);
 	}
+	return 0;
+}
+
+/* Tell everyone what has become of operations, and arm the timer for the next deadline. */
+static void report_up_to(struct vmm *vmm, unsigned max)
+{
+	int64_t due_ms = spapr_check_deadline(vmm->machine);
+	int64_t more_ms = report_steps(vmm, max);
+
+	if (more_ms >= 0 && (due_ms < 0 || more_ms < due_ms))
+		due_ms = more_ms;
 	ev_timer_stop(vmm->loop, &vmm->deadline);
 	if (due_ms < 0 || vmm->ending)
 		return;
 	ev_now_update(vmm->loop);
 	ev_timer_set(&vmm->deadline, (double)due_ms / 1000, 0.);
 	ev_timer_start(vmm->loop, &vmm->deadline);
+}
+
+static void report(struct vmm *vmm)
+{
+	report_up_to(vmm, REPORTS_PER_TURN);
+}
+
+/* All that there is to report at this moment: before an event that comes after it. */
+static void report_all(struct vmm *vmm)
+{
+	report_up_to(vmm, SPAPR_OPERATIONS * OP_STEP_COUNT);
 }
 
 static void event_with_reason(struct vmm *vmm, const char *event, bool guest, const char *reason)
@@ -302,7 +354,7 @@ static void on_wake(struct ev_loop *loop, ev_async *watcher, int events)
 	(void)events;
 	if (news & SPAPR_NEWS_CONSOLE)
 		serve_console(vmm);
-	report_all(vmm);
+	report(vmm);
 	if (vmm->ending)
 		return;
 	if (news & SPAPR_NEWS_FAILED) {
@@ -321,7 +373,7 @@ static void on_deadline(struct ev_loop *loop, ev_timer *watcher, int events)
 {
 	(void)loop;
 	(void)events;
-	report_all(watcher->data);
+	report(watcher->data);
 }
 
 static void on_end_signal(struct ev_loop *loop, ev_signal *watcher, int events)
@@ -388,6 +440,7 @@ bool vmm_cont(struct vmm *vmm, struct err *err)
 		return err_set(err, ERR_STATE, "use system_reset",
 		    "Resetting the Virtual Machine is required");
 	spapr_cont(vmm->machine);
+	report(vmm); /* deadlines run again */
 	vmm->status = VMM_RUNNING;
 	control_event(vmm->control, "RESUME", json_object());
 	return true;
@@ -401,7 +454,7 @@ bool vmm_reset(struct vmm *vmm, struct err *err)
 void vmm_powerdown(struct vmm *vmm)
 {
 	spapr_powerdown(vmm->machine);
-	report_all(vmm);
+	report(vmm);
 	control_event(vmm->control, "POWERDOWN", json_object());
 }
 

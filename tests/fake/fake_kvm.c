@@ -17,6 +17,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,12 +30,14 @@ enum phase { PHASE_IDLE, PHASE_QUEUED, PHASE_TAKEN };
 /* What there is to know of a vCPU id; it outlives the vCPU, as the id does. */
 struct record {
 	bool alive;
+	bool aside; /* kvm_vcpu_set_aside() */
 	pthread_t thread;
 	bool kicked; /* until kvm_vcpu_unkick() */
 	bool inside; /* its thread is in kvm_vcpu_run() */
 	bool entered, parked;
 	uint64_t pc, r3;
 	struct kvm_modes modes;
+	int64_t timebase_offset;
 	uint64_t enters, parks;
 
 	bool busy; /* some fake_hcall() or the like is at it */
@@ -75,6 +78,7 @@ struct kvm_vcpu {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed;
 static struct kvm_vm *current;
+static _Atomic uint64_t timebase;
 static struct kvm_facts next_facts;
 static uint32_t live_vms, live_vcpus;
 static struct {
@@ -400,6 +404,10 @@ static struct record *create_record(struct kvm_vm *vm, uint32_t id, struct err *
 		fail_with(err, EINVAL, "no vCPU can have this id");
 		return NULL;
 	}
+	if (vm->records[id] != NULL && vm->records[id]->aside) {
+		vm->records[id]->aside = false;
+		return vm->records[id];
+	}
 	if (vm->records[id] != NULL) {
 		fail_with(err, EEXIST, "there was a vCPU with this id already");
 		return NULL;
@@ -464,6 +472,16 @@ void kvm_vcpu_destroy(struct kvm_vcpu *vcpu)
 	pthread_cond_broadcast(&changed);
 	pthread_mutex_unlock(&lock);
 	free(vcpu);
+}
+
+void kvm_vcpu_set_aside(struct kvm_vcpu *vcpu)
+{
+	struct record *record = vcpu->record;
+
+	kvm_vcpu_destroy(vcpu);
+	pthread_mutex_lock(&lock);
+	record->aside = true;
+	pthread_mutex_unlock(&lock);
 }
 
 static void require_own_thread(const struct kvm_vcpu *vcpu, const char *call)
@@ -612,6 +630,25 @@ bool kvm_vcpu_set_modes(struct kvm_vcpu *vcpu, const struct kvm_modes *modes, st
 		done = fail_with(err, EIO, "cannot set LPCR");
 	else
 		vcpu->record->modes = *modes;
+	pthread_mutex_unlock(&lock);
+	return done;
+}
+
+uint64_t kvm_timebase(void)
+{
+	return atomic_load(&timebase);
+}
+
+bool kvm_vcpu_set_timebase_offset(struct kvm_vcpu *vcpu, int64_t offset, struct err *err)
+{
+	bool done = true;
+
+	pthread_mutex_lock(&lock);
+	require_own_thread(vcpu, "kvm_vcpu_set_timebase_offset");
+	if (fails(FAKE_SET_TIMEBASE))
+		done = fail_with(err, EINVAL, "cannot set the timebase");
+	else
+		vcpu->record->timebase_offset = offset;
 	pthread_mutex_unlock(&lock);
 	return done;
 }
@@ -897,6 +934,16 @@ struct kvm_modes fake_vcpu_modes(uint32_t id)
 	LOOK(struct kvm_modes, entered_record(id)->modes);
 }
 
+int64_t fake_vcpu_timebase_offset(uint32_t id)
+{
+	LOOK(int64_t, entered_record(id)->timebase_offset);
+}
+
+void fake_set_timebase(uint64_t ticks)
+{
+	atomic_store(&timebase, ticks);
+}
+
 uint32_t fake_parked_count(void)
 {
 	uint32_t parked = 0;
@@ -986,6 +1033,7 @@ void fake_reset(void)
 	memset(failures, 0, sizeof failures);
 	ask_fault = NULL;
 	guest = NULL;
+	atomic_store(&timebase, 0);
 	set_default_facts();
 	pthread_mutex_unlock(&lock);
 }

@@ -24,6 +24,9 @@
  * behind, is given up together with its threads. */
 void fake_reset(void);
 
+/* What kvm_timebase() returns from now on; 0 after fake_reset(). */
+void fake_set_timebase(uint64_t ticks);
+
 /* What the next kvm_vm_create() finds; a POWER9 host with radix guests unless changed. */
 struct kvm_facts *fake_facts(void);
 
@@ -85,6 +88,7 @@ size_t fake_vcpu_stack_bytes(uint32_t id); /* of its thread, which must live */
 uint64_t fake_vcpu_pc(uint32_t id);
 uint64_t fake_vcpu_r3(uint32_t id);
 struct kvm_modes fake_vcpu_modes(uint32_t id);
+int64_t fake_vcpu_timebase_offset(uint32_t id);
 
 uint32_t fake_parked_count(void);
 uint64_t fake_irq_pulses(uint32_t irq);
@@ -118,6 +122,7 @@ enum fake_call {
 	FAKE_ENTER_AT,
 	FAKE_PARK,
 	FAKE_SET_MODES,
+	FAKE_SET_TIMEBASE,
 	FAKE_CALL_COUNT
 };
 

@@ -57,6 +57,7 @@ static bool fault(enum fake_call call)
 	    [FAKE_ENTER_AT] = "kvm_vcpu_enter_at",
 	    [FAKE_PARK] = "kvm_vcpu_park",
 	    [FAKE_SET_MODES] = "kvm_vcpu_set_modes",
+	    [FAKE_SET_TIMEBASE] = "kvm_vcpu_set_timebase_offset",
 	};
 
 	return fault_hits(names[call]);

@@ -225,7 +225,7 @@ static void report(struct input *input, uint8_t about)
 	enum op_step step;
 
 	(void)input;
-	for (unsigned i = 0; i <= about && spapr_next_report(machine, &op, &step); i++)
+	for (unsigned i = 0; i <= about && spapr_next_report(machine, true, &op, &step); i++)
 		FUZZ_CHECK(op.id != 0 && step < OP_STEP_COUNT && op_stuck_text(&op) != NULL);
 	still_check();
 }

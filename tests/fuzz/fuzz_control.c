@@ -142,7 +142,7 @@ static void turn(void)
 	enum op_step step;
 
 	ev_run(loop, EVRUN_NOWAIT);
-	while (spapr_next_report(vmm.machine, &operation, &step))
+	while (spapr_next_report(vmm.machine, true, &operation, &step))
 		control_report(vmm.control, &operation, step);
 	still_check();
 }

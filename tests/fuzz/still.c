@@ -399,12 +399,13 @@ static void forget(void)
 	for (int i = 0; i < FAKE_CALL_COUNT; i++)
 		fake_fail_next((enum fake_call)i, 0);
 	machine->stopped = false;
+	machine->timebase_offset = 0;
 	for (uint32_t i = 0; i < STILL_CORES; i++) {
 		struct core *core = &machine->cores[i];
 
 		core->drc = i == 0 ? (struct drc){.attached = true, .state = DRC_CONFIGURED}
 		                   : (struct drc){0};
-		core->add_operation = core->remove_operation = core->last_add = 0;
+		core->add_operation = core->remove_operation = 0;
 		core->node_offset = core->node_depth = 0;
 		core->history_next = 0;
 		snprintf(core->device, sizeof core->device, "%s", i == 0 ? "core0" : "");
@@ -466,6 +467,13 @@ static void configure(const struct core *core)
 	FUZZ_CHECK(answer == 0);
 }
 
+static void start(const struct core *core)
+{
+	const uint32_t args[] = {core->id, 0x60, core->id};
+
+	FUZZ_CHECK(still_rtas(0, "start-cpu", args, 3, 1, NULL) == RTAS_SUCCESS);
+}
+
 static enum op_outcome outcome_of(uint64_t id)
 {
 	const struct operation *op = ops_find(&machine->ops, id);
@@ -480,7 +488,7 @@ FUZZ_UNSEEN static void drain(void)
 	enum op_step step;
 	uint64_t order = 0;
 
-	while (spapr_next_report(machine, &op, &step)) {
+	while (spapr_next_report(machine, true, &op, &step)) {
 		FUZZ_CHECK(op.steps[step].order > order);
 		order = op.steps[step].order;
 	}
@@ -510,6 +518,8 @@ void still_prove_alive(void)
 		FUZZ_CHECK(set_indicator(9003, core, 1) == RTAS_SUCCESS);
 		FUZZ_CHECK(set_indicator(9001, core, 1) == RTAS_SUCCESS);
 		configure(core);
+		FUZZ_CHECK(outcome_of(id) == OP_PENDING);
+		start(core);
 		FUZZ_CHECK(outcome_of(id) == OP_DONE);
 		drain();
 	}

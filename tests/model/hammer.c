@@ -76,6 +76,31 @@ static void put_words(uint32_t address, const uint32_t *words, size_t count)
 	}
 }
 
+/* How often each kind of call and request was made, and how often it was carried out. One that is
+ * refused every time was not hammered. */
+struct tally {
+	const char *name;
+	bool refused; /* always, as it has to be */
+	_Atomic uint64_t asked, accepted;
+};
+
+static void count(struct tally *tally, bool accepted)
+{
+	tally->asked++;
+	tally->accepted += accepted;
+}
+
+static void check_tally(const struct tally *tally)
+{
+	if (tally->asked == 0)
+		fail("%s was never asked for", tally->name);
+	if (tally->accepted == 0 && !tally->refused)
+		fail("%s was refused each of %llu times", tally->name,
+		    (unsigned long long)tally->asked);
+	if (tally->accepted > 0 && tally->refused)
+		fail("%s was accepted", tally->name);
+}
+
 /* What guests ask, with how many arguments and results; D a connector's index, C a vCPU, R 0, 1 or
  * now and then something else, W and B its work area and buffer. */
 static const struct {
@@ -98,6 +123,9 @@ static const struct {
     {"system-reboot", "", 1},
     {"no-such-service", "0", 1},
 };
+#define SERVICES (sizeof services / sizeof services[0])
+
+static struct tally of_services[SERVICES];
 
 static uint32_t argument(char kind, uint32_t vcpu, uint32_t *state)
 {
@@ -172,10 +200,11 @@ static void give(uint32_t vcpu, uint32_t core)
 
 static void make_call(uint32_t vcpu, uint32_t *state)
 {
-	size_t row = draw(state, sizeof services / sizeof services[0]);
+	size_t row = draw(state, SERVICES);
 	const char *kinds = services[row].arguments;
 	uint32_t head[2] = {0x10000000u + draw(state, VCPUS), draw(state, 8) != 0};
 	uint32_t args[RTAS_WORDS];
+	int32_t status;
 
 	/* These end a run or a life: now and then is enough. */
 	if ((strcmp(services[row].service, "system-reboot") == 0 && draw(state, 32) != 0) ||
@@ -184,7 +213,11 @@ static void make_call(uint32_t vcpu, uint32_t *state)
 	for (uint32_t i = 0; kinds[i] != '\0'; i++)
 		args[i] = argument(kinds[i], vcpu, state);
 	put_words(AREA(vcpu) + 0x2000, head, 2);
-	call(vcpu, services[row].service, args, (uint32_t)strlen(kinds), services[row].nret);
+	status =
+	    call(vcpu, services[row].service, args, (uint32_t)strlen(kinds), services[row].nret);
+	/* stop-self and system-reboot do not come back. */
+	count(&of_services[row],
+	    status == LOST ? services[row].nret == 1 && kinds[0] == '\0' : status >= 0);
 }
 
 static void *guest_main(void *context)
@@ -267,8 +300,8 @@ static void say(struct client *client, const char *text)
 		fail("cannot send: %s", strerror(errno));
 }
 
-/* One request, one reply, whatever events lie between. */
-static void ask(struct client *client, const char *text)
+/* One request, one reply, whatever events lie between. True if it was carried out. */
+static bool ask(struct client *client, const char *text)
 {
 	const char *line;
 
@@ -279,6 +312,7 @@ static void ask(struct client *client, const char *text)
 			fail("the connection ends before the answer to %s", text);
 	} while (strncmp(line, "{\"return\"", 9) != 0 && strncmp(line, "{\"error\"", 8) != 0);
 	requests_answered++;
+	return strncmp(line, "{\"return\"", 9) == 0;
 }
 
 static struct client *client_create(void)
@@ -300,6 +334,13 @@ static void client_destroy(struct client *client)
 	free(client);
 }
 
+enum { ADD, REMOVE, CANCEL, MADE };
+static struct tally of_made[MADE] = {
+    [ADD] = {.name = "device_add"},
+    [REMOVE] = {.name = "device_del"},
+    [CANCEL] = {.name = "operation-cancel"},
+};
+
 static const char *const fixed[] = {
     "{\"execute\": \"query-operations\"}\n",
     "{\"execute\": \"query-connectors\"}\n",
@@ -317,34 +358,38 @@ static const char *const fixed[] = {
     "{\"execute\": \"device_add\"\n}\n",
     "[]\n",
 };
+#define FIXED (sizeof fixed / sizeof fixed[0])
+/* From here on each is refused. */
+#define FIXED_REFUSED 9
+
+static struct tally of_fixed[FIXED];
 
 static void hammer(struct client *client, uint32_t *state)
 {
 	uint32_t core = draw(state, VCPUS + 1), recent = draw(state, 6);
 	uint64_t id = last_operation > recent ? last_operation - recent : 1;
+	size_t made = draw(state, MADE + 1), row = draw(state, FIXED);
 	char text[256];
 
-	switch (draw(state, 4)) {
-	case 0:
+	switch (made) {
+	case ADD:
 		snprintf(text, sizeof text,
 		    "{\"execute\": \"device_add\", \"arguments\": {\"driver\": "
 		    "\"host-spapr-cpu-core\", \"core-id\": %u, \"id\": \"core%u\"}}\n",
 		    core, core);
 		break;
-	case 1:
+	case REMOVE:
 		snprintf(text, sizeof text,
 		    "{\"execute\": \"device_del\", \"arguments\": {\"id\": \"core%u\"}}\n", core);
 		break;
-	case 2:
+	case CANCEL:
 		snprintf(text, sizeof text,
-		    "{\"execute\": \"operation-cancel\", \"arguments\": {\"operation\": %llu}}\n",
+		    "{\"execute\": \"operation-cancel\", \"arguments\": {\"id\": %llu}}\n",
 		    (unsigned long long)id);
 		break;
-	default:
-		snprintf(
-		    text, sizeof text, "%s", fixed[draw(state, sizeof fixed / sizeof fixed[0])]);
+	default: count(&of_fixed[row], ask(client, fixed[row])); return;
 	}
-	ask(client, text);
+	count(&of_made[made], ask(client, text));
 }
 
 static void *client_main(void *context)
@@ -388,25 +433,31 @@ static void count_outcome(struct seen *seen, const char *outcome)
 
 static void see_operation(struct seen *seen, json_t *data)
 {
-	const char *step = json_string_value(json_object_get(data, "step"));
+	const char *step = json_string_value(json_object_get(data, "step")), *kind;
 	json_t *operation = json_object_get(data, "operation");
+	bool by_guest;
 	uint64_t id = (uint64_t)json_integer_value(json_object_get(operation, "id"));
 
-	if (step == NULL || id == 0 || id >= OPERATIONS_MAX)
+	kind = json_string_value(json_object_get(operation, "kind"));
+	if (step == NULL || kind == NULL || id == 0 || id >= OPERATIONS_MAX)
 		fail("an event without step or operation");
+	by_guest = strncmp(kind, "guest-", 6) == 0;
 	if (strcmp(step, "requested") == 0) {
-		if (id <= seen->last_begun)
+		/* What the guest makes unasked may have to wait, behind what was asked for later.
+		 */
+		if (id <= seen->last_begun && !by_guest)
 			fail("operation %llu begins after %llu", (unsigned long long)id,
 			    (unsigned long long)seen->last_begun);
-		seen->last_begun = last_operation = id;
+		if (id > seen->last_begun)
+			seen->last_begun = last_operation = id;
 		seen->begun++;
 	}
-	/* An add ends when the guest has read the description; what it starts then is told too. */
-	if (seen->ends[id] && strcmp(step, "started") != 0)
+	/* What the guest makes unasked is one operation for all the times that it repeats it. */
+	if (seen->ends[id] && !by_guest)
 		fail("operation %llu: step %s after its end", (unsigned long long)id, step);
 	if (strcmp(step, "ended") == 0) {
+		seen->ended += !seen->ends[id];
 		seen->ends[id] = 1;
-		seen->ended++;
 		count_outcome(seen, json_string_value(json_object_get(operation, "outcome")));
 	}
 }
@@ -525,6 +576,14 @@ int main(void)
 	snprintf(socket_path, sizeof socket_path, "%s/control", directory);
 	snprintf(kernel_path, sizeof kernel_path, "%s/kernel", directory);
 	write_kernel();
+	for (size_t i = 0; i < SERVICES; i++) {
+		of_services[i].name = services[i].service;
+		of_services[i].refused = strcmp(services[i].service, "no-such-service") == 0;
+	}
+	for (size_t i = 0; i < FIXED; i++) {
+		of_fixed[i].name = fixed[i];
+		of_fixed[i].refused = i >= FIXED_REFUSED;
+	}
 	options_defaults(&options);
 	strcpy(options.kernel, kernel_path);
 	strcpy(options.control, socket_path);
@@ -544,6 +603,15 @@ int main(void)
 		fail("something is left in %s", directory);
 	if (fake_live_vms() != 0 || fake_live_vcpus() != 0)
 		fail("something of the machine is left");
+	for (size_t i = 0; i < SERVICES; i++)
+		check_tally(&of_services[i]);
+	for (size_t i = 0; i < MADE; i++)
+		check_tally(&of_made[i]);
+	for (size_t i = 0; i < FIXED; i++)
+		check_tally(&of_fixed[i]);
+	for (size_t i = 0; i < 4; i++)
+		if (seen->outcomes[i] == 0)
+			fail("no operation ended %s", outcomes[i]);
 	printf("hammer: %llu guest calls answered, %llu requests, %llu resets; %llu operations "
 	       "began and ended:",
 	    (unsigned long long)calls_answered, (unsigned long long)requests_answered,

@@ -175,7 +175,7 @@ inline answer_removal(gives)
 inline stop_self()
 {
 	acquire();
-	state[self] = AT_REST(self);
+	state[self] = STOPPING;
 	park_needed[self] = true;
 	want_attention(self);
 	release()

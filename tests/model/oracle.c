@@ -50,6 +50,23 @@ static bool by_guest(const struct operation *op)
 	return op->kind == OP_RELEASE || op->kind == OP_TAKE;
 }
 
+/* The last operation of this kind that the guest made on a core. */
+static const struct operation *last_made(
+    const struct view *view, enum op_kind kind, uint32_t number)
+{
+	const struct operation *last = NULL;
+
+	for (size_t i = 0; i < WORLD_SLOTS; i++) {
+		const struct operation *op = &view->operations[i];
+
+		if (op->id != 0 && op->kind == kind &&
+		    op->core_id == number * world.config->threads &&
+		    (last == NULL || op->id > last->id))
+			last = op;
+	}
+	return last;
+}
+
 static bool all_reported(const struct operation *op)
 {
 	for (size_t i = 0; i < OP_STEP_COUNT; i++)
@@ -186,6 +203,7 @@ struct prediction {
 	} cores[WORLD_CORES];
 	enum op_kind begins; /* ... this operation, if begun: */
 	bool begun, begun_unasked;
+	uint64_t merged;           /* the operation that happens one time more */
 	bool rewinds[WORLD_CORES]; /* ibm,configure-connector begins anew */
 	bool notifies;
 	enum op_source source;
@@ -226,8 +244,15 @@ static void leaves(struct prediction *to, uint32_t core)
 	predict_threads(to, core, false);
 }
 
-static void unasked(struct prediction *to, const struct view *from, enum op_kind kind)
+static void unasked(
+    struct prediction *to, const struct view *from, enum op_kind kind, uint32_t number)
 {
+	const struct operation *last = last_made(from, kind, number);
+
+	if (last != NULL && strcmp(last->device, from->cores[number].device) == 0) {
+		to->merged = last->id;
+		return;
+	}
 	to->begins = kind;
 	to->begun = to->begun_unasked = has_room(from, true);
 }
@@ -268,7 +293,7 @@ static void predict_input(
 		if (drc->removing || drc->adding)
 			leaves(to, number);
 		else
-			unasked(to, from, OP_RELEASE);
+			unasked(to, from, OP_RELEASE, number);
 	}
 }
 
@@ -290,11 +315,8 @@ static void predict_configure(
 	if (status != 0 || drc->state == DRC_CONFIGURED)
 		return;
 	to->cores[move.core].state = DRC_CONFIGURED;
-	to->cores[move.core].adding = false;
-	if (drc->adding)
-		to->cores[move.core].add = OP_DONE;
-	else
-		unasked(to, from, OP_TAKE);
+	if (!drc->adding)
+		unasked(to, from, OP_TAKE, move.core);
 }
 
 static void predict_start(struct prediction *to, const struct view *from, struct move move)
@@ -307,6 +329,25 @@ static void predict_start(struct prediction *to, const struct view *from, struct
 		to->status = RTAS_HARDWARE_ERROR;
 	else
 		to->vcpus[id] = SPAPR_VCPU_RUNNING;
+}
+
+static bool has_started(const enum spapr_vcpu_state *vcpus, uint32_t core)
+{
+	for (uint32_t i = 0; i < world.config->threads; i++)
+		if (vcpus[core * world.config->threads + i] == SPAPR_VCPU_RUNNING)
+			return true;
+	return false;
+}
+
+/* An add is done when the core is configured and a thread of it has started. */
+static void predict_done(struct prediction *to, uint32_t core)
+{
+	if (!to->cores[core].adding || to->cores[core].state != DRC_CONFIGURED ||
+	    !has_started(to->vcpus, core))
+		return;
+	to->source = OP_BY_GUEST;
+	to->cores[core].adding = false;
+	to->cores[core].add = OP_DONE;
 }
 
 static enum spapr_vcpu_state rests(bool attached)
@@ -331,9 +372,7 @@ static void predict_guest(
 	case GUEST_CONFIGURE_BAD:
 	case GUEST_FETCH_BAD: to->status = RTAS_PARAMETER_ERROR; break;
 	case GUEST_START: predict_start(to, from, move); break;
-	case GUEST_STOP_SELF:
-		to->vcpus[move.vcpu] = rests(from->cores[move.core].drc.attached);
-		break;
+	case GUEST_STOP_SELF: to->vcpus[move.vcpu] = SPAPR_VCPU_STOPPING; break;
 	case GUEST_FETCH:
 		to->status = from->event_count > 0 || from->ghost.spare ? 0 : RTAS_NO_ERRORS_FOUND;
 		break;
@@ -450,12 +489,14 @@ static void predict(
 		to->cores[i].removing = from->cores[i].drc.removing;
 	}
 	memcpy(to->vcpus, from->vcpus, sizeof to->vcpus);
-	if (move.kind < VCPU_ATTEND)
+	if (move.kind < VCPU_ATTEND) {
 		predict_guest(to, from, move, answer);
-	else if (move.kind > VCPU_ATTEND_FAILS)
+		predict_done(to, move.core);
+	} else if (move.kind > VCPU_ATTEND_FAILS) {
 		predict_operator(to, from, move);
-	else if (to->vcpus[move.vcpu] == SPAPR_VCPU_STOPPING || move.kind == VCPU_ATTEND_FAILS)
+	} else if (to->vcpus[move.vcpu] == SPAPR_VCPU_STOPPING || move.kind == VCPU_ATTEND_FAILS) {
 		to->vcpus[move.vcpu] = rests(attached);
+	}
 }
 
 /* --- Comparing ------------------------------------------------------------------------------ */
@@ -527,6 +568,16 @@ static void check_old_operation(const struct operation *old, const struct view *
 		if (old->outcome == OP_PENDING || !all_reported(old))
 			broken("operation %llu is forgotten before its end was told",
 			    (unsigned long long)old->id);
+		return;
+	}
+	if (now->times != old->times + (old->id == want->merged))
+		broken("operation %llu: it is not told how many times it happened",
+		    (unsigned long long)old->id);
+	if (old->id == want->merged) {
+		if (now->outcome != OP_DONE || now->steps[OP_ENDED].reported)
+			broken("operation %llu: that it happened again is not told",
+			    (unsigned long long)old->id);
+		check_evidence(now, move, OP_BY_GUEST, move.vcpu);
 		return;
 	}
 	if (now->outcome != outcome)
@@ -645,7 +696,7 @@ static void check_stopped(const struct view *before, const struct view *after, s
 		    (unsigned long long)id);
 }
 
-/* The start of a thread belongs to the add of its core, if that was in this run. */
+/* The start of a thread belongs to the add of its core, as long as that is pending. */
 static void check_started(const struct view *before, const struct view *after, struct move move,
     const struct answer *answer)
 {
@@ -655,7 +706,7 @@ static void check_started(const struct view *before, const struct view *after, s
 
 		if (is && (move.kind != GUEST_START || answer->status != 0 ||
 		              op->core_id != move.core * world.config->threads ||
-		              !before->ghost.added[move.core]))
+		              op->id != before->cores[move.core].add))
 			broken("operation %llu: a thread's start that is not its own",
 			    (unsigned long long)op->id);
 	}
@@ -676,9 +727,14 @@ static void check_steps(const struct view *before, const struct view *after, str
 	if (move.kind == GUEST_STOP_SELF)
 		check_stopped(before, after, move);
 	id = move.argument == 0 ? after->cores[move.core].add : after->cores[move.core].remove;
-	if (move.kind == DEADLINE_PASSES &&
-	    (!find(after, id)->unresolved ||
-	        passed(after, id, OP_UNRESOLVED) <= passed(before, id, OP_UNRESOLVED)))
+	/* For a machine that is stopped no time passes. */
+	if (move.kind == DEADLINE_PASSES && world.machine->stopped) {
+		if (find(after, id)->unresolved)
+			broken("operation %llu is called unresolved while the machine is stopped",
+			    (unsigned long long)id);
+	} else if (move.kind == DEADLINE_PASSES &&
+	           (!find(after, id)->unresolved ||
+	               passed(after, id, OP_UNRESOLVED) <= passed(before, id, OP_UNRESOLVED)))
 		broken("operation %llu is not called unresolved", (unsigned long long)id);
 	id = answer->operation;
 	if (id != 0 && find(after, id) != NULL && find(after, id)->outcome == OP_PENDING &&
@@ -739,17 +795,12 @@ static void check_refused(const struct view *before, const struct view *after, s
  * What a rejection restores: the state in which the operator asked, or that into which the guest
  * has brought the core since; but not that it has isolated it since.
  */
-static void remember(const struct view *before, const struct view *after, struct move move)
+static void remember(const struct view *before, const struct view *after)
 {
 	for (uint32_t i = 0; i < world.config->cores; i++) {
 		const struct drc *drc = &after->cores[i].drc;
 		uint8_t *from = &world.ghost.asked_from[i];
 
-		if (!drc->attached || move.kind == OPERATOR_RESET ||
-		    move.kind == OPERATOR_RESET_FAILS)
-			world.ghost.added[i] = false;
-		else if (!before->cores[i].drc.attached)
-			world.ghost.added[i] = world.config->starts;
 		if (!drc->removing)
 			*from = DRC_UNUSABLE;
 		else if (!before->cores[i].drc.removing || drc->state != DRC_AVAILABLE)
@@ -771,7 +822,7 @@ void oracle_check_move(struct move move, const struct view *before, const struct
 	check_spare(before, &want, move, answer);
 	check_steps(before, &after, move, answer);
 	check_refused(before, &after, move, answer);
-	remember(before, &after, move);
+	remember(before, &after);
 }
 
 void oracle_check_repeat(struct move move, const struct view *before, const struct view *between)
@@ -812,7 +863,7 @@ void oracle_report(void)
 	uint64_t last_order = 0;
 
 	spapr_take_news(world.machine);
-	while (spapr_next_report(world.machine, &op, &step)) {
+	while (spapr_next_report(world.machine, true, &op, &step)) {
 		if (op.steps[step].order <= last_order)
 			broken("reports come out of order");
 		last_order = op.steps[step].order;

@@ -142,8 +142,7 @@ static uint8_t *put_core(uint8_t *at, const struct core *core)
 	                 (unsigned)drc->removing << 6 | (unsigned)core->event_queued << 7);
 	at = put(at, (unsigned)core->node_offset);
 	at = put(at, (unsigned)core->node_depth | (unsigned)(core->device[0] != '\0') << 4);
-	return put(at,
-	    world.ghost.asked_from[core->number] | (unsigned)world.ghost.added[core->number] << 4);
+	return put(at, world.ghost.asked_from[core->number]);
 }
 
 static uint8_t *put_vcpu(uint8_t *at, const struct vcpu *vcpu)
@@ -187,7 +186,7 @@ static uint8_t *put_steps(uint8_t *at, const struct operation *op)
 	if (!world.config->steps && op->outcome == OP_PENDING)
 		passed &= 1u << OP_UNRESOLVED;
 	else if (op->outcome != OP_PENDING)
-		passed &= 1u << OP_STARTED;
+		passed = 0;
 	at = put(at, passed & 0x7f);
 	at = put(at, passed >> 7);
 	return world.config->steps && op->outcome == OP_PENDING ? put(at, op->phase) : at;
@@ -196,15 +195,18 @@ static uint8_t *put_steps(uint8_t *at, const struct operation *op)
 static uint8_t *put_operation(uint8_t *at, const struct operation *op)
 {
 	const struct core *core = core_find(world.machine, op->drc_index);
-	bool guest = op->kind == OP_RELEASE || op->kind == OP_TAKE;
-	bool last = core->last_add == op->id;
+	bool guest = op_is_guest_made(op->kind);
 	bool reported = true;
 
 	for (size_t s = 0; s < OP_STEP_COUNT; s++)
 		reported = reported && (op->steps[s].order == 0 || op->steps[s].reported);
-	at = put(at, (unsigned)guest | (unsigned)(op->outcome == OP_PENDING) << 1 |
-	                 (unsigned)last << 2 | (unsigned)reported << 3);
-	if (op->outcome != OP_PENDING && !last && reported)
+	at = put(at,
+	    (unsigned)guest | (unsigned)(op->outcome == OP_PENDING) << 1 | (unsigned)reported << 3);
+	/* The next of its kind is one with it, if the device has this name still. */
+	if (guest)
+		at = put(at, place[core->number] | (unsigned)op->kind << 2 |
+		                 (unsigned)(strcmp(op->device, core->device) == 0) << 4);
+	if (op->outcome != OP_PENDING && reported)
 		return at;
 	at = put(at, place[core->number] | (unsigned)(core->add_operation == op->id) << 2 |
 	                 (unsigned)(core->remove_operation == op->id) << 3 |
@@ -371,6 +373,23 @@ struct kvm_vcpu *kvm_vcpu_create(struct kvm_vm *vm, uint32_t id, struct err *err
 void kvm_vcpu_destroy(struct kvm_vcpu *vcpu)
 {
 	broken("vCPU %u is destroyed", vcpu->id);
+}
+
+void kvm_vcpu_set_aside(struct kvm_vcpu *vcpu)
+{
+	broken("vCPU %u is set aside", vcpu->id);
+}
+
+uint64_t kvm_timebase(void)
+{
+	return 0; /* time stands still */
+}
+
+bool kvm_vcpu_set_timebase_offset(struct kvm_vcpu *vcpu, int64_t offset, struct err *err)
+{
+	(void)offset;
+	(void)err;
+	broken("the timebase of vCPU %u is set", vcpu->id);
 }
 
 enum kvm_exit kvm_vcpu_run(struct kvm_vcpu *vcpu, struct kvm_exit_info *exit)

@@ -104,7 +104,6 @@ struct ghost {
 	bool kvm_refuses;                /* the next interrupt */
 	bool signalled;                  /* a hot-plug interrupt since the last fetch */
 	bool spare;                      /* an interrupt more than there were events was sent */
-	bool added[WORLD_CORES];         /* the core was added in this run of the guest */
 	uint8_t asked_from[WORLD_CORES]; /* enum drc_state a rejection has to restore */
 };
 

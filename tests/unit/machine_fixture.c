@@ -210,7 +210,7 @@ void expect_steps(struct fixture *fixture, uint64_t id, const char *steps)
 	enum op_step step;
 	char got[256] = "";
 
-	while (spapr_next_report(fixture->machine, &operation, &step)) {
+	while (spapr_next_report(fixture->machine, true, &operation, &step)) {
 		size_t length = strlen(got);
 
 		if (operation.id == id)

@@ -6,6 +6,9 @@
  * moment never matters.
  */
 #include "machine_fixture.h"
+#include "base/log.h"
+#include "spapr/hcall.h"
+#include "spapr/rtas.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -14,7 +17,7 @@
 
 /* --- Adding ----------------------------------------------------------------------------- */
 
-static void an_add_is_done_when_the_guest_has_read_the_core(void **state)
+static void an_add_is_done_when_the_guest_has_started_the_core(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t id;
@@ -30,17 +33,58 @@ static void an_add_is_done_when_the_guest_has_read_the_core(void **state)
 	expect_core(f, 1, DRC_UNUSABLE, SPAPR_VCPU_STOPPED);
 	expect_steps(f, id, "requested notified");
 	linux_take(0, 1);
-	expect_steps(f, id, "fetched allocated unisolated configured ended");
-	expect_end(f, id, OP_DONE, OP_BY_GUEST, OP_CONFIGURED);
-	EVIDENCE(f, id, .source = OP_BY_GUEST, .call = "ibm,configure-connector",
-	    .phase = OP_CONFIGURED);
-	assert_int_equal(core_info(f, 1).add_operation, 0);
+	expect_steps(f, id, "fetched allocated unisolated configured");
+	assert_int_equal(operation_of(f, id).outcome, OP_PENDING);
 	expect_core(f, 1, DRC_CONFIGURED, SPAPR_VCPU_STOPPED);
 	linux_online(f, 0, 1);
-	expect_steps(f, id, "started");
+	expect_steps(f, id, "started ended");
+	expect_end(f, id, OP_DONE, OP_BY_GUEST, OP_STARTED);
+	EVIDENCE(f, id, .source = OP_BY_GUEST, .call = "start-cpu", .phase = OP_STARTED,
+	    .threads_running = 1);
+	assert_int_equal(core_info(f, 1).add_operation, 0);
 	expect_core(f, 1, DRC_CONFIGURED, SPAPR_VCPU_RUNNING);
 	assert_int_equal(fake_vcpu_enters(1), 1);
 	assert_int_equal(fake_vcpu_parks(1), 0);
+}
+
+/* Linux with nr_cpus=1: it has read all of the core before it finds that it has no number for it.
+ */
+static void an_add_given_back_when_it_was_configured_is_rejected(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t id;
+
+	power_on(f);
+	id = add(f, 1);
+	linux_take(0, 1);
+	linux_release(0, 1);
+	expect_steps(f, id, "requested notified fetched allocated unisolated configured ended");
+	EVIDENCE(f, id, .source = OP_BY_GUEST, .call = "set-indicator", .indicator = 9003,
+	    .phase = OP_CONFIGURED,
+	    .inferred = "the guest gave the core back without having started a thread");
+	expect_core(f, 1, DRC_UNUSABLE, SPAPR_VCPU_ABSENT);
+	/* The same add works when the guest has room. */
+	add_in_use(f, 1);
+}
+
+/* No Linux does so. */
+static void a_thread_started_before_its_core_is_configured_counts_then(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t id;
+
+	power_on(f);
+	id = add(f, 1);
+	expect_event(0, 1, 1);
+	set_usable(0, 1);
+	unisolate(0, 1);
+	assert_int_equal(start_cpu(0, 1), 0);
+	expect_steps(f, id, "requested notified fetched allocated unisolated started");
+	configure(0, 1);
+	expect_steps(f, id, "configured ended");
+	EVIDENCE(f, id, .source = OP_BY_GUEST, .call = "ibm,configure-connector",
+	    .phase = OP_CONFIGURED, .threads_running = 1);
+	assert_int_equal(core_info(f, 1).add_operation, 0);
 }
 
 static void an_add_the_guest_gives_back_is_rejected_and_the_core_is_gone(void **state)
@@ -136,7 +180,9 @@ static void an_add_can_be_cancelled_until_the_guest_takes_the_core(void **state)
 	cancel_fails(f, id, "operation 2: the guest has already taken the core");
 	unisolate(0, 1);
 	configure(0, 1);
-	expect_end(f, id, OP_DONE, OP_BY_GUEST, OP_CONFIGURED);
+	cancel_fails(f, id, "operation 2: the guest has already taken the core");
+	linux_online(f, 0, 1);
+	expect_end(f, id, OP_DONE, OP_BY_GUEST, OP_STARTED);
 	cancel_fails(f, id, "operation 2 has ended: done");
 }
 
@@ -688,7 +734,7 @@ static void a_core_s_threads_come_and_go_together(void **state)
 	assert_false(fake_vcpu_created(4));
 	linux_add(f, 0, 8);
 	expect_steps(
-	    f, id, "requested notified fetched allocated unisolated configured ended started");
+	    f, id, "requested notified fetched allocated unisolated configured started ended");
 	expect_core(f, 8, DRC_CONFIGURED, SPAPR_VCPU_RUNNING);
 	id = take_away(f, 8);
 	expect_event(0, 8, 2);
@@ -815,6 +861,94 @@ static void settling_ends_everything(void **state)
 	}
 }
 
+static void a_guest_does_not_see_the_time_it_was_stopped_for(void **state)
+{
+	struct fixture *f = *state;
+
+	power_on_cpus(f, 2, 3, 1);
+	linux_online(f, 0, 1);
+	assert_int_equal(fake_vcpu_timebase_offset(0), 0);
+	fake_set_timebase(1000);
+	spapr_stop(f->machine);
+	fake_set_timebase(4000);
+	spapr_stop(f->machine); /* counts from the first time */
+	fake_set_timebase(6000);
+	spapr_cont(f->machine);
+	fake_set_timebase(9000);
+	spapr_cont(f->machine);
+	for (uint32_t id = 0; id < 2; id++) {
+		fake_wait_running(id);
+		assert_int_equal(fake_vcpu_timebase_offset(id), -5000);
+	}
+	/* All stops together; also for a vCPU that is made later, and after a reset. */
+	spapr_stop(f->machine);
+	fake_set_timebase(9100);
+	spapr_cont(f->machine);
+	add_in_use(f, 2);
+	assert_int_equal(fake_vcpu_timebase_offset(0), -5100);
+	assert_int_equal(fake_vcpu_timebase_offset(2), -5100);
+	reset(f);
+	fake_wait_running(0);
+	assert_int_equal(fake_vcpu_timebase_offset(0), -5100);
+}
+
+static void a_kvm_that_cannot_hold_the_time_lets_it_run(void **state)
+{
+	struct fixture *f = *state;
+
+	power_on(f);
+	spapr_stop(f->machine);
+	fake_set_timebase(5000);
+	fake_fail_next(FAKE_SET_TIMEBASE, 1);
+	spapr_cont(f->machine);
+	fake_wait_running(0);
+	assert_int_equal(fake_vcpu_timebase_offset(0), 0);
+	add_in_use(f, 1);
+}
+
+static void wait_ms(uint64_t ms)
+{
+	for (uint64_t until = clock_ms() + ms; clock_ms() < until;)
+		sched_yield();
+}
+
+static void deadlines_stand_still_with_the_machine(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t id;
+
+	f->config.unplug_deadline_ms = 3;
+	power_on(f);
+	spapr_stop(f->machine);
+	id = add(f, 1);
+	wait_ms(10);
+	assert_int_equal(spapr_check_deadline(f->machine), -1);
+	assert_false(operation_of(f, id).unresolved);
+	spapr_cont(f->machine);
+	wait_ms(3);
+	assert_int_equal(spapr_check_deadline(f->machine), -1);
+	assert_true(operation_of(f, id).unresolved);
+}
+
+/* Until it has parked KVM and this program may still write to its memory; the model looks at what
+ * other vCPUs are told meanwhile. */
+static void a_vcpu_that_stops_writes_nothing_after_it_has_parked(void **state)
+{
+	static const uint32_t unanswered = UINT32_MAX;
+	struct fixture *f = *state;
+	uint32_t status;
+
+	power_on_cpus(f, 2, 2, 1);
+	linux_online(f, 0, 1);
+	put_block(BLOCK(1), rtas_token_of("stop-self"), 0, 1, NULL);
+	poke(BLOCK(1) + 12, &unanswered, sizeof unanswered);
+	fake_hcall_noreturn(1, HCALL_RTAS, (uint64_t[9]){BLOCK(1)});
+	wait_vcpu(f, 1, SPAPR_VCPU_STOPPED);
+	assert_true(fake_vcpu_parked(1));
+	peek(BLOCK(1) + 12, &status, sizeof status);
+	assert_int_equal(status, 0);
+}
+
 static void a_stopped_machine_does_not_run_until_it_is_continued(void **state)
 {
 	struct fixture *f = *state;
@@ -832,7 +966,7 @@ static void a_stopped_machine_does_not_run_until_it_is_continued(void **state)
 	spapr_cont(f->machine);
 	fake_wait_running(1);
 	linux_add(f, 0, 2);
-	expect_end(f, id, OP_DONE, OP_BY_GUEST, OP_CONFIGURED);
+	expect_end(f, id, OP_DONE, OP_BY_GUEST, OP_STARTED);
 	assert_int_equal(fake_vcpu_enters(1), 1);
 	/* A reset does not continue it. */
 	spapr_stop(f->machine);
@@ -847,7 +981,9 @@ static void a_stopped_machine_does_not_run_until_it_is_continued(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(an_add_is_done_when_the_guest_has_read_the_core),
+	    TEST(an_add_is_done_when_the_guest_has_started_the_core),
+	    TEST(an_add_given_back_when_it_was_configured_is_rejected),
+	    TEST(a_thread_started_before_its_core_is_configured_counts_then),
 	    TEST(an_add_the_guest_gives_back_is_rejected_and_the_core_is_gone),
 	    TEST(an_add_that_cannot_be_is_refused),
 	    TEST(without_a_vcpu_nothing_is_added_and_the_next_try_works),
@@ -880,7 +1016,11 @@ int main(void)
 	    TEST(a_reset_settles_what_is_pending),
 	    TEST(a_call_made_before_a_reset_does_not_reach_what_comes_after),
 	    TEST(settling_ends_everything),
+	    TEST(a_vcpu_that_stops_writes_nothing_after_it_has_parked),
 	    TEST(a_stopped_machine_does_not_run_until_it_is_continued),
+	    TEST(a_guest_does_not_see_the_time_it_was_stopped_for),
+	    TEST(a_kvm_that_cannot_hold_the_time_lets_it_run),
+	    TEST(deadlines_stand_still_with_the_machine),
 	};
 
 	return cmocka_run_group_tests_name("core", tests, NULL, NULL);

@@ -32,12 +32,15 @@ enum spot {
 	AVA_REM_UNI,     /* ... asked back, and isolated since: from unisolated */
 	AVA_REM_CON,     /* ... and isolated since: from configured */
 	AVA_ADD_REM_UNI, /* ... asked back while on the way in, and isolated since */
+	AVA_ADD_REM_CON, /* ... the same, from configured */
 	UNI,
 	UNI_ADD,
 	UNI_REM,
 	UNI_ADD_REM,
 	CON,
+	CON_ADD, /* ... no thread of it started yet */
 	CON_REM,
+	CON_ADD_REM,
 	SPOTS,
 	NOWHERE /* no such spot */
 };
@@ -55,12 +58,15 @@ static const struct drc spots[SPOTS] = {
 [AVA_REM_UNI] =     {DRC_AVAILABLE,  true,    false, true,    DRC_UNISOLATED},
 [AVA_REM_CON] =     {DRC_AVAILABLE,  true,    false, true,    DRC_CONFIGURED},
 [AVA_ADD_REM_UNI] = {DRC_AVAILABLE,  true,    true,  true,    DRC_UNISOLATED},
+[AVA_ADD_REM_CON] = {DRC_AVAILABLE,  true,    true,  true,    DRC_CONFIGURED},
 [UNI] =             {DRC_UNISOLATED, true,    false, false,   DRC_UNUSABLE},
 [UNI_ADD] =         {DRC_UNISOLATED, true,    true,  false,   DRC_UNUSABLE},
 [UNI_REM] =         {DRC_UNISOLATED, true,    false, true,    DRC_UNUSABLE},
 [UNI_ADD_REM] =     {DRC_UNISOLATED, true,    true,  true,    DRC_UNUSABLE},
 [CON] =             {DRC_CONFIGURED, true,    false, false,   DRC_UNUSABLE},
+[CON_ADD] =         {DRC_CONFIGURED, true,    true,  false,   DRC_UNUSABLE},
 [CON_REM] =         {DRC_CONFIGURED, true,    false, true,    DRC_UNUSABLE},
+[CON_ADD_REM] =     {DRC_CONFIGURED, true,    true,  true,    DRC_UNUSABLE},
 };
 /* clang-format on */
 
@@ -86,6 +92,7 @@ static const struct expected specification[SPOTS][DRC_INPUT_COUNT] = {
 	[DRC_IN_USABLE]        = PARAMETER(EMPTY),
 	[DRC_IN_CONFIGURE]     = NOT_CONFIGURABLE(EMPTY),
 	[DRC_IN_CONFIGURE_END] = NOT_CONFIGURABLE(EMPTY),
+	[DRC_IN_START]         = PARAMETER(EMPTY),
 	[DRC_IN_ATTACH]        = TO(PLUGGED, FX(ATTACH) | FX(NOTIFY)),
 	[DRC_IN_REMOVE]        = REFUSED(EMPTY, EMPTY),
 	[DRC_IN_CANCEL_ADD]    = REFUSED(EMPTY, NOTHING),
@@ -99,6 +106,7 @@ static const struct expected specification[SPOTS][DRC_INPUT_COUNT] = {
 	[DRC_IN_USABLE]        = TO(AVA_ADD, 0),
 	[DRC_IN_CONFIGURE]     = NOT_CONFIGURABLE(PLUGGED),
 	[DRC_IN_CONFIGURE_END] = NOT_CONFIGURABLE(PLUGGED),
+	[DRC_IN_START]         = PARAMETER(PLUGGED),
 	[DRC_IN_ATTACH]        = REFUSED(PLUGGED, OCCUPIED),
 	[DRC_IN_REMOVE]        = TO(EMPTY, FX(DETACH) | FX(REMOVE_DONE) | FX(ADD_CANCELLED)),
 	[DRC_IN_CANCEL_ADD]    = TO(EMPTY, FX(DETACH) | FX(ADD_CANCELLED)),
@@ -112,6 +120,7 @@ static const struct expected specification[SPOTS][DRC_INPUT_COUNT] = {
 	[DRC_IN_USABLE]        = TO(AVA, 0),
 	[DRC_IN_CONFIGURE]     = NOT_CONFIGURABLE(GIVEN),
 	[DRC_IN_CONFIGURE_END] = NOT_CONFIGURABLE(GIVEN),
+	[DRC_IN_START]         = PARAMETER(GIVEN),
 	[DRC_IN_ATTACH]        = REFUSED(GIVEN, OCCUPIED),
 	[DRC_IN_REMOVE]        = TO(EMPTY, FX(DETACH) | FX(REMOVE_DONE)),
 	[DRC_IN_CANCEL_ADD]    = REFUSED(GIVEN, NOTHING),
@@ -125,6 +134,7 @@ static const struct expected specification[SPOTS][DRC_INPUT_COUNT] = {
 	[DRC_IN_USABLE]        = TO(AVA, 0),
 	[DRC_IN_CONFIGURE]     = NOT_CONFIGURABLE(AVA),
 	[DRC_IN_CONFIGURE_END] = NOT_CONFIGURABLE(AVA),
+	[DRC_IN_START]         = TO(AVA, 0),
 	[DRC_IN_ATTACH]        = REFUSED(AVA, OCCUPIED),
 	[DRC_IN_REMOVE]        = TO(AVA_REM, FX(NOTIFY)),
 	[DRC_IN_CANCEL_ADD]    = REFUSED(AVA, NOTHING),
@@ -138,6 +148,7 @@ static const struct expected specification[SPOTS][DRC_INPUT_COUNT] = {
 	[DRC_IN_USABLE]        = TO(AVA_ADD, 0),
 	[DRC_IN_CONFIGURE]     = NOT_CONFIGURABLE(AVA_ADD),
 	[DRC_IN_CONFIGURE_END] = NOT_CONFIGURABLE(AVA_ADD),
+	[DRC_IN_START]         = TO(AVA_ADD, 0),
 	[DRC_IN_ATTACH]        = REFUSED(AVA_ADD, OCCUPIED),
 	[DRC_IN_REMOVE]        = TO(AVA_ADD_REM, FX(NOTIFY)),
 	[DRC_IN_CANCEL_ADD]    = REFUSED(AVA_ADD, GUEST_OWNS),
@@ -153,6 +164,7 @@ static const struct expected specification[SPOTS][DRC_INPUT_COUNT] = {
 	[DRC_IN_USABLE]        = TO(AVA_REM, 0),
 	[DRC_IN_CONFIGURE]     = NOT_CONFIGURABLE(AVA_REM),
 	[DRC_IN_CONFIGURE_END] = NOT_CONFIGURABLE(AVA_REM),
+	[DRC_IN_START]         = TO(AVA_REM, 0),
 	[DRC_IN_ATTACH]        = REFUSED(AVA_REM, OCCUPIED),
 	[DRC_IN_REMOVE]        = TO(AVA_REM, FX(NOTIFY)),
 	[DRC_IN_CANCEL_ADD]    = REFUSED(AVA_REM, NOTHING),
@@ -166,6 +178,7 @@ static const struct expected specification[SPOTS][DRC_INPUT_COUNT] = {
 	[DRC_IN_USABLE]        = TO(AVA_ADD_REM, 0),
 	[DRC_IN_CONFIGURE]     = NOT_CONFIGURABLE(AVA_ADD_REM),
 	[DRC_IN_CONFIGURE_END] = NOT_CONFIGURABLE(AVA_ADD_REM),
+	[DRC_IN_START]         = TO(AVA_ADD_REM, 0),
 	[DRC_IN_ATTACH]        = REFUSED(AVA_ADD_REM, OCCUPIED),
 	[DRC_IN_REMOVE]        = TO(AVA_ADD_REM, FX(NOTIFY)),
 	[DRC_IN_CANCEL_ADD]    = REFUSED(AVA_ADD_REM, GUEST_OWNS),
@@ -180,6 +193,7 @@ static const struct expected specification[SPOTS][DRC_INPUT_COUNT] = {
 	[DRC_IN_USABLE]        = TO(AVA_REM_UNI, 0),
 	[DRC_IN_CONFIGURE]     = NOT_CONFIGURABLE(AVA_REM_UNI),
 	[DRC_IN_CONFIGURE_END] = NOT_CONFIGURABLE(AVA_REM_UNI),
+	[DRC_IN_START]         = TO(AVA_REM_UNI, 0),
 	[DRC_IN_ATTACH]        = REFUSED(AVA_REM_UNI, OCCUPIED),
 	[DRC_IN_REMOVE]        = TO(AVA_REM_UNI, FX(NOTIFY)),
 	[DRC_IN_CANCEL_ADD]    = REFUSED(AVA_REM_UNI, NOTHING),
@@ -193,6 +207,7 @@ static const struct expected specification[SPOTS][DRC_INPUT_COUNT] = {
 	[DRC_IN_USABLE]        = TO(AVA_REM_CON, 0),
 	[DRC_IN_CONFIGURE]     = NOT_CONFIGURABLE(AVA_REM_CON),
 	[DRC_IN_CONFIGURE_END] = NOT_CONFIGURABLE(AVA_REM_CON),
+	[DRC_IN_START]         = TO(AVA_REM_CON, 0),
 	[DRC_IN_ATTACH]        = REFUSED(AVA_REM_CON, OCCUPIED),
 	[DRC_IN_REMOVE]        = TO(AVA_REM_CON, FX(NOTIFY)),
 	[DRC_IN_CANCEL_ADD]    = REFUSED(AVA_REM_CON, NOTHING),
@@ -206,9 +221,25 @@ static const struct expected specification[SPOTS][DRC_INPUT_COUNT] = {
 	[DRC_IN_USABLE]        = TO(AVA_ADD_REM_UNI, 0),
 	[DRC_IN_CONFIGURE]     = NOT_CONFIGURABLE(AVA_ADD_REM_UNI),
 	[DRC_IN_CONFIGURE_END] = NOT_CONFIGURABLE(AVA_ADD_REM_UNI),
+	[DRC_IN_START]         = TO(AVA_ADD_REM_UNI, 0),
 	[DRC_IN_ATTACH]        = REFUSED(AVA_ADD_REM_UNI, OCCUPIED),
 	[DRC_IN_REMOVE]        = TO(AVA_ADD_REM_UNI, FX(NOTIFY)),
 	[DRC_IN_CANCEL_ADD]    = REFUSED(AVA_ADD_REM_UNI, GUEST_OWNS),
+	[DRC_IN_CANCEL_REMOVE] = TO(AVA_ADD, FX(REMOVE_CANCELLED)),
+	[DRC_IN_RESET]         = TO(EMPTY, FX(REWIND) | FX(DETACH) | FX(REMOVE_SUPERSEDED) |
+				   FX(ADD_SUPERSEDED)),
+},
+[AVA_ADD_REM_CON] = {
+	[DRC_IN_ISOLATE]       = TO(AVA_ADD_REM_CON, 0),
+	[DRC_IN_UNISOLATE]     = TO(CON_ADD, FX(REMOVE_REJECTED)),
+	[DRC_IN_UNUSABLE]      = TO(EMPTY, FX(DETACH) | FX(REMOVE_DONE) | FX(ADD_REJECTED)),
+	[DRC_IN_USABLE]        = TO(AVA_ADD_REM_CON, 0),
+	[DRC_IN_CONFIGURE]     = NOT_CONFIGURABLE(AVA_ADD_REM_CON),
+	[DRC_IN_CONFIGURE_END] = NOT_CONFIGURABLE(AVA_ADD_REM_CON),
+	[DRC_IN_START]         = TO(AVA_ADD_REM_CON, 0),
+	[DRC_IN_ATTACH]        = REFUSED(AVA_ADD_REM_CON, OCCUPIED),
+	[DRC_IN_REMOVE]        = TO(AVA_ADD_REM_CON, FX(NOTIFY)),
+	[DRC_IN_CANCEL_ADD]    = REFUSED(AVA_ADD_REM_CON, GUEST_OWNS),
 	[DRC_IN_CANCEL_REMOVE] = TO(AVA_ADD, FX(REMOVE_CANCELLED)),
 	[DRC_IN_RESET]         = TO(EMPTY, FX(REWIND) | FX(DETACH) | FX(REMOVE_SUPERSEDED) |
 				   FX(ADD_SUPERSEDED)),
@@ -220,6 +251,7 @@ static const struct expected specification[SPOTS][DRC_INPUT_COUNT] = {
 	[DRC_IN_USABLE]        = TO(UNI, 0),
 	[DRC_IN_CONFIGURE]     = TO(UNI, 0),
 	[DRC_IN_CONFIGURE_END] = TO(CON, FX(REWIND) | FX(TAKEN)),
+	[DRC_IN_START]         = TO(UNI, 0),
 	[DRC_IN_ATTACH]        = REFUSED(UNI, OCCUPIED),
 	[DRC_IN_REMOVE]        = TO(UNI_REM, FX(NOTIFY)),
 	[DRC_IN_CANCEL_ADD]    = REFUSED(UNI, NOTHING),
@@ -232,7 +264,8 @@ static const struct expected specification[SPOTS][DRC_INPUT_COUNT] = {
 	[DRC_IN_UNUSABLE]      = PARAMETER(UNI_ADD),
 	[DRC_IN_USABLE]        = TO(UNI_ADD, 0),
 	[DRC_IN_CONFIGURE]     = TO(UNI_ADD, 0),
-	[DRC_IN_CONFIGURE_END] = TO(CON, FX(REWIND) | FX(ADD_DONE)),
+	[DRC_IN_CONFIGURE_END] = TO(CON_ADD, FX(REWIND)),
+	[DRC_IN_START]         = TO(UNI_ADD, 0),
 	[DRC_IN_ATTACH]        = REFUSED(UNI_ADD, OCCUPIED),
 	[DRC_IN_REMOVE]        = TO(UNI_ADD_REM, FX(NOTIFY)),
 	[DRC_IN_CANCEL_ADD]    = REFUSED(UNI_ADD, GUEST_OWNS),
@@ -246,6 +279,7 @@ static const struct expected specification[SPOTS][DRC_INPUT_COUNT] = {
 	[DRC_IN_USABLE]        = TO(UNI_REM, 0),
 	[DRC_IN_CONFIGURE]     = TO(UNI_REM, 0),
 	[DRC_IN_CONFIGURE_END] = TO(CON_REM, FX(REWIND) | FX(TAKEN)),
+	[DRC_IN_START]         = TO(UNI_REM, 0),
 	[DRC_IN_ATTACH]        = REFUSED(UNI_REM, OCCUPIED),
 	[DRC_IN_REMOVE]        = TO(UNI_REM, FX(NOTIFY)),
 	[DRC_IN_CANCEL_ADD]    = REFUSED(UNI_REM, NOTHING),
@@ -258,7 +292,8 @@ static const struct expected specification[SPOTS][DRC_INPUT_COUNT] = {
 	[DRC_IN_UNUSABLE]      = PARAMETER(UNI_ADD_REM),
 	[DRC_IN_USABLE]        = TO(UNI_ADD_REM, 0),
 	[DRC_IN_CONFIGURE]     = TO(UNI_ADD_REM, 0),
-	[DRC_IN_CONFIGURE_END] = TO(CON_REM, FX(REWIND) | FX(ADD_DONE)),
+	[DRC_IN_CONFIGURE_END] = TO(CON_ADD_REM, FX(REWIND)),
+	[DRC_IN_START]         = TO(UNI_ADD_REM, 0),
 	[DRC_IN_ATTACH]        = REFUSED(UNI_ADD_REM, OCCUPIED),
 	[DRC_IN_REMOVE]        = TO(UNI_ADD_REM, FX(NOTIFY)),
 	[DRC_IN_CANCEL_ADD]    = REFUSED(UNI_ADD_REM, GUEST_OWNS),
@@ -273,11 +308,26 @@ static const struct expected specification[SPOTS][DRC_INPUT_COUNT] = {
 	[DRC_IN_USABLE]        = TO(CON, 0),
 	[DRC_IN_CONFIGURE]     = TO(CON, 0),
 	[DRC_IN_CONFIGURE_END] = TO(CON, FX(REWIND)),
+	[DRC_IN_START]         = TO(CON, 0),
 	[DRC_IN_ATTACH]        = REFUSED(CON, OCCUPIED),
 	[DRC_IN_REMOVE]        = TO(CON_REM, FX(NOTIFY)),
 	[DRC_IN_CANCEL_ADD]    = REFUSED(CON, NOTHING),
 	[DRC_IN_CANCEL_REMOVE] = REFUSED(CON, NOTHING),
 	[DRC_IN_RESET]         = TO(CON, FX(REWIND)),
+},
+[CON_ADD] = {
+	[DRC_IN_ISOLATE]       = TO(AVA_ADD, 0),
+	[DRC_IN_UNISOLATE]     = TO(CON_ADD, 0),
+	[DRC_IN_UNUSABLE]      = PARAMETER(CON_ADD),
+	[DRC_IN_USABLE]        = TO(CON_ADD, 0),
+	[DRC_IN_CONFIGURE]     = TO(CON_ADD, 0),
+	[DRC_IN_CONFIGURE_END] = TO(CON_ADD, FX(REWIND)),
+	[DRC_IN_START]         = TO(CON, FX(ADD_DONE)),
+	[DRC_IN_ATTACH]        = REFUSED(CON_ADD, OCCUPIED),
+	[DRC_IN_REMOVE]        = TO(CON_ADD_REM, FX(NOTIFY)),
+	[DRC_IN_CANCEL_ADD]    = REFUSED(CON_ADD, GUEST_OWNS),
+	[DRC_IN_CANCEL_REMOVE] = REFUSED(CON_ADD, NOTHING),
+	[DRC_IN_RESET]         = TO(CON, FX(REWIND) | FX(ADD_SUPERSEDED)),
 },
 [CON_REM] = {
 	[DRC_IN_ISOLATE]       = TO(AVA_REM_CON, 0),
@@ -286,11 +336,27 @@ static const struct expected specification[SPOTS][DRC_INPUT_COUNT] = {
 	[DRC_IN_USABLE]        = TO(CON_REM, 0),
 	[DRC_IN_CONFIGURE]     = TO(CON_REM, 0),
 	[DRC_IN_CONFIGURE_END] = TO(CON_REM, FX(REWIND)),
+	[DRC_IN_START]         = TO(CON_REM, 0),
 	[DRC_IN_ATTACH]        = REFUSED(CON_REM, OCCUPIED),
 	[DRC_IN_REMOVE]        = TO(CON_REM, FX(NOTIFY)),
 	[DRC_IN_CANCEL_ADD]    = REFUSED(CON_REM, NOTHING),
 	[DRC_IN_CANCEL_REMOVE] = TO(CON, FX(REMOVE_CANCELLED)),
 	[DRC_IN_RESET]         = TO(EMPTY, FX(REWIND) | FX(DETACH) | FX(REMOVE_SUPERSEDED)),
+},
+[CON_ADD_REM] = {
+	[DRC_IN_ISOLATE]       = TO(AVA_ADD_REM_CON, 0),
+	[DRC_IN_UNISOLATE]     = TO(CON_ADD, FX(REMOVE_REJECTED)),
+	[DRC_IN_UNUSABLE]      = PARAMETER(CON_ADD_REM),
+	[DRC_IN_USABLE]        = TO(CON_ADD_REM, 0),
+	[DRC_IN_CONFIGURE]     = TO(CON_ADD_REM, 0),
+	[DRC_IN_CONFIGURE_END] = TO(CON_ADD_REM, FX(REWIND)),
+	[DRC_IN_START]         = TO(CON_REM, FX(ADD_DONE)),
+	[DRC_IN_ATTACH]        = REFUSED(CON_ADD_REM, OCCUPIED),
+	[DRC_IN_REMOVE]        = TO(CON_ADD_REM, FX(NOTIFY)),
+	[DRC_IN_CANCEL_ADD]    = REFUSED(CON_ADD_REM, GUEST_OWNS),
+	[DRC_IN_CANCEL_REMOVE] = TO(CON_ADD, FX(REMOVE_CANCELLED)),
+	[DRC_IN_RESET]         = TO(EMPTY, FX(REWIND) | FX(DETACH) | FX(REMOVE_SUPERSEDED) |
+				   FX(ADD_SUPERSEDED)),
 },
 };
 /* clang-format on */
@@ -904,7 +970,10 @@ static void linux_adds_a_core(void **state)
 	assert_true(linux_acquire(&guest));
 	assert_int_equal(take_effects(&guest), FX(REWIND));
 	assert_true(linux_configure(&guest));
-	assert_int_equal(take_effects(&guest), FX(REWIND) | FX(ADD_DONE));
+	assert_int_equal(take_effects(&guest), FX(REWIND));
+	assert_at(&guest, CON_ADD);
+	assert_true(make(&guest, DRC_IN_START));
+	assert_int_equal(take_effects(&guest), FX(ADD_DONE));
 	assert_at(&guest, CON);
 }
 
@@ -962,11 +1031,13 @@ static void linux_fails_to_configure_and_gives_the_core_back(void **state)
 		assert_at(&guest, EMPTY);
 		/* The connector is not wedged: the same add works now. */
 		assert_true(make(&guest, DRC_IN_ATTACH));
-		assert_true(linux_acquire(&guest) && linux_configure(&guest));
+		assert_true(
+		    linux_acquire(&guest) && linux_configure(&guest) && make(&guest, DRC_IN_START));
 		assert_true(take_effects(&guest) & FX(ADD_DONE));
 	}
 }
 
+/* Linux with nr_cpus=2 and its third core: configured, and given back. */
 static void linux_fails_to_attach_what_it_has_configured(void **state)
 {
 	struct guest guest = guest_at(EMPTY);
@@ -974,6 +1045,19 @@ static void linux_fails_to_attach_what_it_has_configured(void **state)
 	(void)state;
 	make(&guest, DRC_IN_ATTACH);
 	assert_true(linux_acquire(&guest) && linux_configure(&guest));
+	take_effects(&guest);
+	assert_true(linux_release(&guest));
+	assert_int_equal(take_effects(&guest), FX(DETACH) | FX(ADD_REJECTED));
+	assert_at(&guest, EMPTY);
+}
+
+static void linux_gives_back_what_it_has_started(void **state)
+{
+	struct guest guest = guest_at(EMPTY);
+
+	(void)state;
+	make(&guest, DRC_IN_ATTACH);
+	assert_true(linux_acquire(&guest) && linux_configure(&guest) && make(&guest, DRC_IN_START));
 	take_effects(&guest);
 	assert_true(linux_release(&guest));
 	assert_int_equal(take_effects(&guest), FX(GIVEN));
@@ -1137,7 +1221,9 @@ static void linux_is_asked_for_a_core_it_is_still_taking(void **state)
 			make(&guest, DRC_IN_REMOVE);
 		assert_int_equal(take_effects(&guest), FX(NOTIFY) | FX(REWIND));
 		assert_true(linux_configure(&guest));
-		assert_int_equal(take_effects(&guest), FX(REWIND) | FX(ADD_DONE));
+		assert_int_equal(take_effects(&guest), FX(REWIND));
+		assert_true(make(&guest, DRC_IN_START));
+		assert_int_equal(take_effects(&guest), FX(ADD_DONE));
 		assert_at(&guest, CON_REM);
 		assert_true(linux_release(&guest));
 		assert_int_equal(take_effects(&guest), FX(DETACH) | FX(REMOVE_DONE));
@@ -1231,6 +1317,7 @@ int main(void)
 	    cmocka_unit_test(linux_fails_between_allocating_and_unisolating),
 	    cmocka_unit_test(linux_fails_to_configure_and_gives_the_core_back),
 	    cmocka_unit_test(linux_fails_to_attach_what_it_has_configured),
+	    cmocka_unit_test(linux_gives_back_what_it_has_started),
 	    cmocka_unit_test(linux_removes_a_core),
 	    cmocka_unit_test(linux_cannot_give_the_core_up),
 	    cmocka_unit_test(linux_is_not_asked_for_what_it_never_took),

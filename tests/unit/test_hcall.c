@@ -244,10 +244,18 @@ static void what_is_typed_arrives_in_order_with_an_interrupt(void **state)
 	assert_int_equal(fake_irq_pulses(IRQ_VTY), 1);
 	assert_int_equal(spapr_console_write(f->machine, "", 0), 0);
 	assert_int_equal(fake_irq_pulses(IRQ_VTY), 1);
+	/* Refused by KVM, it is sent when the loop comes round. */
+	spapr_take_news(f->machine);
+	fake_fail_next(FAKE_IRQ_PULSE, 1);
+	assert_int_equal(spapr_console_write(f->machine, "?", 1), 1);
+	assert_int_equal(fake_irq_pulses(IRQ_VTY), 1);
+	assert_true(spapr_take_news(f->machine) & SPAPR_NEWS_OPERATION);
+	assert_int_equal(spapr_check_deadline(f->machine), -1);
+	assert_int_equal(fake_irq_pulses(IRQ_VTY), 2);
 	expect_typed("twenty-three of ");
 	assert_int_equal(spapr_console_write(f->machine, "!", 1), 1);
-	assert_int_equal(fake_irq_pulses(IRQ_VTY), 2);
-	expect_typed("these..!");
+	assert_int_equal(fake_irq_pulses(IRQ_VTY), 3);
+	expect_typed("these..?!");
 	expect_typed("");
 }
 
@@ -668,6 +676,8 @@ static void a_machine_that_cannot_forget_its_last_life_does_not_start(void **sta
 	linux_online(f, 0, 1);
 	fake_fail_next(FAKE_PARK, 1);
 	assert_false(spapr_boot(f->machine, &err));
+	/* The caller knows; and it is no reason to end the program. */
+	assert_int_equal(spapr_take_news(f->machine) & SPAPR_NEWS_FAILED, 0);
 	assert_non_null(strstr(err.message, "cannot park"));
 	assert_false(fake_vcpu_running(0));
 	reset(f);
