@@ -243,11 +243,13 @@ json_t *command_operation_json(const struct operation *op)
 	uint64_t elapsed_ms =
 	    pending ? clock_ms() - op->steps[OP_REQUESTED].at_ms : op->evidence.elapsed_ms;
 
-	return json_pack("{s:o, s:s, s:s, s:I, s:I, s:s, s:s, s:b, s:I, s:s*, s:o, s:o, s:o*}",
-	    "id", integer(op->id), "kind", op_kind_name(op->kind), "device", op->device, "core-id",
+	return json_pack(
+	    "{s:o, s:s, s:s, s:I, s:I, s:s, s:s, s:b, s:I, s:o*, s:s*, s:o, s:o, s:o*}", "id",
+	    integer(op->id), "kind", op_kind_name(op->kind), "device", op->device, "core-id",
 	    (json_int_t)op->core_id, "drc-index", (json_int_t)op->drc_index, "outcome",
 	    op_outcome_name(op->outcome), "phase", op_step_name(op->phase), "unresolved",
-	    op->unresolved, "notifications", (json_int_t)op->notifications, "stuck",
+	    op->unresolved, "notifications", (json_int_t)op->notifications, "times",
+	    op_is_guest_made(op->kind) ? integer(op->times) : NULL, "stuck",
 	    pending ? op_stuck_text(op) : NULL, "elapsed-ms", integer(elapsed_ms), "steps",
 	    steps_json(op), "evidence", pending ? NULL : command_evidence_json(op));
 }
