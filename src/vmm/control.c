@@ -87,7 +87,7 @@ struct control {
 	struct client *clients[CONTROL_CLIENTS_MAX];
 	/* Events of the request being carried out: they follow its reply. */
 	json_t *held_events;
-	struct log_limit limit_accept;
+	struct log_limit limit_accept, limit_turned_away, limit_dropped;
 	bool event_missed; /* one of these, because memory was out */
 	bool executing;
 	bool worked; /* a request was carried out in this turn */
@@ -249,7 +249,8 @@ static void drop_client(struct client *client, const char *reason)
 {
 	if (client->closed)
 		return;
-	log_line(LOG_WARN, "control: client with pid %d disconnected: %s", client->process, reason);
+	log_guest(&client->control->limit_dropped, LOG_WARN,
+	    "control: client with pid %d disconnected: %s", client->process, reason);
 	client_close(client);
 }
 
@@ -515,7 +516,8 @@ static void client_create(struct control *control, int fd, struct client **ret_s
 	struct client *client = calloc(1, sizeof *client);
 
 	if (client == NULL) {
-		log_line(LOG_ERROR, "control: out of memory, a client is turned away");
+		log_guest(&control->limit_turned_away, LOG_ERROR,
+		    "control: out of memory, a client is turned away");
 		close(fd);
 		return;
 	}
@@ -608,8 +610,8 @@ static void on_connection(struct ev_loop *loop, ev_io *watcher, int events)
 	}
 	/* Our own user and root may come in: they could stop the process anyway. */
 	if (!listen_peer_allowed(fd)) {
-		log_line(
-		    LOG_WARN, "control: pid %d of another user is turned away", process_of(fd));
+		log_guest(&control->limit_turned_away, LOG_WARN,
+		    "control: pid %d of another user is turned away", process_of(fd));
 		close(fd);
 		return;
 	}

@@ -15,6 +15,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/log.h"
+
 /* --- Negotiation ---------------------------------------------------------------------------- */
 
 static void test_greeting(void **state)
@@ -306,6 +308,97 @@ static void test_slow_reader(void **state)
 	expect_alive(other);
 	peer_destroy(slow);
 	peer_destroy(other);
+}
+
+/* Let everybody be told so many times something of a thousand bytes. */
+static void tell(struct fixture *fixture, unsigned times)
+{
+	char filler[1000];
+
+	memset(filler, 'x', sizeof filler);
+	for (unsigned i = 0; i < times; i++)
+		control_event(fixture->vmm.control, "DEVICE_DELETED",
+		    json_pack("{s:s#}", "path", filler, (int)sizeof filler));
+}
+
+/* --- What can be logged by whoever connects ------------------------------------------------- */
+
+/* Standard error into a pipe, whose other end is returned. */
+static int divert_log(int *ret_before)
+{
+	int ends[2];
+
+	assert_int_equal(pipe(ends), 0);
+	*ret_before = dup(STDERR_FILENO);
+	assert_true(*ret_before >= 0);
+	assert_int_equal(dup2(ends[1], STDERR_FILENO), STDERR_FILENO);
+	close(ends[1]);
+	log_level = LOG_WARN;
+	return ends[0];
+}
+
+/* And back; how many lines have been written. It is fewer than a pipe holds, or nothing ends. */
+static size_t count_logged(int log, int before)
+{
+	size_t lines = 0;
+	char bytes[4096];
+	ssize_t got;
+
+	dup2(before, STDERR_FILENO);
+	close(before);
+	while ((got = read(log, bytes, sizeof bytes)) > 0)
+		for (ssize_t i = 0; i < got; i++)
+			lines += bytes[i] == '\n';
+	close(log);
+	return lines;
+}
+
+static void test_log_of_cut_off_clients(void **state)
+{
+	struct fixture *fixture = *state;
+	struct peer *peers[CONTROL_CLIENTS_MAX];
+	int before, log = divert_log(&before);
+	size_t lines;
+
+	/* Some at once, and then one in a second: no machine is so slow that all are logged. */
+	for (int round = 0; round < 10; round++) {
+		for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
+			peers[i] = peer_create_negotiated(fixture);
+		tell(fixture, 1500);
+		for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
+			peer_destroy(peers[i]);
+	}
+	lines = count_logged(log, before);
+	assert_true(lines > 0);
+	assert_true(lines < 10 * CONTROL_CLIENTS_MAX);
+}
+
+/* Where the socket lets everybody connect, as one that systemd makes may. */
+static void test_log_of_strangers(void **state)
+{
+	struct fixture *fixture = *state;
+	int before, log;
+	size_t lines;
+
+	if (geteuid() != 0) {
+		print_message("skipped: only root can connect as another user\n");
+		skip();
+	}
+	assert_int_equal(chmod(fixture->directory, 0711), 0);
+	assert_int_equal(chmod(fixture->path, 0666), 0);
+	log = divert_log(&before);
+	for (int i = 0; i < 200; i++) {
+		struct peer *peer;
+
+		assert_int_equal(seteuid(65534), 0);
+		peer = peer_connect(fixture);
+		assert_int_equal(seteuid(0), 0);
+		expect_end(peer);
+		peer_destroy(peer);
+	}
+	lines = count_logged(log, before);
+	assert_true(lines > 0);
+	assert_true(lines < 200);
 }
 
 /* Many events at once are no reason to cut off a client that reads. */
@@ -613,6 +706,8 @@ int main(void)
 	    TEST(test_long_garbage),
 	    TEST(test_depth),
 	    TEST(test_slow_reader),
+	    TEST(test_log_of_cut_off_clients),
+	    TEST(test_log_of_strangers),
 	    TEST(test_burst_of_events),
 	    TEST(test_many_requests_at_once),
 	    TEST(test_too_many_clients),
