@@ -558,6 +558,13 @@ static bool has_type(const json_t *value, enum type type)
 	return false;
 }
 
+/* No text here is meant to have one, and functions that compare texts end at it. */
+static bool has_nul(const json_t *value)
+{
+	return json_is_string(value) &&
+	       strlen(json_string_value(value)) != json_string_length(value);
+}
+
 static const struct argument *find_argument(const struct command *command, const char *name)
 {
 	for (size_t i = 0; i < ARGUMENTS_MAX && command->arguments[i].name != NULL; i++)
@@ -579,6 +586,9 @@ static bool check_arguments(struct call *call, const struct command *command)
 		value = json_object_get(call->arguments, argument->name);
 		if (value == NULL && argument->required)
 			return fail(call, NULL, "Parameter '%s' is missing", argument->name);
+		if (has_nul(value))
+			return fail(
+			    call, NULL, "Parameter '%s' must not contain a NUL", argument->name);
 		if (value != NULL && !has_type(value, argument->type))
 			return fail(call, NULL, "Invalid parameter type for '%s', expected: %s",
 			    argument->name, type_names[argument->type]);
@@ -613,12 +623,13 @@ static bool check_request(struct call *call, json_t *request)
 	return true;
 }
 
-static const struct command *find_command(struct call *call, const char *name)
+static const struct command *find_command(struct call *call, const json_t *execute)
 {
+	const char *name = json_string_value(execute);
 	const struct command *command = NULL;
 
 	for (size_t i = 0; i < COUNT(commands); i++)
-		if (strcmp(commands[i].name, name) == 0)
+		if (strcmp(commands[i].name, name) == 0 && !has_nul(execute))
 			command = &commands[i];
 	if (!*call->negotiated && (command == NULL || !command->before_negotiation))
 		fail(call, "CommandNotFound",
@@ -639,7 +650,7 @@ static json_t *execute(struct call *call, json_t *request)
 
 	if (!check_request(call, request))
 		return NULL;
-	command = find_command(call, json_string_value(json_object_get(request, "execute")));
+	command = find_command(call, json_object_get(request, "execute"));
 	if (command == NULL || !check_arguments(call, command))
 		return NULL;
 	return command->run(call);

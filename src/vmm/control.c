@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * control.c - the control socket: who may connect, where a request begins and ends, and what
- * happens to clients that do not behave.
+ * control.c - the control socket: who may connect, what is sent to whom, and what happens to
+ * clients that do not behave.
  *
- * A client's bytes go through three stations. The framer cuts them into requests: one ends
- * with its line, or with the bracket that closes it, whichever comes first, because some
- * clients never send a newline. client_request() parses it and lets command.c answer. The
- * answer goes to the client's output, which the socket takes as fast as the client reads.
+ * A client's bytes go through three stations. The framer (parse.c) cuts them into requests.
+ * client_request() parses one and lets command.c answer. The answer goes to the client's output,
+ * which the socket takes as fast as the client reads.
  *
  * No client can cost more than its share. Requests, nesting, clients and unread output are
  * bounded. While a client does not read its answers we read no more of its requests, so only
@@ -40,23 +39,6 @@
 
 /* How long not to accept anybody when the process has no descriptor left. */
 #define ACCEPT_PAUSE_S 0.5
-
-struct framer {
-	size_t start; /* of the request being read, */
-	size_t scan;  /* up to where it has been looked at, */
-	size_t end;   /* and up to where there are bytes */
-	size_t depth, deepest;
-	bool in_string, escaped;
-	bool skipping; /* the rest of a line that was not JSON */
-	char bytes[CONTROL_LINE_MAX];
-};
-
-struct request {
-	const char *text;
-	size_t length;
-	size_t deepest;
-	bool whole_line; /* it ended with its line, not with a bracket */
-};
 
 struct output {
 	char *bytes;
@@ -97,80 +79,9 @@ struct control {
 	bool gone;
 	struct listen_identity identity;
 	char path[sizeof((struct sockaddr_un *)NULL)->sun_path];
-	char line[CONTROL_LINE_MAX]; /* that is being sent */
+	char line[CONTROL_LINE_MAX];                      /* that is being sent */
+	char text[PARSE_QMP_TEXT_MAX(REQUEST_BYTES_MAX)]; /* that is being parsed */
 };
-
-/* --- Framing ------------------------------------------------------------------------------ */
-
-static bool is_space(char c)
-{
-	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
-/* Look at one byte; true if it closes the outermost bracket. */
-static bool framer_look(struct framer *input, char c)
-{
-	if (input->in_string) {
-		if (input->escaped)
-			input->escaped = false;
-		else if (c == '\\')
-			input->escaped = true;
-		else if (c == '"')
-			input->in_string = false;
-	} else if (c == '"') {
-		input->in_string = true;
-	} else if (c == '{' || c == '[') {
-		if (++input->depth > input->deepest)
-			input->deepest = input->depth;
-	} else if ((c == '}' || c == ']') && input->depth > 0) {
-		return --input->depth == 0;
-	}
-	return false;
-}
-
-/* The bytes up to scan are a request (without the newline that ended it, if one did). */
-static void framer_take(struct framer *input, bool whole_line, struct request *ret_request)
-{
-	*ret_request = (struct request){
-	    .text = input->bytes + input->start,
-	    .length = input->scan - input->start - whole_line,
-	    .deepest = input->deepest,
-	    .whole_line = whole_line,
-	};
-	input->start = input->scan;
-	input->depth = input->deepest = 0;
-	input->in_string = input->escaped = false;
-}
-
-/* The next complete request, whose text stays valid until more is read; false if there is none. */
-static bool framer_next(struct framer *input, struct request *ret_request)
-{
-	while (input->scan < input->end) {
-		char c = input->bytes[input->scan++];
-		bool first = input->start == input->scan - 1;
-
-		if (input->skipping || (first && is_space(c))) {
-			input->start = input->scan;
-			input->skipping = input->skipping && c != '\n';
-			continue;
-		}
-		if (c == '\n' || framer_look(input, c)) {
-			framer_take(input, c == '\n', ret_request);
-			return true;
-		}
-	}
-	return false;
-}
-
-/* Make room behind what has not been carried out yet; returns how much there is. */
-static size_t framer_room(struct framer *input)
-{
-	memmove(input->bytes, input->bytes + input->start, input->end - input->start);
-	input->end -= input->start;
-	input->scan -= input->start;
-	input->start = 0;
-	return sizeof input->bytes - input->end;
-}
 
 /* --- Output ------------------------------------------------------------------------------- */
 
@@ -392,19 +303,22 @@ static void client_execute(struct client *client, json_t *request)
 static void client_request(struct client *client, const struct request *request)
 {
 	char desc[JSON_ERROR_TEXT_LENGTH + 32];
+	char *text = client->control->text;
 	json_error_t error;
 	json_t *object = NULL;
+	size_t length;
 
 	client->control->worked = true;
+	length = parse_qmp_text(request->text, request->length, text);
 	if (request->deepest > DEPTH_MAX)
 		snprintf(desc, sizeof desc, "JSON parse error, nested deeper than %d", DEPTH_MAX);
-	else if ((object = parse_json(request->text, request->length,
-	              JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error)) == NULL)
+	else if ((object = parse_json(text, length,
+	              JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &error)) == NULL)
 		snprintf(desc, sizeof desc, "JSON parse error, %s", error.text);
 
 	if (object == NULL) {
 		/* Where the next request begins is anybody's guess, until the line ends. */
-		client->input.skipping = !request->whole_line;
+		client->input.skipping = request->line_lost;
 		client_queue_error(client, desc);
 	} else if (!json_is_object(object)) {
 		client_queue_error(client, "QMP input must be a JSON object");
@@ -430,7 +344,7 @@ static void client_work(struct client *client)
 			continue;
 		}
 		if (input->end - input->start == sizeof input->bytes) {
-			client_queue_error(client, "The request is longer than a line may be");
+			client_queue_error(client, "The request is longer than 65536 bytes");
 			client->closing = true;
 			client->negotiated = false; /* or events would put the end off */
 		}

@@ -15,13 +15,14 @@
 
 #include "base/err.h"
 #include "drc/operation.h"
+#include "vmm/parse.h"
 
 struct vmm;
 struct control;
 
 /* Longest line accepted and longest written; most clients at once; most bytes a client may
  * leave unread before it is disconnected. */
-#define CONTROL_LINE_MAX 65536
+#define CONTROL_LINE_MAX REQUEST_BYTES_MAX
 #define CONTROL_CLIENTS_MAX 16
 #define CONTROL_BACKLOG_MAX (1u << 20)
 

@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* parse.c - see parse.h. */
+/*
+ * parse.c - see parse.h. The three parts know nothing of each other: parsing with memory set
+ * aside, QMP's JSON made jansson's, and framing.
+ */
 #include "vmm/parse.h"
 
+#include <errno.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define ALIGN_BYTES sizeof(max_align_t)
 
@@ -70,4 +76,191 @@ json_t *parse_json(const char *text, size_t length, size_t flags, json_error_t *
 	json_set_alloc_funcs(usual_malloc, usual_free);
 	free(reserve.bytes);
 	return value;
+}
+
+/* --- QMP's JSON ----------------------------------------------------------------------------- */
+
+/* A text that is rewritten: what is still to be read, and what has been written. */
+struct rewriting {
+	const char *in, *end;
+	char *out;
+};
+
+static bool is_number_part(char c)
+{
+	return (c >= '0' && c <= '9') || c == '-' || c == '+' || c == '.' || c == 'e' || c == 'E';
+}
+
+/* A number, or what looks like one. Each form that is written is at most twice as long as what
+ * was read: a number beyond 64 bits has 19 digits or more, one beyond a double 5 characters. */
+static void rewrite_number(struct rewriting *text)
+{
+	char *start = text->out;
+	bool whole = true;
+
+	while (text->in < text->end && is_number_part(*text->in)) {
+		whole = whole && *text->in != '.' && *text->in != 'e' && *text->in != 'E';
+		*text->out++ = *text->in++;
+	}
+	*text->out = '\0';
+	if (isinf(strtod(start, NULL))) {
+		text->out = stpcpy(start, *start == '-' ? "-1e308" : "1e308");
+	} else if (whole) {
+		errno = 0;
+		if (strtoll(start, NULL, 10) != 0 && errno == ERANGE)
+			text->out = stpcpy(text->out, ".0");
+	}
+}
+
+/* A string, or what there is of one. */
+static void rewrite_string(struct rewriting *text)
+{
+	char quote = *text->in++;
+
+	*text->out++ = '"';
+	while (text->in < text->end && *text->in != quote) {
+		bool escape = *text->in == '\\' && text->end - text->in > 1;
+
+		if (escape && text->in[1] == '\'') {
+			text->in++;
+		} else if (escape || *text->in == '"') {
+			*text->out++ = '\\';
+			text->in += escape;
+		}
+		*text->out++ = *text->in++;
+	}
+	if (text->in < text->end) {
+		*text->out++ = '"';
+		text->in++;
+	}
+}
+
+size_t parse_qmp_text(const char *text, size_t length, char *ret_text)
+{
+	struct rewriting rewriting = {.in = text, .end = text + length, .out = ret_text};
+
+	while (rewriting.in < rewriting.end) {
+		char c = *rewriting.in;
+
+		if (c == '"' || c == '\'')
+			rewrite_string(&rewriting);
+		else if (c == '-' || (c >= '0' && c <= '9'))
+			rewrite_number(&rewriting);
+		else
+			*rewriting.out++ = *rewriting.in++;
+	}
+	return (size_t)(rewriting.out - ret_text);
+}
+
+/* --- Framing -------------------------------------------------------------------------------- */
+
+enum look {
+	WITHIN,      /* a request */
+	CLOSES,      /* the outermost bracket */
+	ENDS,        /* the request, which this byte is not part of */
+	BREAKS_OFF,  /* the request, by a byte that makes it wrong */
+	BEGINS_ANEW, /* it is the next request's */
+};
+
+static bool is_space(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+static enum look look_in_string(struct framer *input, char c)
+{
+	if (c == '\n')
+		return ENDS;
+	if (input->escaped) {
+		input->escaped = false;
+	} else if (c == '\\') {
+		input->escaped = true;
+	} else if (c == input->quote) {
+		input->quote = '\0';
+		input->last = c;
+	}
+	return WITHIN;
+}
+
+static enum look look_at_bracket(struct framer *input, char c)
+{
+	if (c == '}' || c == ']') {
+		if (input->depth > 0)
+			input->depth--;
+		return input->depth == 0 ? CLOSES : WITHIN;
+	}
+	if (input->depth > 0 && input->line_began && input->last != ',' && input->last != ':' &&
+	    input->last != '[')
+		return BEGINS_ANEW;
+	if (++input->depth > input->deepest)
+		input->deepest = input->depth;
+	return WITHIN;
+}
+
+static enum look framer_look(struct framer *input, char c)
+{
+	enum look look = WITHIN;
+
+	if (c == '\xff')
+		return BREAKS_OFF;
+	if (input->quote != '\0')
+		return look_in_string(input, c);
+	if (c == '\n') {
+		input->line_began = true;
+		return input->depth == 0 ? ENDS : WITHIN;
+	}
+	if (is_space(c))
+		return WITHIN;
+	if (c == '"' || c == '\'')
+		input->quote = c;
+	else if (strchr("{}[]", c) != NULL && c != '\0')
+		look = look_at_bracket(input, c);
+	input->last = c;
+	input->line_began = false;
+	return look;
+}
+
+/* The bytes up to scan are a request, but for the last `without` of them. */
+static void framer_take(struct framer *input, size_t without, struct request *ret_request)
+{
+	*ret_request = (struct request){
+	    .text = input->bytes + input->start,
+	    .length = input->scan - input->start - without,
+	    .deepest = input->deepest,
+	};
+	input->start = input->scan;
+	input->depth = input->deepest = 0;
+	input->quote = input->last = '\0';
+	input->escaped = input->line_began = false;
+}
+
+bool framer_next(struct framer *input, struct request *ret_request)
+{
+	while (input->scan < input->end) {
+		char c = input->bytes[input->scan];
+		enum look look;
+
+		if (input->skipping || (input->start == input->scan && is_space(c))) {
+			input->start = ++input->scan;
+			input->skipping = input->skipping && c != '\n';
+			continue;
+		}
+		look = framer_look(input, c);
+		input->scan += look != BEGINS_ANEW;
+		if (look != WITHIN) {
+			framer_take(input, look == ENDS, ret_request);
+			ret_request->line_lost = look == CLOSES;
+			return true;
+		}
+	}
+	return false;
+}
+
+size_t framer_room(struct framer *input)
+{
+	memmove(input->bytes, input->bytes + input->start, input->end - input->start);
+	input->end -= input->start;
+	input->scan -= input->start;
+	input->start = 0;
+	return sizeof input->bytes - input->end;
 }

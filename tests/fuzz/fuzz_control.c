@@ -28,7 +28,9 @@ enum { READS_LATE = 1, NEGOTIATED = 2, LONG = 4, LONG_BITS = 0x1c }; /* LONG alo
 enum { TURNS_MAX = 100000, PIECES = 3, SENT_MAX = 8192 };
 
 static const char negotiation[] = "{\"execute\": \"qmp_capabilities\"}\n";
-static const char probe[] = "\n{\"execute\": \"query-name\", \"id\": \"the end of it\"}\n";
+/* In front of it is what ends whatever has been begun. */
+static const char ending[] = "\n\xff\n";
+static const char probe[] = "\n\xff\n{\"execute\": \"query-name\", \"id\": \"the end of it\"}\n";
 
 struct vmm {
 	struct spapr *machine;
@@ -48,7 +50,7 @@ struct answers {
 	bool probe_answered, too_long, ended;
 	char bytes[2 * CONTROL_LINE_MAX];
 	size_t digest_used;
-	char digest[1 << 18];
+	char digest[1 << 21];
 };
 
 /* --- The program around the socket --------------------------------------------------------------
@@ -172,7 +174,7 @@ static bool is_too_long(const json_t *line)
 	const char *desc =
 	    json_string_value(json_object_get(json_object_get(line, "error"), "desc"));
 
-	return desc != NULL && strcmp(desc, "The request is longer than a line may be") == 0;
+	return desc != NULL && strcmp(desc, "The request is longer than 65536 bytes") == 0;
 }
 
 /* Each line is one object of one of four kinds, in ASCII. */
@@ -185,7 +187,7 @@ FUZZ_UNSEEN static void take_line(struct answers *answers, size_t length)
 	FUZZ_CHECK(length > 2 && length <= CONTROL_LINE_MAX && answers->bytes[length - 2] == '\r');
 	for (size_t i = 0; i < length - 2; i++)
 		FUZZ_CHECK((unsigned char)answers->bytes[i] - 0x20u < 0x60);
-	line = json_loadb(answers->bytes, length, 0, NULL);
+	line = json_loadb(answers->bytes, length, JSON_ALLOW_NUL, NULL);
 	kinds = (json_object_get(line, "return") != NULL) +
 	        (json_object_get(line, "error") != NULL) +
 	        (json_object_get(line, "event") != NULL) + (json_object_get(line, "QMP") != NULL);
@@ -257,40 +259,77 @@ static void connect_to(struct answers *answers)
 	turn();
 }
 
-/* How many requests there are in what is sent, as docs/protocol.md counts them: up to the end of
- * a line, or to the bracket that closes the first one. Behind what is no JSON all is lost up to
- * the end of the line. What lies behind the last whole request, the probe's newline will end. */
-FUZZ_UNSEEN static size_t count_requests(const char *bytes, size_t length)
+enum end { UNFINISHED, BY_BRACKET, BY_LINE, BY_BREAK, BY_NEXT };
+
+/* Where the request at the beginning of a text ends, as docs/protocol.md has it, and by what. */
+FUZZ_UNSEEN static enum end end_of_request(
+    const char *text, size_t length, size_t *ret_length, size_t *ret_deepest)
 {
-	size_t count = 0;
+	size_t depth = 0, i;
+	bool line_began = false;
+	char quote = 0, last = 0;
 
-	for (size_t i = 0; i < length;) {
-		size_t start, depth = 0, deepest = 0;
-		bool quoted = false, whole = false, good;
+	*ret_deepest = 0;
+	for (i = 0; i < length; i++) {
+		char c = text[i];
+		bool opens = quote == 0 && (c == '{' || c == '[');
+		bool closes = quote == 0 && (c == '}' || c == ']');
+
+		*ret_length = i;
+		if (c == '\n' && (quote != 0 || depth == 0))
+			return BY_LINE;
+		if (opens && depth > 0 && line_began && last != ',' && last != ':' && last != '[')
+			return BY_NEXT;
+		*ret_length = i + 1;
+		if (c == '\xff')
+			return BY_BREAK;
+		if (closes && depth <= 1)
+			return BY_BRACKET;
+		depth = depth + opens - closes;
+		*ret_deepest = depth > *ret_deepest ? depth : *ret_deepest;
+		line_began = c == '\n' || (line_began && strchr(" \t\r", c) != NULL && c != 0);
+		if (quote == 0 && (c == 0 || strchr(" \t\r\n", c) == NULL))
+			last = c;
+		if (quote != 0 && c == '\\' && i + 1 < length && text[i + 1] != '\n' &&
+		    text[i + 1] != '\xff')
+			i++;
+		else if (quote == 0 && (c == '"' || c == '\''))
+			quote = c;
+		else if (c == quote)
+			quote = 0;
+	}
+	*ret_length = length;
+	return UNFINISHED;
+}
+
+/* How many requests there are in what is sent and the ending behind it. */
+FUZZ_UNSEEN static size_t count_requests(const uint8_t *sent, size_t length)
+{
+	static char bytes[SENT_MAX + 2 * CONTROL_LINE_MAX + sizeof ending];
+	static char text[PARSE_QMP_TEXT_MAX(sizeof bytes)];
+	size_t count = 0, i = 0;
+
+	memcpy(bytes, sent, length);
+	memcpy(bytes + length, ending, sizeof ending - 1);
+	length += sizeof ending - 1;
+	while (i < length) {
+		size_t request_length, deepest;
 		json_t *request;
+		enum end end;
+		bool good;
 
-		if (strchr(" \t\r\n", bytes[i]) != NULL && bytes[i] != '\0') {
+		if (bytes[i] != 0 && strchr(" \t\r\n", bytes[i]) != NULL) {
 			i++;
 			continue;
 		}
-		for (start = i; i < length && bytes[i] != '\n' && !whole; i++) {
-			char c = bytes[i];
-
-			if (quoted && c == '\\' && i + 1 < length && bytes[i + 1] != '\n')
-				i++;
-			else if (c == '"')
-				quoted = !quoted;
-			else if (!quoted && (c == '{' || c == '['))
-				deepest = ++depth > deepest ? depth : deepest;
-			else if (!quoted && depth > 0 && (c == '}' || c == ']'))
-				whole = --depth == 0;
-		}
 		count++;
-		request = json_loadb(
-		    bytes + start, i - start, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, NULL);
+		end = end_of_request(bytes + i, length - i, &request_length, &deepest);
+		request = json_loadb(text, parse_qmp_text(bytes + i, request_length, text),
+		    JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
 		good = request != NULL && deepest <= 64;
 		json_decref(request);
-		while (whole && !good && i < length && bytes[i] != '\n')
+		i += request_length;
+		while (end == BY_BRACKET && !good && i < length && bytes[i] != '\n')
 			i++;
 	}
 	return count;
@@ -301,7 +340,7 @@ static void converse(
 {
 	const uint8_t *at = input->bytes;
 	size_t left = input->left;
-	size_t requests = count_requests((const char *)at, left) + 1; /* and the probe */
+	size_t requests = count_requests(at, left) + 1; /* and the probe */
 
 	start_anew();
 	answers->used = answers->lines = answers->replies = answers->digest_used = 0;
@@ -341,8 +380,8 @@ static void lengthen(struct input *input)
 	size_t where = input_take(input, 1);
 	size_t count = CONTROL_LINE_MAX - SENT_MAX / 4 + input_take(input, 2) % SENT_MAX;
 
-	/* A closing bracket or a newline is an answer each: too many to compare. */
-	if (byte == '\n' || byte == '}' || byte == ']')
+	/* Each of these is an answer: too many to compare. */
+	if (byte == '\n' || byte == '}' || byte == ']' || byte == 0xff)
 		byte = 'x';
 	where = where < input->left ? where : input->left;
 	memcpy(text, input->bytes, where);

@@ -244,7 +244,7 @@ json_t *receive(struct peer *peer)
 		assert_true(length > 2 && end[-1] == '\r');
 		for (size_t i = 0; i + 2 < length; i++)
 			assert_true((unsigned char)peer->bytes[i] - 0x20u < 0x60);
-		object = json_loadb(peer->bytes, length, 0, NULL);
+		object = json_loadb(peer->bytes, length, JSON_ALLOW_NUL, NULL);
 		assert_non_null(object);
 		peer->used -= length;
 		memmove(peer->bytes, end + 1, peer->used);

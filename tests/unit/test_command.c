@@ -41,11 +41,21 @@ static void test_not_a_request(void **state)
 
 static void test_id_of_every_type(void **state)
 {
+	/* clang-format off */
+	static const struct {
+		const char *sent, *echoed;
+	} beyond[] = {
+	{"9223372036854775808", "9223372036854775808.0"}, {"-9223372036854775809", "-9223372036854775809.0"},
+	{"99999999999999999999", "1e20"}, {"[18446744073709551616]", "[18446744073709551616.0]"},
+	{"1e999", "1e308"}, {"-1e999", "-1e308"},
+	};
+	/* clang-format on */
 	static const char *const ids[] = {"null", "true", "false", "0", "-1", "9223372036854775807",
 	    "1.5", "-2e30", "''", "'__qmp#00001'", "'\\u20ac \\ud834\\udd1e \\n'", "[]",
 	    "[1, [2, {'a': null}]]", "{}", "{'execute': 'stop', 'b': [true]}"};
 	struct peer *peer = peer_create_negotiated(*state);
 	char text[256];
+	json_t *object;
 
 	for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
 		snprintf(text, sizeof text, "{'execute': 'query-name', 'id': %s}\n", ids[i]);
@@ -60,6 +70,19 @@ static void test_id_of_every_type(void **state)
 		    ids[i]);
 		expect(peer, text);
 	}
+	for (size_t i = 0; i < sizeof beyond / sizeof beyond[0]; i++) {
+		snprintf(
+		    text, sizeof text, "{'execute': 'query-name', 'id': %s}\n", beyond[i].sent);
+		say(peer, text);
+		snprintf(
+		    text, sizeof text, "{'return': {'name': 'test'}, 'id': %s}", beyond[i].echoed);
+		expect(peer, text);
+	}
+	send_text(peer, "{'execute': 'query-name', 'id': 'a\\u0000\"\\'b'}");
+	object = receive(peer);
+	assert_int_equal(json_string_length(json_object_get(object, "id")), 5);
+	assert_memory_equal(json_string_value(json_object_get(object, "id")), "a\0\"'b", 5);
+	json_decref(object);
 	peer_destroy(peer);
 }
 
@@ -110,6 +133,16 @@ static void test_refused_requests(void **state)
 		"Invalid parameter type for 'core-id', expected: integer"},
 	{ADD(CORE ", 'core-id': 2.0"), GENERIC,
 		"Invalid parameter type for 'core-id', expected: integer"},
+	{ADD(CORE ", 'core-id': 99999999999999999999"), GENERIC,
+		"Invalid parameter type for 'core-id', expected: integer"},
+	{"{'execute': 'operation-cancel', 'arguments': {'id': -1e999}}", GENERIC,
+		"Invalid parameter type for 'id', expected: integer"},
+	{"{'execute': 'st\\u0000op'}", "CommandNotFound",
+		"The command st"},
+	{"{'execute': 'stop\\u0000'}", "CommandNotFound",
+		"The command stop has not been found"},
+	{"{'execute': 'device_del', 'arguments': {'id': 'core1\\u0000'}}", GENERIC,
+		"Parameter 'id' must not contain a NUL"},
 	{ADD(CORE ", 'core-id': null"), GENERIC,
 		"Invalid parameter type for 'core-id', expected: integer"},
 	{ADD(CORE ", 'core-id': 2, 'socket-id': 0"), GENERIC,

@@ -102,15 +102,15 @@ static void test_events_after_negotiation_only(void **state)
 
 static void test_broken_json(void **state)
 {
-	static const char *const broken[] = {"{", "}", "[", "]", "{\"execute\": }",
-	    "{\"execute\" \"stop\"}", "{'execute': 'stop'}", "{\"execute\": \"stop\"",
-	    "{\"execute\": \"stop}", "{\"execute\": \"st\\qop\"}", "{\"execute\": \"stop\",}",
-	    "{\"execute\": \"stop\"]", "{\"a\": ]} {\"execute\": \"stop\"}", "execute", "nul", "\"",
-	    "\\", "{\"execute\": \"stop\", \"execute\": \"cont\"}", "{\"execute\": \"\xff\xfe\"}",
-	    "{\"execute\": \"\xc3\"}", "{\"id\": \"\\ud800\"}", "{\"id\": \"\\u0000\"}",
-	    "{\"id\": 1e999}", "{\"id\": 99999999999999999999}", "{\"id\": 01}",
-	    "{\"id\": \"a\tb\"}", "\x01", "\x7f\x80", "{\"a\": /* no */ 1}",
-	    "5 {\"execute\": \"stop\"}", "x {\"execute\": \"stop\"}"};
+	static const char *const broken[] = {"}", "[\xff", "]", "{\"execute\": }",
+	    "{\"execute\" \"stop\"}", "{\"execute\": 'stop\"}", "{\"execute\": \"stop}",
+	    "{\"execute\": \"st\\qop\"}", "{\"execute\": \"stop\",}", "{\"execute\": \"stop\"]",
+	    "{\"a\": ]} {\"execute\": \"stop\"}", "execute", "nul", "\"", "\\",
+	    "{\"execute\": \"stop\", \"execute\": \"cont\"}", "{\"execute\": \"\xc0\xfe\"}",
+	    "{\"execute\": \"\xc3\"}", "{\"id\": \"\\ud800\"}", "{\"\\u0000\": 1}", "{\"id\": 1e}",
+	    "{\"id\": 099999999999999999999}", "{\"id\": 01}", "{\"id\": \"\\\"}",
+	    "{\"execute\": \xff", "{\"execute\": \"\xff", "{\"id\": \"a\tb\"}", "\x01", "\x7f\x80",
+	    "{\"a\": /* no */ 1}", "5 {\"execute\": \"stop\"}", "x {\"execute\": \"stop\"}"};
 	struct peer *peer = peer_create_negotiated(*state);
 
 	for (size_t i = 0; i < sizeof broken / sizeof broken[0]; i++) {
@@ -180,6 +180,60 @@ static void test_unfinished_request_waits(void **state)
 	peer_destroy(peer);
 }
 
+/* A request goes on over lines until its bracket closes. */
+static void test_requests_over_lines(void **state)
+{
+	static const char *const requests[] = {
+	    "{'execute':\n'query-name',\r\n\t'id'\n\n:\n7}",
+	    "{\n  'execute': 'query-name',\n  'id': 7\n}\n",
+	    "{\n'execute': 'query-name', 'arguments':\n{\n}\n, 'id':\n7}\n\n",
+	};
+	struct peer *peer = peer_create_negotiated(*state);
+
+	for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++) {
+		say(peer, requests[i]);
+		expect(peer, "{'return': {'name': 'test'}, 'id': 7}");
+	}
+	say(peer, "{'execute': 'query-name', 'id': [\n[\n{\n},\n{\n}\n]\n]\n}");
+	expect(peer, "{'return': {'name': 'test'}, 'id': [[{}, {}]]}");
+	expect_silence(peer);
+	peer_destroy(peer);
+}
+
+/* What was not finished costs itself; what is finished and wrong, the rest of its line. */
+static void test_where_it_goes_on(void **state)
+{
+	struct peer *peer = peer_create_negotiated(*state);
+
+	/* A line that begins where no value may be. */
+	say(peer, "{'execute': 'stop'\n{'execute': 'query-name', 'id': 1}\n");
+	expect_error(peer, "GenericError", "JSON parse error, ");
+	expect(peer, "{'return': {'name': 'test'}, 'id': 1}");
+	say(peer, "{\n [1, [2]\n {'execute': 'query-name', 'id': 2}\n");
+	expect_error(peer, "GenericError", "JSON parse error, ");
+	expect_error(peer, "GenericError", "JSON parse error, ");
+	expect(peer, "{'return': {'name': 'test'}, 'id': 2}");
+	/* In the middle of a line it is not taken for a request. */
+	say(peer, "{'execute' {'execute': 'stop'}}\n");
+	expect_error(peer, "GenericError", "JSON parse error, ");
+	/* A string ends with its line at the latest. */
+	say(peer, "{'execute': 'query-name', 'id': 'x\n{'execute': 'query-name', 'id': 3}\n");
+	expect_error(peer, "GenericError", "JSON parse error, ");
+	expect(peer, "{'return': {'name': 'test'}, 'id': 3}");
+	/* 0xff breaks off anything, and begins anew at once. */
+	send_text(peer, "{\"id\": [[\xff{\"execute\": \"query-name\", \"id\": 4}\n");
+	expect_error(peer, "GenericError", "JSON parse error, ");
+	expect(peer, "{'return': {'name': 'test'}, 'id': 4}");
+	/* A bracket too many is told at once, and not with the end of its line. */
+	say(peer, "{'execute': 'query-name', 'id': 5}}");
+	expect(peer, "{'return': {'name': 'test'}, 'id': 5}");
+	expect_error(peer, "GenericError", "JSON parse error, ");
+	send_text(peer, " lost {\"execute\": \"stop\"}\n");
+	expect_alive(peer);
+	assert_int_equal(peer->fixture->vmm.calls, 0);
+	peer_destroy(peer);
+}
+
 /* {"execute": "query-name", "id": "xxx..."} of this length in all, without newline */
 static char *long_request(size_t length)
 {
@@ -222,7 +276,7 @@ static void test_long_lines(void **state)
 	text = long_request(CONTROL_LINE_MAX + 1);
 	send_text(peer, text);
 	free(text);
-	expect_error(peer, "GenericError", "The request is longer than a line may be");
+	expect_error(peer, "GenericError", "The request is longer than 65536 bytes");
 	expect_end(peer);
 	peer_destroy(peer);
 }
@@ -572,8 +626,9 @@ static void test_random_bytes(void **state)
 			bytes[i] = round % 3 == 0 ? (char)(seed >> 40)
 			                          : likely[(seed >> 40) % (sizeof likely - 1)];
 		}
+		/* The one byte that ends whatever has been begun. */
 		length += (size_t)snprintf(bytes + length, sizeof bytes - length,
-		    "\n{\"execute\": \"query-kvm\", \"id\": %u}\n", round);
+		    "\n\xff{\"execute\": \"query-kvm\", \"id\": %u}\n", round);
 		send_bytes(peer, bytes, length);
 		while (!answered) {
 			json_t *object = receive(peer);
@@ -702,6 +757,8 @@ int main(void)
 	    TEST(test_nul_bytes),
 	    TEST(test_split_and_joined),
 	    TEST(test_unfinished_request_waits),
+	    TEST(test_requests_over_lines),
+	    TEST(test_where_it_goes_on),
 	    TEST(test_long_lines),
 	    TEST(test_long_garbage),
 	    TEST(test_depth),
