@@ -20,6 +20,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+import qmp_types
 from host_api import Host, Process
 
 DEADLINE = 90.0
@@ -34,15 +35,26 @@ class CommandError(Exception):
 
 
 class Control:
-    """A client of the control socket: one request at a time, events kept in order."""
+    """A client of the control socket: one request at a time, events kept in order. It ends at
+    anything that is not of the types in tests/qmp/types.json.
 
-    def __init__(self, connection: socket.socket) -> None:
+    Without `subscribe` it is a client made for QMP, which knows nothing else. Without `check` it
+    takes what a QEMU sends, which is more."""
+
+    def __init__(self, connection: socket.socket, subscribe: bool = True,
+                 check: bool = True) -> None:
         self.socket = connection
         self.buffer = b""
         self.events: list[dict[str, Any]] = []
         self.replies: list[dict[str, Any]] = []
+        self.types = qmp_types.Client(subscribed=False) if check else None
         self.greeting = self._read(time.monotonic() + DEADLINE)
+        if self.types:
+            self.types.check(self.greeting)
         self.execute("qmp_capabilities")
+        if subscribe:
+            self.execute("events-subscribe")
+            self.types = qmp_types.Client(subscribed=True) if check else None
 
     def _read(self, deadline: float) -> dict[str, Any]:
         while b"\n" not in self.buffer:
@@ -56,6 +68,8 @@ class Control:
 
     def _receive(self, deadline: float) -> None:
         message = self._read(deadline)
+        if self.types and "event" in message:
+            self.types.check(message)
         (self.events if "event" in message else self.replies).append(message)
 
     def execute(self, command: str, **arguments: Any) -> Any:
@@ -67,6 +81,8 @@ class Control:
         while not self.replies:
             self._receive(deadline)
         reply = self.replies.pop(0)
+        if self.types:
+            self.types.check(reply, command)
         if "error" in reply:
             raise CommandError(reply["error"])
         return reply["return"]

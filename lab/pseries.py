@@ -40,7 +40,7 @@ class PseriesGuest:
         for end in theirs:
             end.close()
         try:
-            self.control = Control(mine[1])
+            self.control = Control(mine[1], subscribe=False, check=False)
             self.probe = Probe(mine[0])
         except BaseException as failure:
             self.close()

@@ -9,6 +9,7 @@
 #include "ctl.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -16,12 +17,13 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
+#include <unistd.h>
 
 /* A VMM that does not answer a request for so long is not going to. */
 #define REPLY_TIMEOUT_MS 30000
 
-/* Lists are fetched in parts: a reply has to fit a line. */
-#define PAGE 32
+/* How much to receive at a time. */
+#define PIECE 65536
 
 void complain(const char *format, ...)
 {
@@ -62,26 +64,52 @@ static bool wait_readable(struct ctl *ctl, int64_t deadline)
 	}
 }
 
+/* Room for a piece more behind what has not been taken. */
+static bool make_room(struct ctl *ctl)
+{
+	size_t size = ctl->size > 0 ? ctl->size : PIECE;
+	char *bytes;
+
+	if (ctl->start > 0)
+		memmove(ctl->bytes, ctl->bytes + ctl->start, ctl->used - ctl->start);
+	ctl->used -= ctl->start;
+	ctl->start = 0;
+	while (size - ctl->used < PIECE)
+		size *= 2;
+	if (size == ctl->size)
+		return true;
+	bytes = realloc(ctl->bytes, size);
+	if (bytes == NULL)
+		return false;
+	ctl->bytes = bytes;
+	ctl->size = size;
+	return true;
+}
+
 /* The next object from the VMM. */
 static enum received receive(struct ctl *ctl, int64_t deadline, json_t **ret_object)
 {
+	size_t looked = ctl->start; /* there is no end of a line before */
+
 	for (;;) {
-		char *end = memchr(ctl->bytes, '\n', ctl->used);
+		const char *line = ctl->bytes + ctl->start, *end = NULL;
 		ssize_t got;
 
+		if (ctl->used > looked)
+			end = memchr(ctl->bytes + looked, '\n', ctl->used - looked);
 		if (end != NULL) {
-			size_t length = (size_t)(end - ctl->bytes) + 1;
-
-			*ret_object = json_loadb(ctl->bytes, length, 0, NULL);
-			ctl->used -= length;
-			memmove(ctl->bytes, end + 1, ctl->used);
+			*ret_object = json_loadb(line, (size_t)(end - line) + 1, 0, NULL);
+			ctl->start += (size_t)(end - line) + 1;
 			return json_is_object(*ret_object) ? RECEIVED : HUNG_UP;
 		}
-		if (ctl->used == sizeof ctl->bytes)
+		if (!make_room(ctl)) {
+			complain("out of memory");
 			return HUNG_UP;
+		}
+		looked = ctl->used;
 		if (!wait_readable(ctl, deadline))
 			return TIMED_OUT;
-		got = recv(ctl->fd, ctl->bytes + ctl->used, sizeof ctl->bytes - ctl->used, 0);
+		got = recv(ctl->fd, ctl->bytes + ctl->used, ctl->size - ctl->used, 0);
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got <= 0)
@@ -183,49 +211,57 @@ static bool connect_socket(struct ctl *ctl)
 	return true;
 }
 
+/* Ask for what is not QMP's: operations are told to those only who have asked. A paprika that
+ * does not know the command tells everybody. */
+static bool subscribe(struct ctl *ctl, const json_t *version)
+{
+	json_t *reply = exchange(ctl, json_pack("{s:s}", "execute", "events-subscribe"));
+	const json_t *error = json_object_get(reply, "error");
+	const json_t *qemu = json_object_get(version, "qemu");
+	bool unknown = strcmp(text_of(error, "class"), "CommandNotFound") == 0;
+	bool old = unknown && json_object_get(version, "paprika") != NULL;
+	bool good = old || json_object_get(reply, "return") != NULL;
+
+	if (unknown && !old)
+		complain("%s is not a guest of paprika, but of something that speaks QMP %" PRId64
+		         ".%" PRId64 " (%s)",
+		    ctl->socket_path, number_of(qemu, "major"), number_of(qemu, "minor"),
+		    text_of(error, "desc"));
+	else if (reply != NULL && !good)
+		complain_error(reply);
+	json_decref(reply);
+	return good;
+}
+
 bool open_connection(struct ctl *ctl)
 {
-	json_t *object = NULL;
+	json_t *object = NULL, *greeting, *returned = NULL;
 	enum received received;
-	bool greeted;
+	bool good = false;
 
 	if (!connect_socket(ctl))
 		return false;
 	received = receive(ctl, now_ms() + REPLY_TIMEOUT_MS, &object);
-	greeted = received == RECEIVED && json_object_get(object, "QMP") != NULL;
+	greeting = json_object_get(object, "QMP");
 	if (received != RECEIVED)
 		complain_received(received);
-	else if (!greeted)
+	else if (greeting == NULL)
 		complain_error(object);
+	else
+		returned = ask(ctl, "qmp_capabilities", NULL);
+	if (returned != NULL)
+		good = subscribe(ctl, json_object_get(greeting, "version"));
+	json_decref(returned);
 	json_decref(object);
-	if (!greeted)
-		return false;
-	object = ask(ctl, "qmp_capabilities", NULL);
-	json_decref(object);
-	return object != NULL;
+	return good;
 }
 
-json_t *ask_list(struct ctl *ctl, const char *command, const char *key)
+void close_connection(struct ctl *ctl)
 {
-	json_t *list = json_array();
-	json_int_t start = 0;
-
-	for (;;) {
-		json_t *part =
-		    ask(ctl, command, json_pack("{s:I, s:i}", "start", start, "count", PAGE));
-		size_t size = json_array_size(part);
-
-		if (part == NULL) {
-			json_decref(list);
-			return NULL;
-		}
-		json_array_extend(list, part);
-		if (size > 0)
-			start = number_of(json_array_get(part, size - 1), key) + 1;
-		json_decref(part);
-		if (size < PAGE)
-			return list;
-	}
+	if (ctl->fd >= 0)
+		close(ctl->fd);
+	free(ctl->bytes);
+	json_decref(ctl->events);
 }
 
 enum received next_event(struct ctl *ctl, int64_t deadline, json_t **ret_event)

@@ -12,16 +12,15 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define LINE_MAX_BYTES 65536
-
 struct ctl {
 	const char *socket_path;
 	bool json, wait, follow;
 	int64_t timeout_ms; /* of --wait; negative: none */
 	const char *device_id;
 	int fd;
-	size_t used;
-	char bytes[LINE_MAX_BYTES];
+	/* What has been received: from start on it is not yet taken. Lines are of any length. */
+	char *bytes;
+	size_t start, used, size;
 	json_t *events; /* that have arrived while something else was waited for */
 };
 
@@ -33,7 +32,10 @@ void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Milliseconds of the monotonic clock; what deadlines are given in. */
 int64_t now_ms(void);
 
-/* Connect and negotiate; from then on events come. False after a complaint. */
+/* Disconnect, and free what came. */
+void close_connection(struct ctl *ctl);
+
+/* Connect, negotiate and subscribe; from then on events come. False after a complaint. */
 bool open_connection(struct ctl *ctl);
 
 /*
@@ -48,9 +50,6 @@ void complain_error(const json_t *reply);
 /* Execute a command; arguments (may be NULL) is stolen. The value it returns, or NULL after a
  * complaint. */
 json_t *ask(struct ctl *ctl, const char *command, json_t *arguments);
-
-/* A whole list, fetched in parts; key is what it is numbered by. NULL after a complaint. */
-json_t *ask_list(struct ctl *ctl, const char *command, const char *key);
 
 enum received { RECEIVED, TIMED_OUT, HUNG_UP };
 

@@ -13,7 +13,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define SOCKET_DEFAULT "/run/paprika.sock"
 
@@ -168,7 +167,7 @@ static enum exit_code run_status(struct ctl *ctl, char **arguments)
 		}
 		json_object_set_new(all, parts[i].key, value);
 	}
-	operations = ask_list(ctl, "query-operations", "id");
+	operations = ask(ctl, "query-operations", NULL);
 	json_object_set_new(all, "operations", operations);
 	if (operations != NULL && ctl->json)
 		print_json(all);
@@ -218,7 +217,7 @@ static enum exit_code run_cpu_list(struct ctl *ctl, char **arguments)
 	(void)arguments;
 	if (ctl->json)
 		return just_ask(ctl, "query-hotpluggable-cpus", NULL);
-	cores = ask_list(ctl, "query-connectors", "core-id");
+	cores = ask(ctl, "query-connectors", NULL);
 	if (cores == NULL || !table_init(&table, "CORE\tDEVICE\tVCPUS\tSTATE\tPENDING\n")) {
 		json_decref(cores);
 		return CTL_ERROR;
@@ -294,7 +293,7 @@ static void last_calls(FILE *to, const json_t *history)
 
 static enum exit_code run_connectors(struct ctl *ctl, char **arguments)
 {
-	json_t *list = ask_list(ctl, "query-connectors", "core-id"), *entry;
+	json_t *list = ask(ctl, "query-connectors", NULL), *entry;
 	struct table table;
 	size_t i;
 
@@ -349,7 +348,7 @@ static enum exit_code run_operations(struct ctl *ctl, char **arguments)
 
 	if (arguments[0] != NULL)
 		return show_operation(ctl, arguments[0]);
-	list = ask_list(ctl, "query-operations", "id");
+	list = ask(ctl, "query-operations", NULL);
 	if (list == NULL)
 		return CTL_ERROR;
 	if (ctl->json) {
@@ -571,9 +570,7 @@ int main(int argc, char **argv)
 		code = (int)verb->run(&ctl, argv + optind + used);
 	else
 		code = (int)just_ask(&ctl, verb->request, NULL);
-	json_decref(ctl.events);
-	if (ctl.fd >= 0)
-		close(ctl.fd);
+	close_connection(&ctl);
 	if (fflush(stdout) != 0 || ferror(stdout)) {
 		complain("cannot write the output");
 		return CTL_ERROR;

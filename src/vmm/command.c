@@ -13,8 +13,10 @@
  */
 #include "command.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "spapr/spapr.h"
@@ -35,7 +37,8 @@ struct call {
 	struct vmm *vmm;
 	json_t *arguments; /* NULL if the request had none */
 	json_t *empty;     /* made beforehand: what has been done must not end in "out of memory" */
-	bool *negotiated;
+	struct session *session;
+	struct listing *listing; /* for those who return one: they return list() */
 	struct err err;
 	const char *class; /* of the protocol; NULL: GenericError */
 };
@@ -49,13 +52,16 @@ struct command {
 	const char *doc;
 	json_t *(*run)(struct call *call); /* NULL: see call->err; if that is empty, no memory */
 	bool before_negotiation;           /* allowed then, and only then */
+	bool as_options;                   /* QMP takes the arguments as texts: see given() */
 };
 
-/* What has been sent unasked, for query-schema. */
+/* What is sent unasked. */
 struct event {
 	const char *name;
-	const char *data;
+	const char *data; /* for query-schema */
 	const char *doc;
+	bool ours;            /* not QMP's; nor are */
+	const char *extra[2]; /* these members of its data */
 };
 
 /* --- Text and errors --------------------------------------------------------------------- */
@@ -136,6 +142,13 @@ static json_t *nothing(const struct call *call)
 	return json_incref(call->empty);
 }
 
+/* What is returned is a list, which begin() makes ready. */
+static json_t *list(struct call *call, bool (*begin)(struct listing *listing))
+{
+	call->listing->machine = vmm_machine(call->vmm);
+	return begin(call->listing) ? json_array() : NULL;
+}
+
 /* --- Arguments, after they have been checked ------------------------------------------------ */
 
 static const char *string_argument(const struct call *call, const char *name)
@@ -143,12 +156,31 @@ static const char *string_argument(const struct call *call, const char *name)
 	return json_string_value(json_object_get(call->arguments, name));
 }
 
+/* A whole number; or, as an option may be written, a text like "5" or "0x5", or 5.0. */
+static bool to_integer(const json_t *value, json_int_t *ret_value)
+{
+	const char *text = json_string_value(value);
+	char number[32], *end;
+
+	if (json_is_integer(value)) {
+		*ret_value = json_integer_value(value);
+		return true;
+	}
+	if (json_is_real(value)) {
+		snprintf(number, sizeof number, "%.17g", json_real_value(value));
+		text = number;
+	}
+	if (text == NULL)
+		return false;
+	errno = 0;
+	*ret_value = strtoll(text, &end, 0);
+	return end != text && *end == '\0' && errno == 0;
+}
+
 static bool integer_argument(const struct call *call, const char *name, json_int_t *ret_value)
 {
-	json_t *value = json_object_get(call->arguments, name);
-
-	*ret_value = json_integer_value(value);
-	return value != NULL;
+	*ret_value = 0;
+	return to_integer(json_object_get(call->arguments, name), ret_value);
 }
 
 /* An argument that selects by number: negative numbers select like 0. */
@@ -173,14 +205,19 @@ static json_t *run_qmp_capabilities(struct call *call)
 		fail(call, NULL, "Capability '%s' is not available", name != NULL ? name : "?");
 		return NULL;
 	}
-	*call->negotiated = true;
+	call->session->negotiated = true;
+	return nothing(call);
+}
+
+static json_t *run_events_subscribe(struct call *call)
+{
+	call->session->subscribed = true;
 	return nothing(call);
 }
 
 static json_t *run_query_version(struct call *call)
 {
-	(void)call;
-	return command_version_json();
+	return command_version_json(call->session->subscribed);
 }
 
 static json_t *run_query_commands(struct call *call);
@@ -274,6 +311,8 @@ static bool check_device_add(struct call *call, uint32_t *ret_core_id, char devi
 	uint32_t threads = spapr_get_config(vmm_machine(call->vmm))->threads;
 	json_int_t core_id, nr_threads;
 
+	if (driver == NULL)
+		return fail(call, NULL, "Parameter 'driver' expects a device model name");
 	if (!is_core_driver(driver))
 		return fail(call, NULL, "'%s' is not a valid device model name", driver);
 	if (id != NULL && !is_device_id(id)) {
@@ -296,17 +335,18 @@ static bool check_device_add(struct call *call, uint32_t *ret_core_id, char devi
 	return true;
 }
 
-/* The reply to a request that begins an operation, made before it begins. Clients made for QMP
- * expect an empty object and ignore members they do not know. NULL if memory is out. */
-static json_t *operation_reply(void)
+/* The reply to a request that begins an operation, made before it begins. QMP's is empty. NULL if
+ * memory is out. */
+static json_t *operation_reply(const struct call *call)
 {
-	return json_pack("{s:i}", "operation", 0);
+	return call->session->subscribed ? json_pack("{s:i}", "operation", 0) : nothing(call);
 }
 
 /* Now that it has begun, or not. */
 static json_t *finish_reply(json_t *reply, bool begun, uint64_t operation)
 {
 	if (begun) {
+		/* Does nothing where there is none. */
 		json_integer_set(json_object_get(reply, "operation"), (json_int_t)operation);
 		return reply;
 	}
@@ -316,7 +356,7 @@ static json_t *finish_reply(json_t *reply, bool begun, uint64_t operation)
 
 static json_t *run_device_add(struct call *call)
 {
-	json_t *reply = operation_reply();
+	json_t *reply = operation_reply(call);
 	char device[OP_DEVICE_MAX];
 	uint32_t core_id = 0;
 	uint64_t operation = 0;
@@ -341,7 +381,7 @@ static json_t *run_device_del(struct call *call)
 		fail(call, "DeviceNotFound", "Device '%s' not found", id);
 		return NULL;
 	}
-	reply = operation_reply();
+	reply = operation_reply(call);
 	begun =
 	    reply != NULL && spapr_core_remove(vmm_machine(call->vmm), id, &operation, &call->err);
 	if (call->err.class == ERR_NOT_FOUND)
@@ -351,41 +391,46 @@ static json_t *run_device_del(struct call *call)
 
 static json_t *run_query_cpus_fast(struct call *call)
 {
-	return query_cpus_fast(vmm_machine(call->vmm));
+	call->listing->with_state = call->session->subscribed;
+	return list(call, list_cpus_fast);
 }
 
 static json_t *run_query_hotpluggable_cpus(struct call *call)
 {
-	return query_hotpluggable_cpus(vmm_machine(call->vmm));
+	return list(call, list_hotpluggable_cpus);
 }
 
 static json_t *run_query_connectors(struct call *call)
 {
-	return query_connectors(vmm_machine(call->vmm), selection(call, "start", 0),
-	    selection(call, "count", UINT64_MAX));
+	return list(call, list_connectors);
 }
 
 /* --- Operations ----------------------------------------------------------------------------- */
 
+static bool has_operation(const struct listing *listing, json_int_t id)
+{
+	for (size_t i = 0; i < listing->count; i++)
+		if (id > 0 && listing->operations[i].id == (uint64_t)id)
+			return true;
+	return false;
+}
+
 static json_t *run_query_operations(struct call *call)
 {
-	struct spapr *machine = vmm_machine(call->vmm);
-	json_int_t id, found;
-	json_t *list;
+	json_t *found = list(call, list_operations);
+	json_int_t id;
 
-	if (!integer_argument(call, "id", &id))
-		return query_operations(
-		    machine, selection(call, "start", 0), selection(call, "count", UINT64_MAX));
-	list = query_operations(machine, selection(call, "id", 0), 1);
-	found = json_integer_value(json_object_get(json_array_get(list, 0), "id"));
-	if (list != NULL && (id <= 0 || found != id)) {
-		json_decref(list);
-		err_set(&call->err, ERR_NOT_FOUND,
-		    "query-operations without id lists those remembered",
-		    "operation %lld not found", (long long)id);
-		return NULL;
+	if (found == NULL || !integer_argument(call, "id", &id))
+		return found;
+	if (has_operation(call->listing, id)) {
+		call->listing->start = (uint64_t)id;
+		call->listing->most = 1;
+		return found;
 	}
-	return list;
+	json_decref(found);
+	err_set(&call->err, ERR_NOT_FOUND, "query-operations without id lists those remembered",
+	    "operation %lld not found", (long long)id);
+	return NULL;
 }
 
 static json_t *run_operation_cancel(struct call *call)
@@ -408,6 +453,9 @@ static const struct command commands[] = {
 	{"enable", TYPE_ARRAY, false, "capabilities to use; none is offered"}},
   .returns = "{}",
   .doc = "Open the connection: the only command allowed before, and not allowed again." },
+{ .name = "events-subscribe", .run = run_events_subscribe,
+  .returns = "{}",
+  .doc = "From now on this connection sees what is not of QMP: OPERATION, members, hints." },
 { .name = "query-version", .run = run_query_version,
   .returns = "{qemu: {major, minor, micro}, package, paprika: {version, protocol}}",
   .doc = "The dialect of the protocol, and what speaks it." },
@@ -433,7 +481,7 @@ static const struct command commands[] = {
 { .name = "query-hotpluggable-cpus", .run = run_query_hotpluggable_cpus,
   .returns = "[{props: {core-id}, vcpus-count, qom-path, type}]",
   .doc = "All places for a core, the highest first; qom-path only where there is one." },
-{ .name = "device_add", .run = run_device_add,
+{ .name = "device_add", .run = run_device_add, .as_options = true,
   .arguments = {
 	{"driver", TYPE_STRING, true, "host-spapr-cpu-core"},
 	{"core-id", TYPE_INTEGER, true, "the place; see query-hotpluggable-cpus"},
@@ -484,16 +532,20 @@ static const struct command commands[] = {
 };
 
 static const struct event events[] = {
-{ "OPERATION", "{operation, step}", "An operation passed a step; 'ended' tells how it ended." },
-{ "DEVICE_DELETED", "{device, path}", "A core has left the machine." },
-{ "DEVICE_UNPLUG_GUEST_ERROR", "{device, path, operation, evidence}",
-  "The guest refused to give a core back." },
-{ "STOP", "", "The vCPUs have stopped." },
-{ "RESUME", "", "The vCPUs run again." },
-{ "RESET", "{guest, reason}", "The guest starts from the beginning." },
-{ "POWERDOWN", "", "The guest has been asked to shut down." },
-{ "SHUTDOWN", "{guest, reason}", "The guest has shut down, or is being ended." },
-{ "GUEST_PANICKED", "{action}", "The guest has crashed and says so." },
+{ .name = "OPERATION", .data = "{operation, step}", .ours = true,
+  .doc = "An operation passed a step; 'ended' tells how it ended." },
+{ .name = "DEVICE_DELETED", .data = "{device, path}",
+  .doc = "A core has left the machine." },
+{ .name = "DEVICE_UNPLUG_GUEST_ERROR", .data = "{device, path, operation, evidence}",
+  .extra = {"operation", "evidence"},
+  .doc = "The guest refused to give a core back." },
+{ .name = "STOP", .data = "", .doc = "The vCPUs have stopped." },
+{ .name = "RESUME", .data = "", .doc = "The vCPUs run again." },
+{ .name = "RESET", .data = "{guest, reason}", .doc = "The guest starts from the beginning." },
+{ .name = "POWERDOWN", .data = "", .doc = "The guest has been asked to shut down." },
+{ .name = "SHUTDOWN", .data = "{guest, reason}",
+  .doc = "The guest has shut down, or is being ended." },
+{ .name = "GUEST_PANICKED", .data = "{action}", .doc = "The guest has crashed and says so." },
 };
 /* clang-format on */
 
@@ -546,6 +598,21 @@ static json_t *run_query_schema(struct call *call)
 	return json_pack("{s:o, s:o}", "commands", command_list, "events", event_list);
 }
 
+bool command_reduce_event(json_t *event)
+{
+	const char *name = json_string_value(json_object_get(event, "event"));
+	json_t *data = json_object_get(event, "data");
+
+	for (size_t i = 0; name != NULL && i < COUNT(events); i++) {
+		if (strcmp(events[i].name, name) != 0)
+			continue;
+		for (size_t j = 0; j < COUNT(events[i].extra) && events[i].extra[j] != NULL; j++)
+			json_object_del(data, events[i].extra[j]);
+		return !events[i].ours;
+	}
+	return false;
+}
+
 /* --- Checking and dispatch ------------------------------------------------------------------ */
 
 static bool has_type(const json_t *value, enum type type)
@@ -563,6 +630,32 @@ static bool has_nul(const json_t *value)
 {
 	return json_is_string(value) &&
 	       strlen(json_string_value(value)) != json_string_length(value);
+}
+
+/* The argument of this name as the command takes it; NULL if there is none. Where QMP makes texts
+ * of all values, what it cannot make one of counts as not given, and as an id only a text counts.
+ */
+static json_t *given(const struct command *command, const char *name, json_t *value)
+{
+	bool dropped = json_is_null(value) || json_is_array(value) || json_is_object(value) ||
+	               (strcmp(name, "id") == 0 && !json_is_string(value));
+
+	return command->as_options && dropped ? NULL : value;
+}
+
+static bool check_type(struct call *call, const struct command *command,
+    const struct argument *argument, json_t *value)
+{
+	json_int_t number;
+
+	if (has_nul(value))
+		return fail(call, NULL, "Parameter '%s' must not contain a NUL", argument->name);
+	if (command->as_options && argument->type == TYPE_INTEGER && !to_integer(value, &number))
+		return fail(call, NULL, "Parameter '%s' expects integer", argument->name);
+	if (!command->as_options && !has_type(value, argument->type))
+		return fail(call, NULL, "Invalid parameter type for '%s', expected: %s",
+		    argument->name, type_names[argument->type]);
+	return true;
 }
 
 static const struct argument *find_argument(const struct command *command, const char *name)
@@ -583,18 +676,15 @@ static bool check_arguments(struct call *call, const struct command *command)
 	for (size_t i = 0; i < ARGUMENTS_MAX && command->arguments[i].name != NULL; i++) {
 		const struct argument *argument = &command->arguments[i];
 
-		value = json_object_get(call->arguments, argument->name);
+		value = given(
+		    command, argument->name, json_object_get(call->arguments, argument->name));
 		if (value == NULL && argument->required)
 			return fail(call, NULL, "Parameter '%s' is missing", argument->name);
-		if (has_nul(value))
-			return fail(
-			    call, NULL, "Parameter '%s' must not contain a NUL", argument->name);
-		if (value != NULL && !has_type(value, argument->type))
-			return fail(call, NULL, "Invalid parameter type for '%s', expected: %s",
-			    argument->name, type_names[argument->type]);
+		if (value != NULL && !check_type(call, command, argument, value))
+			return false;
 	}
 	json_object_foreach (call->arguments, name, value) {
-		if (find_argument(command, name) == NULL)
+		if (find_argument(command, name) == NULL && given(command, name, value) != NULL)
 			return fail(call, NULL, "Parameter '%s' is unexpected", name);
 	}
 	return true;
@@ -631,12 +721,12 @@ static const struct command *find_command(struct call *call, const json_t *execu
 	for (size_t i = 0; i < COUNT(commands); i++)
 		if (strcmp(commands[i].name, name) == 0 && !has_nul(execute))
 			command = &commands[i];
-	if (!*call->negotiated && (command == NULL || !command->before_negotiation))
+	if (!call->session->negotiated && (command == NULL || !command->before_negotiation))
 		fail(call, "CommandNotFound",
 		    "Expecting capabilities negotiation with 'qmp_capabilities'");
 	else if (command == NULL)
 		fail(call, "CommandNotFound", "The command %s has not been found", name);
-	else if (*call->negotiated && command->before_negotiation)
+	else if (call->session->negotiated && command->before_negotiation)
 		fail(call, "CommandNotFound",
 		    "Capabilities negotiation is already complete, command ignored");
 	else
@@ -653,24 +743,33 @@ static json_t *execute(struct call *call, json_t *request)
 	command = find_command(call, json_object_get(request, "execute"));
 	if (command == NULL || !check_arguments(call, command))
 		return NULL;
+	call->listing->start = selection(call, "start", 0);
+	call->listing->most = selection(call, "count", UINT64_MAX);
 	return command->run(call);
 }
 
-json_t *command_execute(struct vmm *vmm, json_t *request, bool *negotiated)
+json_t *command_execute(
+    struct vmm *vmm, json_t *request, struct session *session, struct listing *ret_listing)
 {
-	struct call call = {.vmm = vmm, .negotiated = negotiated, .empty = json_object()};
+	struct call call = {
+	    .vmm = vmm, .session = session, .listing = ret_listing, .empty = json_object()};
 	json_t *id = json_object_get(request, "id");
 	/* With a place for the value, so that putting it there takes no memory. */
 	json_t *reply = with_id(json_pack("{s:n}", "return"), id);
-	json_t *value = reply != NULL && call.empty != NULL ? execute(&call, request) : NULL;
-	bool good = value != NULL && json_object_set_new(reply, "return", value) == 0;
+	json_t *value;
+	bool good;
 
+	*ret_listing = (struct listing){.item = NULL};
+	value = reply != NULL && call.empty != NULL ? execute(&call, request) : NULL;
+	good = value != NULL && json_object_set_new(reply, "return", value) == 0;
 	json_decref(call.empty);
 	if (good)
 		return reply;
 	json_decref(reply);
+	listing_finish(ret_listing);
+	ret_listing->item = NULL;
 	if (call.err.class == ERR_NONE)
 		err_set(&call.err, ERR_SYSTEM, NULL, "Out of memory");
-	return command_error(
-	    call.class != NULL ? call.class : "GenericError", call.err.message, call.err.hint, id);
+	return command_error(call.class != NULL ? call.class : "GenericError", call.err.message,
+	    session->subscribed ? call.err.hint : NULL, id);
 }

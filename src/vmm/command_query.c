@@ -20,6 +20,15 @@
 #define QMP_CORE_TYPE "host-spapr-cpu-core"
 #define QMP_DEVICE_PATH "/machine/peripheral/"
 
+/* Of what docs/protocol.md describes. */
+#define PROTOCOL_LEVEL 2
+
+void listing_finish(struct listing *listing)
+{
+	free(listing->operations);
+	listing->operations = NULL;
+}
+
 json_t *command_append(json_t *array, json_t *value)
 {
 	if (json_array_append_new(array, value) == 0)
@@ -33,13 +42,19 @@ static json_t *integer(uint64_t value)
 	return json_integer((json_int_t)value);
 }
 
-json_t *command_version_json(void)
+json_t *command_version_json(bool subscribed)
 {
 	/* "qemu" is the dialect of the protocol: the QMP that first had the event
 	 * DEVICE_UNPLUG_GUEST_ERROR. Clients print it, and some decide by it what they may ask. */
-	return json_pack("{s:{s:i, s:i, s:i}, s:s, s:{s:s, s:i}}", "qemu", "major", 6, "minor", 2,
-	    "micro", 0, "package", "paprika " PAPRIKA_VERSION, "paprika", "version",
-	    PAPRIKA_VERSION, "protocol", 1);
+	json_t *version = json_pack("{s:{s:i, s:i, s:i}, s:s}", "qemu", "major", 6, "minor", 2,
+	    "micro", 0, "package", "paprika " PAPRIKA_VERSION);
+
+	if (!subscribed || json_object_set_new(version, "paprika",
+	                       json_pack("{s:s, s:i}", "version", PAPRIKA_VERSION, "protocol",
+	                           PROTOCOL_LEVEL)) == 0)
+		return version;
+	json_decref(version);
+	return NULL;
 }
 
 json_t *query_status(const struct vmm *vmm)
@@ -85,48 +100,49 @@ static uint32_t threads_of(struct spapr *machine)
 	return threads < SPAPR_MAX_THREADS ? threads : SPAPR_MAX_THREADS;
 }
 
-json_t *query_cpus_fast(struct spapr *machine)
+/* The index counts the threads of all cores. */
+static json_t *cpu_item(struct listing *listing, size_t index)
 {
-	json_t *list = json_array();
+	uint32_t thread = (uint32_t)(index % threads_of(listing->machine));
+	char path[sizeof QMP_DEVICE_PATH + OP_DEVICE_MAX + 16];
 	struct spapr_core_info core;
 
-	for (uint32_t i = 0; list != NULL && i < spapr_core_count(machine); i++) {
-		spapr_core_info(machine, i, &core);
-		if (!core.drc.attached)
-			continue;
-		for (uint32_t t = 0; list != NULL && t < threads_of(machine); t++) {
-			char path[sizeof QMP_DEVICE_PATH + OP_DEVICE_MAX + 16];
+	spapr_core_info(listing->machine, (uint32_t)(index / threads_of(listing->machine)), &core);
+	if (!core.drc.attached)
+		return json_null();
+	snprintf(path, sizeof path, QMP_DEVICE_PATH "%s/thread[%u]", core.device, (unsigned)thread);
+	return json_pack("{s:I, s:s, s:i, s:{s:I}, s:s, s:s*}", "cpu-index",
+	    (json_int_t)core.vcpus[thread].id, "qom-path", path, "thread-id",
+	    core.vcpus[thread].host_thread, "props", "core-id", (json_int_t)core.core_id, "target",
+	    "ppc64", "state",
+	    listing->with_state ? vcpu_state_name(core.vcpus[thread].state) : NULL);
+}
 
-			snprintf(path, sizeof path, QMP_DEVICE_PATH "%s/thread[%u]", core.device,
-			    (unsigned)t);
-			list = command_append(
-			    list, json_pack("{s:I, s:s, s:i, s:{s:I}, s:s, s:s}", "cpu-index",
-			              (json_int_t)core.vcpus[t].id, "qom-path", path, "thread-id",
-			              core.vcpus[t].host_thread, "props", "core-id",
-			              (json_int_t)core.core_id, "target", "ppc64", "state",
-			              vcpu_state_name(core.vcpus[t].state)));
-		}
-	}
-	return list;
+bool list_cpus_fast(struct listing *listing)
+{
+	listing->count = (size_t)spapr_core_count(listing->machine) * threads_of(listing->machine);
+	listing->item = cpu_item;
+	return true;
 }
 
 /* The highest core comes first: clients made for QMP take the last one as the boot core. */
-json_t *query_hotpluggable_cpus(struct spapr *machine)
+static json_t *hotpluggable_item(struct listing *listing, size_t index)
 {
-	json_t *list = json_array();
+	char path[sizeof QMP_DEVICE_PATH + OP_DEVICE_MAX];
 	struct spapr_core_info core;
 
-	for (uint32_t i = spapr_core_count(machine); list != NULL && i-- > 0;) {
-		char path[sizeof QMP_DEVICE_PATH + OP_DEVICE_MAX];
+	spapr_core_info(listing->machine, (uint32_t)(listing->count - 1 - index), &core);
+	snprintf(path, sizeof path, QMP_DEVICE_PATH "%s", core.device);
+	return json_pack("{s:{s:I}, s:I, s:s*, s:s}", "props", "core-id", (json_int_t)core.core_id,
+	    "vcpus-count", (json_int_t)threads_of(listing->machine), "qom-path",
+	    core.drc.attached ? path : NULL, "type", QMP_CORE_TYPE);
+}
 
-		spapr_core_info(machine, i, &core);
-		snprintf(path, sizeof path, QMP_DEVICE_PATH "%s", core.device);
-		list = command_append(list,
-		    json_pack("{s:{s:I}, s:I, s:s*, s:s}", "props", "core-id",
-		        (json_int_t)core.core_id, "vcpus-count", (json_int_t)threads_of(machine),
-		        "qom-path", core.drc.attached ? path : NULL, "type", QMP_CORE_TYPE));
-	}
-	return list;
+bool list_hotpluggable_cpus(struct listing *listing)
+{
+	listing->count = spapr_core_count(listing->machine);
+	listing->item = hotpluggable_item;
+	return true;
 }
 
 static json_t *connector_vcpus(struct spapr *machine, const struct spapr_core_info *core)
@@ -170,18 +186,22 @@ static json_t *connector_json(
 	    connector_vcpus(machine, core), "history", connector_history(core, now_ms));
 }
 
-json_t *query_connectors(struct spapr *machine, uint64_t start, uint64_t count)
+static json_t *connector_item(struct listing *listing, size_t index)
 {
-	json_t *list = json_array();
 	struct spapr_core_info core;
-	uint64_t now_ms = clock_ms();
 
-	for (uint32_t i = 0; list != NULL && i < spapr_core_count(machine); i++) {
-		spapr_core_info(machine, i, &core);
-		if (core.core_id >= start && json_array_size(list) < count)
-			list = command_append(list, connector_json(machine, &core, now_ms));
-	}
-	return list;
+	spapr_core_info(listing->machine, (uint32_t)index, &core);
+	return core.core_id >= listing->start
+	           ? connector_json(listing->machine, &core, listing->now_ms)
+	           : json_null();
+}
+
+bool list_connectors(struct listing *listing)
+{
+	listing->count = spapr_core_count(listing->machine);
+	listing->now_ms = clock_ms();
+	listing->item = connector_item;
+	return true;
 }
 
 /* --- Operations -------------------------------------------------------------------------- */
@@ -254,17 +274,21 @@ json_t *command_operation_json(const struct operation *op)
 	    steps_json(op), "evidence", pending ? NULL : command_evidence_json(op));
 }
 
-json_t *query_operations(struct spapr *machine, uint64_t start, uint64_t count)
+static json_t *operation_item(struct listing *listing, size_t index)
 {
-	struct operation *operations = calloc(SPAPR_OPERATIONS, sizeof *operations);
-	json_t *list = operations != NULL ? json_array() : NULL;
-	size_t found = list != NULL ? spapr_operations(machine, operations, SPAPR_OPERATIONS) : 0;
+	const struct operation *operation = &listing->operations[index];
 
-	for (size_t i = 0; list != NULL && i < found; i++)
-		if (operations[i].id >= start && json_array_size(list) < count)
-			list = command_append(list, command_operation_json(&operations[i]));
-	free(operations);
-	return list;
+	return operation->id >= listing->start ? command_operation_json(operation) : json_null();
+}
+
+bool list_operations(struct listing *listing)
+{
+	listing->operations = calloc(SPAPR_OPERATIONS, sizeof *listing->operations);
+	if (listing->operations == NULL)
+		return false;
+	listing->count = spapr_operations(listing->machine, listing->operations, SPAPR_OPERATIONS);
+	listing->item = operation_item;
+	return true;
 }
 
 json_t *query_metrics(struct spapr *machine)

@@ -8,8 +8,9 @@
  * which the socket takes as fast as the client reads.
  *
  * No client can cost more than its share. Requests, nesting, clients and unread output are
- * bounded. While a client does not read its answers we read no more of its requests, so only
- * events pile up; whoever leaves CONTROL_BACKLOG_MAX of them is disconnected.
+ * bounded. An answer is as long as what it tells, but while a client does not read its answers
+ * we read no more of its requests, so only events pile up behind the last; whoever leaves
+ * CONTROL_BACKLOG_MAX of them is disconnected.
  *
  * A client found dead in the middle of something is only marked and closed; control_reap()
  * frees it at the next turn of the loop, when nobody can be holding it.
@@ -29,7 +30,6 @@
 #include "base/log.h"
 #include "vmm/command.h"
 #include "vmm/listen.h"
-#include "vmm/parse.h"
 
 /* Deepest nesting of a request; checked before parsing, so that no parser need recurse deeper. */
 #define DEPTH_MAX 64
@@ -43,6 +43,8 @@
 struct output {
 	char *bytes;
 	size_t start, end, size;
+	/* Up to the end of the last reply: events that are waiting do not count that. */
+	size_t reply_left;
 	/* How many bytes may be sent before the next turn of the loop. */
 	size_t allowed;
 };
@@ -50,8 +52,8 @@ struct output {
 struct client {
 	ev_io reading, writing;
 	struct control *control;
-	int process;       /* its pid, for the log */
-	bool negotiated;   /* gets events */
+	int process; /* its pid, for the log */
+	struct session session;
 	bool input_closed; /* will send no more */
 	bool closing;      /* to be closed once its output is sent */
 	bool closed;       /* is; control_reap() frees it */
@@ -79,8 +81,8 @@ struct control {
 	bool gone;
 	struct listen_identity identity;
 	char path[sizeof((struct sockaddr_un *)NULL)->sun_path];
-	char line[CONTROL_LINE_MAX];                      /* that is being sent */
-	char text[PARSE_QMP_TEXT_MAX(REQUEST_BYTES_MAX)]; /* that is being parsed */
+	/* A request that is being parsed, or an event that is being sent. */
+	char scratch[PARSE_QMP_TEXT_MAX(CONTROL_REQUEST_MAX)];
 };
 
 /* --- Output ------------------------------------------------------------------------------- */
@@ -110,6 +112,40 @@ static bool output_reserve(struct output *output, size_t length)
 		return false;
 	output->bytes = bytes;
 	output->size = size;
+	return true;
+}
+
+/* Append bytes; false if memory is out. */
+static bool output_put(struct output *output, const char *text, size_t length)
+{
+	if (!output_reserve(output, length))
+		return false;
+	memcpy(output->bytes + output->end, text, length);
+	output->end += length;
+	return true;
+}
+
+static bool output_put_text(struct output *output, const char *text)
+{
+	return output_put(output, text, strlen(text));
+}
+
+/* Append any value; false if memory is out. (jansson's own buffers leave out what they have no
+ * memory for.) */
+static bool output_put_json(struct output *output, const json_t *value)
+{
+	size_t length = 1024, room;
+
+	do {
+		if (value == NULL || !output_reserve(output, length))
+			return false;
+		room = output->size - output->end;
+		length = json_dumpb(
+		    value, output->bytes + output->end, room, JSON_ENSURE_ASCII | JSON_ENCODE_ANY);
+		if (length == 0)
+			return false;
+	} while (length > room);
+	output->end += length;
 	return true;
 }
 
@@ -143,12 +179,15 @@ static void client_flush(struct client *client)
 		if (sent < 0)
 			return;
 		output->start += (size_t)sent;
+		output->reply_left -=
+		    (size_t)sent < output->reply_left ? (size_t)sent : output->reply_left;
 		if (output->allowed != SIZE_MAX)
 			output->allowed -= (size_t)sent;
 	}
 	/* Who has taken everything has no buffer: those who stay would hold on to the largest they
 	 * ever needed. */
 	if (output_left(output) == 0) {
+		client->control->worked |= output->size > FREE_BYTES_MAX;
 		free(output->bytes);
 		output->bytes = NULL;
 		output->start = output->end = output->size = 0;
@@ -165,51 +204,36 @@ static void drop_client(struct client *client, const char *reason)
 	client_close(client);
 }
 
-/* Queue a line; a client that has left too much unread is disconnected instead. */
-static void client_queue(struct client *client, const char *text, size_t length)
+/* Queue an event; a client that has left too much unread is disconnected instead. */
+static void client_queue_event(struct client *client, const char *text, size_t length)
 {
 	struct output *output = &client->output;
-	const char *trouble = NULL;
 
-	if (output_left(output) + length + 2 > CONTROL_BACKLOG_MAX)
+	if (output_left(output) - output->reply_left + length + 2 > CONTROL_BACKLOG_MAX)
 		client_flush(client);
 	if (client->closed)
 		return;
-	if (output_left(output) + length + 2 > CONTROL_BACKLOG_MAX)
-		trouble = "it does not read";
-	else if (!output_reserve(output, length + 2))
-		trouble = "out of memory";
-	if (trouble != NULL) {
-		drop_client(client, trouble);
-		return;
-	}
-	memcpy(output->bytes + output->end, text, length);
-	memcpy(output->bytes + output->end + length, "\r\n", 2);
-	output->end += length + 2;
+	if (output_left(output) - output->reply_left + length + 2 > CONTROL_BACKLOG_MAX)
+		drop_client(client, "it does not read");
+	else if (!output_put(output, text, length) || !output_put_text(output, "\r\n"))
+		drop_client(client, "out of memory");
 }
 
-/* Put an object into control->line, without the end of a line. Returns its length, which may be
- * more than fits there; 0 if memory is out. (jansson's own buffers leave out what they have no
- * memory for.) */
-static size_t line_of(struct control *control, const json_t *object)
+static void client_end_line(struct client *client, bool good)
 {
-	return object != NULL
-	           ? json_dumpb(object, control->line, sizeof control->line, JSON_ENSURE_ASCII)
-	           : 0;
-}
+	struct output *output = &client->output;
 
-/* Queue an object, which is stolen; reports whether it fits a line. */
-static bool client_queue_json(struct client *client, json_t *object)
-{
-	size_t length = line_of(client->control, object);
-	bool fits = length > 0 && length + 2 <= CONTROL_LINE_MAX;
-
-	if (length == 0)
+	if (good && output_put_text(output, "\r\n"))
+		output->reply_left = output_left(output);
+	else
 		drop_client(client, "out of memory"); /* not even an error could be sent */
-	else if (fits)
-		client_queue(client, client->control->line, length);
+}
+
+/* Queue an object, which is stolen: a reply, or a greeting. */
+static void client_queue_json(struct client *client, json_t *object)
+{
+	client_end_line(client, output_put_json(&client->output, object));
 	json_decref(object);
-	return fits || length == 0;
 }
 
 static void client_queue_error(struct client *client, const char *desc)
@@ -217,15 +241,34 @@ static void client_queue_error(struct client *client, const char *desc)
 	client_queue_json(client, command_error("GenericError", desc, NULL, NULL));
 }
 
-/* A reply, stolen. If the line is too long, the reason may be the id itself. */
-static void client_reply(struct client *client, json_t *reply, json_t *id)
+/* Append the items of a list, with what goes between them. */
+static bool put_items(struct output *output, struct listing *listing)
 {
-	static const char desc[] = "The reply would be longer than a line may be";
-	static const char hint[] = "ask for less at a time: see start and count in query-schema";
+	uint64_t written = 0;
+	bool good = true;
 
-	if (!client_queue_json(client, reply) &&
-	    !client_queue_json(client, command_error("GenericError", desc, hint, id)))
-		client_queue_json(client, command_error("GenericError", desc, hint, NULL));
+	for (size_t i = 0; good && i < listing->count && written < listing->most; i++) {
+		json_t *item = listing->item(listing, i);
+
+		if (json_is_null(item))
+			continue;
+		good = (written++ == 0 || output_put_text(output, ", ")) &&
+		       output_put_json(output, item);
+		json_decref(item);
+	}
+	return good;
+}
+
+/* Queue a reply that returns a list. Its text alone is kept, of its items only one is there. */
+static void client_queue_listing(struct client *client, struct listing *listing, const json_t *id)
+{
+	struct output *output = &client->output;
+	bool good = output_put_text(output, "{\"return\": [") && put_items(output, listing) &&
+	            output_put_text(output, "]");
+
+	if (good && id != NULL)
+		good = output_put_text(output, ", \"id\": ") && output_put_json(output, id);
+	client_end_line(client, good && output_put_text(output, "}"));
 }
 
 /* If epoll refuses a descriptor, libev says so only after it has waited for all others. So the next
@@ -259,13 +302,13 @@ static void client_watch(struct client *client)
 		return;
 	watch(control, &client->writing, left > 0 && client->output.allowed > 0);
 	watch(control, &client->reading,
-	    !client->closing && !client->input_closed && left < CONTROL_LINE_MAX &&
+	    !client->closing && !client->input_closed && left < CONTROL_REQUEST_MAX &&
 	        client->input.scan == client->input.end);
 }
 
 /* --- Requests ----------------------------------------------------------------------------- */
 
-static void broadcast(struct control *control, const json_t *event);
+static void broadcast(struct control *control, json_t *event);
 
 /* Send the events a request has caused, after its reply. */
 static void release_events(struct control *control)
@@ -286,16 +329,22 @@ static void release_events(struct control *control)
 static void client_execute(struct client *client, json_t *request)
 {
 	struct control *control = client->control;
-	bool before = client->negotiated;
+	bool before = client->session.negotiated;
+	struct listing listing;
 	json_t *reply;
 
 	control->executing = true;
-	reply = command_execute(control->vmm, request, &client->negotiated);
+	reply = command_execute(control->vmm, request, &client->session, &listing);
 	control->executing = false;
-	client_reply(client, reply, json_object_get(request, "id"));
+	if (listing.item != NULL)
+		client_queue_listing(client, &listing, json_object_get(request, "id"));
+	else
+		client_queue_json(client, json_incref(reply));
+	json_decref(reply);
+	listing_finish(&listing);
 	/* Some clients change their reader behind the reply to the negotiation, and lose what
 	 * comes with it. So nothing does: the rest waits for the next turn of the loop. */
-	if (client->negotiated && !before)
+	if (client->session.negotiated && !before)
 		client->output.allowed = output_left(&client->output);
 	release_events(control);
 }
@@ -303,7 +352,7 @@ static void client_execute(struct client *client, json_t *request)
 static void client_request(struct client *client, const struct request *request)
 {
 	char desc[JSON_ERROR_TEXT_LENGTH + 32];
-	char *text = client->control->text;
+	char *text = client->control->scratch;
 	json_error_t error;
 	json_t *object = NULL;
 	size_t length;
@@ -335,9 +384,9 @@ static void client_work(struct client *client)
 	struct request request;
 
 	while (!client->closed && !client->closing) {
-		if (output_left(&client->output) >= CONTROL_LINE_MAX)
+		if (output_left(&client->output) >= CONTROL_REQUEST_MAX)
 			client_flush(client);
-		if (output_left(&client->output) >= CONTROL_LINE_MAX)
+		if (output_left(&client->output) >= CONTROL_REQUEST_MAX)
 			return; /* client_run() comes again when some of it is sent */
 		if (framer_next(input, &request)) {
 			client_request(client, &request);
@@ -346,7 +395,7 @@ static void client_work(struct client *client)
 		if (input->end - input->start == sizeof input->bytes) {
 			client_queue_error(client, "The request is longer than 65536 bytes");
 			client->closing = true;
-			client->negotiated = false; /* or events would put the end off */
+			client->session.negotiated = false; /* or events would put the end off */
 		}
 		break;
 	}
@@ -442,8 +491,8 @@ static void client_create(struct control *control, int fd, struct client **ret_s
 	ev_io_init(&client->writing, on_writable, fd, EV_WRITE);
 	client->reading.data = client->writing.data = client;
 	*ret_slot = client;
-	client_queue_json(client,
-	    json_pack("{s:{s:o, s:[]}}", "QMP", "version", command_version_json(), "capabilities"));
+	client_queue_json(client, json_pack("{s:{s:o, s:[]}}", "QMP", "version",
+	                              command_version_json(false), "capabilities"));
 	client_run(client);
 }
 
@@ -551,24 +600,51 @@ static void on_accept_pause(struct ev_loop *loop, ev_timer *watcher, int events)
 
 /* --- Events ------------------------------------------------------------------------------- */
 
-/* event is NULL if memory is out. */
-static void broadcast(struct control *control, const json_t *event)
+static bool is_listening(const struct client *client, bool subscribed)
 {
-	size_t length = line_of(control, event);
-	bool good = length > 0 && length + 2 <= CONTROL_LINE_MAX;
+	return client != NULL && !client->closed && client->session.negotiated &&
+	       client->session.subscribed == subscribed;
+}
+
+static bool is_anybody_listening(const struct control *control, bool subscribed)
+{
+	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
+		if (is_listening(control->clients[i], subscribed))
+			return true;
+	return false;
+}
+
+/* Send an event to those who have subscribed, or to those who have not. It is NULL if memory is
+ * out. */
+static void broadcast_to(struct control *control, const json_t *event, bool subscribed)
+{
+	size_t length = event != NULL ? json_dumpb(event, control->scratch, sizeof control->scratch,
+	                                    JSON_ENSURE_ASCII)
+	                              : 0;
 
 	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
 		struct client *client = control->clients[i];
 
-		if (client == NULL || client->closed || !client->negotiated)
+		if (!is_listening(client, subscribed))
 			continue;
 		/* One that is still there has missed nothing. */
-		if (good)
-			client_queue(client, control->line, length);
+		if (length > 0 && length <= sizeof control->scratch)
+			client_queue_event(client, control->scratch, length);
 		else
 			drop_client(client, "an event could not be sent");
 		client_watch(client);
 	}
+}
+
+/* Changes the event. It is NULL if memory is out. */
+static void broadcast(struct control *control, json_t *event)
+{
+	if (is_anybody_listening(control, true))
+		broadcast_to(control, event, true);
+	if (event != NULL && !command_reduce_event(event))
+		return;
+	if (is_anybody_listening(control, false))
+		broadcast_to(control, event, false);
 }
 
 /* {"timestamp", "event", "data"}; data is stolen, and left out if it is empty. NULL if memory is
@@ -639,9 +715,10 @@ void control_report(struct control *control, const struct operation *operation, 
 
 	if (control == NULL)
 		return;
-	control_event(control, "OPERATION",
-	    json_pack("{s:o, s:s}", "operation", command_operation_json(operation), "step",
-	        op_step_name(step)));
+	if (is_anybody_listening(control, true))
+		control_event(control, "OPERATION",
+		    json_pack("{s:o, s:s}", "operation", command_operation_json(operation), "step",
+		        op_step_name(step)));
 	if (step == OP_REQUESTED && operation->kind == OP_ADD &&
 	    operation->drc_index == control->gone_drc_index)
 		control->gone = false;

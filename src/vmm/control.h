@@ -20,9 +20,9 @@
 struct vmm;
 struct control;
 
-/* Longest line accepted and longest written; most clients at once; most bytes a client may
- * leave unread before it is disconnected. */
-#define CONTROL_LINE_MAX REQUEST_BYTES_MAX
+/* Longest request; most clients at once; most bytes of events a client may leave unread before it
+ * is disconnected. */
+#define CONTROL_REQUEST_MAX REQUEST_BYTES_MAX
 #define CONTROL_CLIENTS_MAX 16
 #define CONTROL_BACKLOG_MAX (1u << 20)
 
@@ -38,9 +38,9 @@ struct control *control_create(
  * NULL is allowed. */
 void control_destroy(struct control *control);
 
-/* Send an event to every client that has negotiated; those that cannot be sent it are disconnected.
- * data is stolen: an object, empty if the event has none; NULL says that memory is out. control
- * may be NULL. */
+/* Send an event to every client that has negotiated, without what is not QMP's to those that have
+ * not subscribed; those that cannot be sent it are disconnected. data is stolen: an object, empty
+ * if the event has none; NULL says that memory is out. control may be NULL. */
 void control_event(struct control *control, const char *name, json_t *data);
 
 /* Report one step of an operation: OPERATION, and QMP's own event where it has one

@@ -5,8 +5,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
+import socket
 import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+import qmp_types
+from conftest import FAKE, Vmm
 
 CTL = os.environ["PAPRIKACTL"]
 
@@ -17,7 +26,11 @@ def socat(path: str, text: str) -> list[dict]:
     # the server closes, which it does when all replies are out.
     output = subprocess.run(["socat", "-t", "60", "-", f"UNIX-CONNECT:{path}"], input=text,
                             capture_output=True, text=True, check=True, timeout=90).stdout
-    return [json.loads(line) for line in output.splitlines()]
+    answers = [json.loads(line) for line in output.splitlines()]
+    types = qmp_types.Client(subscribed=False)
+    for answer in answers:
+        types.check(answer)
+    return answers
 
 
 def ctl(path: str, *arguments: str) -> tuple[int, str]:
@@ -60,9 +73,39 @@ def test_operations_are_told_however_many_there_are(socket_path: str) -> None:
         '{"execute":"device_add","arguments":{"driver":"host-spapr-cpu-core","core-id":2}}'
         '{"execute":"device_del","arguments":{"id":"core2"}}' for _ in range(60))
     replies = socat(socket_path, '{"execute":"qmp_capabilities"}' + requests +
-                    '{"execute":"query-operations","arguments":{"count":64},"id":1}')
-    told = next(reply["return"] for reply in replies if reply.get("id") == 1)
-    assert [operation["id"] for operation in told] == list(range(1, 65))
+                    '{"execute":"query-operations","id":1}'
+                    '{"execute":"query-operations","arguments":{"start":3,"count":64},"id":2}')
+    told = {reply["id"]: [operation["id"] for operation in reply["return"]]
+            for reply in replies if "id" in reply}
+    assert told == {1: list(range(1, 121)), 2: list(range(3, 67))}
+    assert ctl(socket_path, "operations")[1].count("add ") == 60
+
+
+def resident(process: subprocess.Popen) -> int:
+    """Bytes of its own memory, that is not of files or shared."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    match = re.search(r"^RssAnon:\s+(\d+) kB", status, re.M)
+    assert match
+    return int(match[1]) << 10
+
+
+def test_2048_vcpus(tmp_path: Path) -> None:
+    vmm = Vmm(tmp_path, cpus="boot=2048,max=2048")
+    try:
+        assert ctl(vmm.path, "status")[1].splitlines()[2] == "vcpus    2048, 1 of them running"
+        before = resident(vmm.process)
+        status, text = ctl(vmm.path, "cpu", "list")
+        assert status == 0 and [line.split()[0] for line in text.splitlines()[1:]] == [
+            str(core) for core in range(2048)]
+        queries = ("query-cpus-fast", "query-hotpluggable-cpus", "query-connectors")
+        replies = socat(vmm.path, '{"execute":"qmp_capabilities"}' + "".join(
+            f'{{"execute":"{query}","id":"{query}"}}' for query in queries))
+        assert [len(reply["return"]) for reply in replies[2:]] == [2048] * 3
+        # A sanitizer keeps what is freed, to see it used.
+        if "--no-sandbox" not in FAKE:
+            assert resident(vmm.process) - before < 300_000
+    finally:
+        vmm.end()
 
 
 def test_two_clients_see_the_same_events(vmm) -> None:
@@ -80,6 +123,55 @@ def test_two_clients_see_the_same_events(vmm) -> None:
     names = names[names.index("OPERATION"):]
     assert names.count("DEVICE_DELETED") == 1
     assert names[-1] == "SHUTDOWN"
+
+
+class OtherServer:
+    """Answers one client as told: the greeting, then what each command gets; the rest is unknown."""
+
+    def __init__(self, path: str, version: dict, answers: dict) -> None:
+        self.listening = socket.socket(socket.AF_UNIX)
+        self.listening.bind(path)
+        self.listening.listen()
+        self.asked: list[str] = []
+        self.thread = threading.Thread(target=self.serve, args=(version, answers))
+        self.thread.start()
+
+    def serve(self, version: dict, answers: dict) -> None:
+        connection, _ = self.listening.accept()
+        with connection, connection.makefile("rw") as lines:
+            print(json.dumps({"QMP": {"version": version, "capabilities": []}}), file=lines, flush=True)
+            for line in lines:
+                self.asked.append(json.loads(line)["execute"])
+                unknown = {"error": {"class": "CommandNotFound", "desc":
+                                     f"The command {self.asked[-1]} has not been found"}}
+                print(json.dumps(answers.get(self.asked[-1], unknown)), file=lines, flush=True)
+
+    def end(self) -> None:
+        self.thread.join()
+        self.listening.close()
+
+
+QEMU = {"qemu": {"major": 7, "minor": 2, "micro": 22}, "package": "Debian 1:7.2"}
+
+
+@pytest.mark.parametrize("version, answers, arguments, status, text", [
+    (QEMU, {"qmp_capabilities": {"return": {}}}, ["status"], 1,
+     "not a guest of paprika, but of something that speaks QMP 7.2"),
+    ({"qemu": {"major": 6, "minor": 2, "micro": 0}, "package": "paprika 0.1.0",
+      "paprika": {"version": "0.1.0", "protocol": 1}},
+     {"qmp_capabilities": {"return": {}}, "device_add": {"return": {"operation": 7}}},
+     ["cpu", "add", "2"], 0, "operation 7"),
+    ({}, {"qmp_capabilities": {"return": {}}, "events-subscribe": {"error": {
+        "class": "GenericError", "desc": "not today", "hint": "tomorrow"}}},
+     ["stop"], 1, "not today (tomorrow)"),
+], ids=["QEMU", "a paprika that tells everybody", "one that refuses"])
+def test_paprikactl_with_another_server(tmp_path: Path, version: dict, answers: dict,
+                                        arguments: list[str], status: int, text: str) -> None:
+    server = OtherServer(str(tmp_path / "socket"), version, answers)
+    got, said = ctl(str(tmp_path / "socket"), *arguments)
+    server.end()
+    assert (got, server.asked[:2]) == (status, ["qmp_capabilities", "events-subscribe"])
+    assert text in said and len(said.splitlines()) == 1
 
 
 def test_paprikactl_without_a_server(tmp_path) -> None:

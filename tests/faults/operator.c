@@ -143,6 +143,10 @@ static bool connect_once(struct person *person)
 		json_decref(read_message(person, "the greeting"));
 		if (person->control >= 0)
 			reply = ask_once(person, "{\"execute\": \"qmp_capabilities\"}\n");
+		if (json_object_get(reply, "return") != NULL) {
+			json_decref(reply);
+			reply = ask_once(person, "{\"execute\": \"events-subscribe\"}\n");
+		}
 	}
 	if (json_object_get(reply, "return") == NULL)
 		hang_up(person);

@@ -5,7 +5,8 @@
  * The socket, the loop, the commands and the machine behind them are real. Each input is sent
  * twice: in pieces, and at once. Both times the machine begins anew, and both times the replies
  * must be the same: where a read ends is nobody's business. Whatever was sent, the request that
- * follows is answered, by one line of JSON like any other.
+ * follows is answered, by one line of JSON like any other. All that comes back is of the types in
+ * tests/qmp/types.json.
  *
  * Input: flags (the client reads nothing before it has sent all; it has negotiated already; a
  * long row of one byte comes in between); 3 bytes with the sizes of pieces, used in turn; with the
@@ -20,6 +21,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "qmp_types.h"
 #include "vmm/control.h"
 #include "vmm/options.h"
 #include "vmm/vmm.h"
@@ -48,7 +50,7 @@ struct answers {
 	int fd;
 	size_t used, lines, replies;
 	bool probe_answered, too_long, ended;
-	char bytes[2 * CONTROL_LINE_MAX];
+	char bytes[16 * CONTROL_REQUEST_MAX];
 	size_t digest_used;
 	char digest[1 << 21];
 };
@@ -92,7 +94,8 @@ bool vmm_reset(struct vmm *of, struct err *err)
 	bool booted;
 
 	still_check(); /* between requests of one turn of the loop, since a reset hides what was */
-	control_event(of->control, "RESET", json_pack("{s:b}", "guest", 0));
+	control_event(of->control, "RESET",
+	    json_pack("{s:b, s:s}", "guest", 0, "reason", "host-qmp-system-reset"));
 	booted = spapr_boot(of->machine, err);
 	still_check();
 	return booted;
@@ -105,7 +108,8 @@ void vmm_powerdown(struct vmm *of)
 
 void vmm_quit(struct vmm *of)
 {
-	control_event(of->control, "SHUTDOWN", json_pack("{s:b}", "guest", 0));
+	control_event(of->control, "SHUTDOWN",
+	    json_pack("{s:b, s:s}", "guest", 0, "reason", "host-qmp-quit"));
 }
 
 static void clean_up(void)
@@ -180,14 +184,18 @@ static bool is_too_long(const json_t *line)
 /* Each line is one object of one of four kinds, in ASCII. */
 FUZZ_UNSEEN static void take_line(struct answers *answers, size_t length)
 {
+	char reason[256];
 	json_t *line;
 	const char *id;
 	int kinds;
 
-	FUZZ_CHECK(length > 2 && length <= CONTROL_LINE_MAX && answers->bytes[length - 2] == '\r');
+	FUZZ_CHECK(length > 2 && answers->bytes[length - 2] == '\r');
 	for (size_t i = 0; i < length - 2; i++)
 		FUZZ_CHECK((unsigned char)answers->bytes[i] - 0x20u < 0x60);
 	line = json_loadb(answers->bytes, length, JSON_ALLOW_NUL, NULL);
+	/* Whether it has subscribed by now, the client itself may not know. */
+	FUZZ_CHECK(qmp_types_accept(line, false, NULL, reason, sizeof reason) ||
+	           qmp_types_accept(line, true, NULL, reason, sizeof reason));
 	kinds = (json_object_get(line, "return") != NULL) +
 	        (json_object_get(line, "error") != NULL) +
 	        (json_object_get(line, "event") != NULL) + (json_object_get(line, "QMP") != NULL);
@@ -305,7 +313,7 @@ FUZZ_UNSEEN static enum end end_of_request(
 /* How many requests there are in what is sent and the ending behind it. */
 FUZZ_UNSEEN static size_t count_requests(const uint8_t *sent, size_t length)
 {
-	static char bytes[SENT_MAX + 2 * CONTROL_LINE_MAX + sizeof ending];
+	static char bytes[SENT_MAX + 2 * CONTROL_REQUEST_MAX + sizeof ending];
 	static char text[PARSE_QMP_TEXT_MAX(sizeof bytes)];
 	size_t count = 0, i = 0;
 
@@ -375,10 +383,10 @@ static void converse(
 /* The rest of the input, with about a line's length of one byte put in between. */
 static void lengthen(struct input *input)
 {
-	static uint8_t text[SENT_MAX + 2 * CONTROL_LINE_MAX];
+	static uint8_t text[SENT_MAX + 2 * CONTROL_REQUEST_MAX];
 	uint8_t byte = (uint8_t)input_take(input, 1);
 	size_t where = input_take(input, 1);
-	size_t count = CONTROL_LINE_MAX - SENT_MAX / 4 + input_take(input, 2) % SENT_MAX;
+	size_t count = CONTROL_REQUEST_MAX - SENT_MAX / 4 + input_take(input, 2) % SENT_MAX;
 
 	/* Each of these is an answer: too many to compare. */
 	if (byte == '\n' || byte == '}' || byte == ']' || byte == 0xff)

@@ -325,6 +325,7 @@ static struct client *client_create(void)
 	if (next_line(client) == NULL)
 		fail("no greeting");
 	ask(client, "{\"execute\": \"qmp_capabilities\"}\n");
+	ask(client, "{\"execute\": \"events-subscribe\"}\n");
 	return client;
 }
 

@@ -30,7 +30,7 @@
 #define PLACES 6 /* clients there at any time, and one that never reads */
 #define CROWD 20 /* more than the server takes */
 
-#define HELLO "{\"execute\": \"qmp_capabilities\"}\n"
+#define HELLO "{\"execute\": \"qmp_capabilities\"}\n{\"execute\": \"events-subscribe\"}\n"
 
 struct manner {
 	unsigned stays; /* for so many turns */

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "qmp_types.h"
 
 /* --- The machine behind the socket -------------------------------------------------------- */
 
@@ -225,6 +226,17 @@ void peer_receive(struct peer *peer)
 	}
 }
 
+/* As a client that knows no other types; command may be NULL. */
+static void check_types(const struct peer *peer, const json_t *object, const char *command)
+{
+	char reason[256], *text;
+
+	if (qmp_types_accept(object, peer->subscribed, command, reason, sizeof reason))
+		return;
+	text = json_dumps(object, 0);
+	fail_msg("%s: %s", reason, text);
+}
+
 json_t *receive(struct peer *peer)
 {
 	for (unsigned turns = 0; turns < TURNS_MAX; turns++) {
@@ -240,12 +252,12 @@ json_t *receive(struct peer *peer)
 			continue;
 		}
 		length = (size_t)(end - peer->bytes) + 1;
-		assert_true(length <= CONTROL_LINE_MAX);
 		assert_true(length > 2 && end[-1] == '\r');
 		for (size_t i = 0; i + 2 < length; i++)
 			assert_true((unsigned char)peer->bytes[i] - 0x20u < 0x60);
 		object = json_loadb(peer->bytes, length, JSON_ALLOW_NUL, NULL);
 		assert_non_null(object);
+		check_types(peer, object, NULL);
 		peer->used -= length;
 		memmove(peer->bytes, end + 1, peer->used);
 		return object;
@@ -359,13 +371,19 @@ void expect_error(struct peer *peer, const char *class, const char *desc)
 
 json_t *value(struct peer *peer, const char *json)
 {
-	json_t *object, *returned;
+	json_t *object, *returned, *request;
+	char *text = quoted(json);
 
+	request = json_loads(text, 0, NULL);
+	assert_non_null(request);
 	say(peer, json);
 	object = receive(peer);
 	returned = json_incref(json_object_get(object, "return"));
 	assert_non_null(returned);
+	check_types(peer, object, json_string_value(json_object_get(request, "execute")));
 	json_decref(object);
+	json_decref(request);
+	free(text);
 	return returned;
 }
 
@@ -416,6 +434,15 @@ struct peer *peer_create_negotiated(struct fixture *fixture)
 
 	say(peer, "{'execute': 'qmp_capabilities'}\r\n");
 	expect(peer, "{'return': {}}");
+	return peer;
+}
+
+struct peer *peer_create_subscribed(struct fixture *fixture)
+{
+	struct peer *peer = peer_create_negotiated(fixture);
+
+	expect_json(value(peer, "{'execute': 'events-subscribe'}\n"), "{}");
+	peer->subscribed = true;
 	return peer;
 }
 

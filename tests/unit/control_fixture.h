@@ -28,7 +28,7 @@
 #include "vmm/vmm.h"
 
 #define TURNS_MAX 20000
-#define CORES_MAX 256
+#define CORES_MAX 2048
 
 struct spapr {
 	struct spapr_config config;
@@ -60,13 +60,14 @@ struct fixture {
 	char path[64];
 };
 
-/* A client. */
+/* A client. All that it receives has to be of the types in tests/qmp/types.json. */
 struct peer {
 	struct fixture *fixture;
 	int fd;
 	bool ended; /* the server has hung up */
+	bool subscribed;
 	size_t used;
-	char bytes[4 * CONTROL_LINE_MAX];
+	char bytes[4 << 20];
 };
 
 /* Each test gets a fixture of its own: four cores of two threads, the first core attached. */
@@ -82,10 +83,11 @@ void turn(struct fixture *fixture);
 
 int connect_to(const char *path);
 
-/* Connected, nothing received; greeted; negotiated. */
+/* Connected, nothing received; greeted; negotiated; subscribed. */
 struct peer *peer_connect(struct fixture *fixture);
 struct peer *peer_create(struct fixture *fixture);
 struct peer *peer_create_negotiated(struct fixture *fixture);
+struct peer *peer_create_subscribed(struct fixture *fixture);
 void peer_destroy(struct peer *peer);
 
 /* Take what has been sent so far. */
@@ -102,7 +104,7 @@ void say_at_once(struct peer *peer, const char *json);
 /* The next object the server sends, its line being checked; NULL if it hangs up first. */
 json_t *receive(struct peer *peer);
 
-/* Say something; what it returns. Anything but a return is a failure. */
+/* Say something; what it returns. Anything but what the command returns is a failure. */
 json_t *value(struct peer *peer, const char *json);
 
 /* Compare; the object is freed. */

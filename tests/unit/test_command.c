@@ -7,6 +7,7 @@
 #include "control_fixture.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void test_not_a_request(void **state)
@@ -128,23 +129,53 @@ static void test_refused_requests(void **state)
 	{ADD("'driver': 'host-spapr-cpu-core'"), GENERIC,
 		"Parameter 'core-id' is missing"},
 	{ADD("'driver': 1, 'core-id': 2"), GENERIC,
-		"Invalid parameter type for 'driver', expected: string"},
-	{ADD(CORE ", 'core-id': '2'"), GENERIC,
-		"Invalid parameter type for 'core-id', expected: integer"},
-	{ADD(CORE ", 'core-id': 2.0"), GENERIC,
-		"Invalid parameter type for 'core-id', expected: integer"},
+		"Parameter 'driver' expects a device model name"},
+	{ADD(CORE ", 'core-id': '2x'"), GENERIC,
+		"Parameter 'core-id' expects integer"},
+	{ADD(CORE ", 'core-id': '2 '"), GENERIC,
+		"Parameter 'core-id' expects integer"},
+	{ADD(CORE ", 'core-id': ''"), GENERIC,
+		"Parameter 'core-id' expects integer"},
+	{ADD(CORE ", 'core-id': true"), GENERIC,
+		"Parameter 'core-id' expects integer"},
+	{ADD(CORE ", 'core-id': 2.5"), GENERIC,
+		"Parameter 'core-id' expects integer"},
 	{ADD(CORE ", 'core-id': 99999999999999999999"), GENERIC,
-		"Invalid parameter type for 'core-id', expected: integer"},
-	{"{'execute': 'operation-cancel', 'arguments': {'id': -1e999}}", GENERIC,
-		"Invalid parameter type for 'id', expected: integer"},
+		"Parameter 'core-id' expects integer"},
+	{ADD(CORE ", 'core-id': '99999999999999999999'"), GENERIC,
+		"Parameter 'core-id' expects integer"},
+	{ADD(CORE ", 'core-id': '2\\u0000'"), GENERIC,
+		"Parameter 'core-id' must not contain a NUL"},
+	{ADD(CORE ", 'core-id': null"), GENERIC,
+		"Parameter 'core-id' is missing"},
+	{ADD(CORE ", 'core-id': [2]"), GENERIC,
+		"Parameter 'core-id' is missing"},
+	{ADD("'driver': null, 'core-id': 2"), GENERIC,
+		"Parameter 'driver' is missing"},
+	{ADD(CORE ", 'core-id': '-2'"), GENERIC,
+		"core id -2 out of range"},
+	{ADD(CORE ", 'core-id': 2, 'nr-threads': '1'"), GENERIC,
+		"invalid nr-threads 1, must be 2"},
+	{ADD(CORE ", 'core-id': 2, 'socket-id': '0'"), GENERIC,
+		"Parameter 'socket-id' is unexpected"},
 	{"{'execute': 'st\\u0000op'}", "CommandNotFound",
 		"The command st"},
 	{"{'execute': 'stop\\u0000'}", "CommandNotFound",
 		"The command stop has not been found"},
 	{"{'execute': 'device_del', 'arguments': {'id': 'core1\\u0000'}}", GENERIC,
 		"Parameter 'id' must not contain a NUL"},
-	{ADD(CORE ", 'core-id': null"), GENERIC,
-		"Invalid parameter type for 'core-id', expected: integer"},
+	{"{'execute': 'device_del', 'arguments': {'id': 1}}", GENERIC,
+		"Invalid parameter type for 'id', expected: string"},
+	{"{'execute': 'operation-cancel', 'arguments': {'id': '1'}}", GENERIC,
+		"Invalid parameter type for 'id', expected: integer"},
+	{"{'execute': 'operation-cancel', 'arguments': {'id': 1.0}}", GENERIC,
+		"Invalid parameter type for 'id', expected: integer"},
+	{"{'execute': 'operation-cancel', 'arguments': {'id': 99999999999999999999}}", GENERIC,
+		"Invalid parameter type for 'id', expected: integer"},
+	{"{'execute': 'operation-cancel', 'arguments': {'id': -1e999}}", GENERIC,
+		"Invalid parameter type for 'id', expected: integer"},
+	{"{'execute': 'events-subscribe', 'arguments': {'events': []}}", GENERIC,
+		"Parameter 'events' is unexpected"},
 	{ADD(CORE ", 'core-id': 2, 'socket-id': 0"), GENERIC,
 		"Parameter 'socket-id' is unexpected"},
 	{ADD("'driver': 'e1000', 'core-id': 2"), GENERIC,
@@ -188,9 +219,41 @@ static void test_refused_requests(void **state)
 	peer_destroy(peer);
 }
 
+/* What QEMU of this dialect takes, where device_add's arguments are what -device has as text. */
+static void test_device_add_takes_what_qmp_takes(void **state)
+{
+	/* clang-format off */
+	static const struct {
+		const char *arguments, *device;
+		uint32_t core;
+	} rows[] = {
+	{CORE ", 'core-id': 2, 'id': 'a'", "a", 2},
+	{CORE ", 'core-id': '4', 'id': 'b'", "b", 4},
+	{CORE ", 'core-id': '0x6', 'id': 'c'", "c", 6},
+	{CORE ", 'core-id': ' 02'", "core2", 2},
+	{CORE ", 'core-id': 2.0, 'nr-threads': '2'", "core2", 2},
+	{CORE ", 'core-id': 4, 'nr-threads': null, 'id': null", "core4", 4},
+	{CORE ", 'core-id': 4, 'id': 5", "core4", 4},
+	{CORE ", 'core-id': 6, 'socket-id': null, 'node-id': {}, 'x': []", "core6", 6},
+	};
+	/* clang-format on */
+	struct peer *peer = peer_create_negotiated(*state);
+	struct spapr *machine = &peer->fixture->vmm.machine;
+	char text[256];
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		snprintf(text, sizeof text, "{'execute': 'device_add', 'arguments': {%s}}",
+		    rows[i].arguments);
+		expect_json(value(peer, text), "{}");
+		assert_int_equal(machine->added_core, rows[i].core);
+		assert_string_equal(machine->added_device, rows[i].device);
+	}
+	peer_destroy(peer);
+}
+
 static void test_device_add(void **state)
 {
-	struct peer *peer = peer_create_negotiated(*state);
+	struct peer *peer = peer_create_subscribed(*state);
 	struct spapr *machine = &peer->fixture->vmm.machine;
 
 	expect_json(value(peer, ADD(CORE ", 'core-id': 2")), "{'operation': 7}");
@@ -208,7 +271,7 @@ static void test_device_add(void **state)
 
 static void test_device_del(void **state)
 {
-	struct peer *peer = peer_create_negotiated(*state);
+	struct peer *peer = peer_create_subscribed(*state), *plain;
 	struct spapr *machine = &peer->fixture->vmm.machine;
 
 	snprintf(machine->cores[1].device, OP_DEVICE_MAX, "one");
@@ -224,6 +287,9 @@ static void test_device_del(void **state)
 	expect_error(peer, "DeviceNotFound", "Device 'two' not found");
 	say(peer, "{'execute': 'device_del', 'arguments': {'id': 'core0'}}\n");
 	expect_error(peer, "GenericError", "Boot CPU core may not be unplugged");
+	plain = peer_create_negotiated(*state);
+	expect_json(value(plain, "{'execute': 'device_del', 'arguments': {'id': 'one'}}\n"), "{}");
+	peer_destroy(plain);
 	peer_destroy(peer);
 }
 
@@ -254,7 +320,34 @@ static void test_machine_commands(void **state)
 	peer->fixture->vmm.may_not_cont = true;
 	say(peer, "{'execute': 'cont'}\n");
 	expect(peer, "{'error': {'class': 'GenericError', 'desc': 'Resetting the Virtual Machine "
+	             "is required'}}");
+	peer_destroy(peer);
+}
+
+/* Each connection by itself; asked again, nothing changes. */
+static void test_subscribing(void **state)
+{
+	struct fixture *fixture = *state;
+	struct peer *plain = peer_create_negotiated(fixture);
+	struct peer *peer = peer_create(fixture);
+
+	say(peer, "{'execute': 'events-subscribe'}\n");
+	expect_error(peer, "CommandNotFound", "Expecting capabilities negotiation");
+	peer_destroy(peer);
+	peer = peer_create_subscribed(fixture);
+	expect_json(value(peer, "{'execute': 'events-subscribe'}\n"), "{}");
+	fixture->vmm.may_not_cont = true;
+	say(peer, "{'execute': 'cont'}\n");
+	expect(peer, "{'error': {'class': 'GenericError', 'desc': 'Resetting the Virtual Machine "
 	             "is required', 'hint': 'system_reset starts it again'}}");
+	expect_json(value(peer, "{'execute': 'query-version'}"),
+	    "{'qemu': {'major': 6, 'minor': 2, 'micro': 0},"
+	    " 'package': 'paprika " PAPRIKA_VERSION "',"
+	    " 'paprika': {'version': '" PAPRIKA_VERSION "', 'protocol': 2}}");
+	expect_json(value(plain, "{'execute': 'query-version'}"),
+	    "{'qemu': {'major': 6, 'minor': 2, 'micro': 0},"
+	    " 'package': 'paprika " PAPRIKA_VERSION "'}");
+	peer_destroy(plain);
 	peer_destroy(peer);
 }
 
@@ -316,7 +409,7 @@ static void test_commands_and_schema(void **state)
 
 static void test_cpu_queries(void **state)
 {
-	struct peer *peer = peer_create_negotiated(*state);
+	struct peer *peer = peer_create_subscribed(*state), *plain;
 	struct spapr *machine = &peer->fixture->vmm.machine;
 
 	machine->core_count = 2;
@@ -332,6 +425,13 @@ static void test_cpu_queries(void **state)
 	    " {'cpu-index': 1, 'qom-path': '/machine/peripheral/core0/thread[1]',"
 	    "  'thread-id': 0, 'props': {'core-id': 0}, 'target': 'ppc64',"
 	    "  'state': 'stopped'}]");
+	plain = peer_create_negotiated(*state);
+	expect_json(value(plain, "{'execute': 'query-cpus-fast'}\n"),
+	    "[{'cpu-index': 0, 'qom-path': '/machine/peripheral/core0/thread[0]',"
+	    "  'thread-id': 4711, 'props': {'core-id': 0}, 'target': 'ppc64'},"
+	    " {'cpu-index': 1, 'qom-path': '/machine/peripheral/core0/thread[1]',"
+	    "  'thread-id': 0, 'props': {'core-id': 0}, 'target': 'ppc64'}]");
+	peer_destroy(plain);
 	peer_destroy(peer);
 }
 
@@ -365,28 +465,6 @@ static void test_query_connectors(void **state)
 	list = value(
 	    peer, "{'execute': 'query-connectors', 'arguments': {'start': -5, 'count': -1}}\n");
 	assert_int_equal(json_array_size(list), 0);
-	json_decref(list);
-	peer_destroy(peer);
-}
-
-static void test_reply_too_long(void **state)
-{
-	struct peer *peer = peer_create_negotiated(*state);
-	json_t *list, *error;
-
-	make_machine(&peer->fixture->vmm.machine, CORES_MAX);
-	for (uint32_t i = 0; i < CORES_MAX; i++)
-		peer->fixture->vmm.machine.cores[i].history_count = 8;
-	say(peer, "{'execute': 'query-connectors', 'id': 1}\n");
-	error = receive(peer);
-	assert_int_equal(json_integer_value(json_object_get(error, "id")), 1);
-	expect_json(json_incref(json_object_get(error, "error")),
-	    "{'class': 'GenericError', 'desc': 'The reply would be longer than a line may be', "
-	    "'hint': 'ask for less at a time: see start and count in query-schema'}");
-	json_decref(error);
-	list = value(peer, "{'execute': 'query-connectors', 'arguments': {'start': 500, 'count': "
-	                   "9}}\n");
-	assert_int_equal(json_array_size(list), 6);
 	json_decref(list);
 	peer_destroy(peer);
 }
@@ -462,23 +540,21 @@ static void test_query_operations(void **state)
 	peer_destroy(peer);
 }
 
-/* docs/protocol.md promises that 32 of the longest fit a line. */
-static void test_pages_fit(void **state)
+/* As many of each as there may be, each as long as it may be. */
+static void make_longest(struct spapr *machine)
 {
-	struct peer *peer = peer_create_negotiated(*state);
-	struct spapr *machine = &peer->fixture->vmm.machine;
-	json_t *list;
-
 	machine->core_count = CORES_MAX;
-	machine->config.threads = 8;
-	machine->operation_count = 32;
+	machine->config.threads = 1;
+	machine->operation_count = SPAPR_OPERATIONS;
 	for (uint32_t i = 0; i < CORES_MAX; i++) {
 		struct spapr_core_info *core = &machine->cores[i];
 
-		*core = (struct spapr_core_info){.core_id = 8000 + i, .drc_index = 0x1fffffff};
+		*core = (struct spapr_core_info){.core_id = i, .drc_index = 0x1fffffff};
 		memset(core->device, 'x', sizeof core->device - 1);
 		core->drc = (struct drc){DRC_CONFIGURED, true, true, true, DRC_UNUSABLE};
 		core->add_operation = core->remove_operation = UINT64_C(1) << 60;
+		core->vcpus[0].id = i;
+		core->vcpus[0].state = SPAPR_VCPU_RUNNING;
 		core->history_count = 8;
 		for (size_t h = 0; h < 8; h++) {
 			core->history[h].input = DRC_IN_CONFIGURE_END;
@@ -486,30 +562,77 @@ static void test_pages_fit(void **state)
 			core->history[h].vcpu = UINT32_MAX;
 		}
 	}
-	for (size_t i = 0; i < 32; i++) {
+	for (size_t i = 0; i < SPAPR_OPERATIONS; i++) {
 		struct operation *op = &machine->operations[i];
 
 		*op = make_removal(i + 1, OP_SUPERSEDED);
 		memset(op->device, 'x', sizeof op->device - 1);
-		op->evidence.inferred =
-		    "a conclusion of a hundred characters, which is longer than "
-		    "any that is drawn, by a fair margin, too";
 		for (size_t step = 0; step < OP_STEP_COUNT; step++)
 			op->steps[step].order = step + 1;
 	}
-	list = value(peer, "{'execute': 'query-connectors', 'arguments': {'count': 32}}\n");
-	assert_int_equal(json_array_size(list), 32);
-	json_decref(list);
-	list = value(peer, "{'execute': 'query-operations', 'arguments': {'count': 32}}\n");
-	assert_int_equal(json_array_size(list), 32);
-	json_decref(list);
+}
+
+/* A reply is as long as what it tells. */
+static void test_longest_lists(void **state)
+{
+	static const struct {
+		const char *request;
+		size_t items;
+	} rows[] = {
+	    {"{'execute': 'query-cpus-fast'}", CORES_MAX},
+	    {"{'execute': 'query-hotpluggable-cpus'}", CORES_MAX},
+	    {"{'execute': 'query-connectors'}", CORES_MAX},
+	    {"{'execute': 'query-connectors', 'arguments': {'start': 2000}}", CORES_MAX - 2000},
+	    {"{'execute': 'query-connectors', 'arguments': {'start': 7, 'count': 1000}}", 1000},
+	    {"{'execute': 'query-operations'}", SPAPR_OPERATIONS},
+	    {"{'execute': 'query-operations', 'arguments': {'start': 200, 'count': 500}}", 57},
+	    {"{'execute': 'query-operations', 'arguments': {'id': 17}}", 1},
+	};
+	struct peer *peer = peer_create_negotiated(*state);
+	json_t *list;
+
+	make_longest(&peer->fixture->vmm.machine);
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		list = value(peer, rows[i].request);
+		assert_int_equal(json_array_size(list), rows[i].items);
+		json_decref(list);
+	}
+	peer_destroy(peer);
+}
+
+/* Each is there, once, in order; and the id is, however long. */
+static void test_2048_vcpus(void **state)
+{
+	struct peer *peer = peer_create_negotiated(*state);
+	char *request = malloc(CONTROL_REQUEST_MAX), *id;
+	json_t *reply, *list, *cpu;
+	size_t i;
+
+	make_longest(&peer->fixture->vmm.machine);
+	assert_non_null(request);
+	id = stpcpy(request, "{\"execute\": \"query-cpus-fast\", \"id\": \"");
+	memset(id, 0xc3, 60000);
+	for (i = 1; i < 60000; i += 2)
+		id[i] = (char)0xa9;
+	strcpy(id + 60000, "\"}");
+	send_text(peer, request);
+	reply = receive(peer);
+	assert_int_equal(json_string_length(json_object_get(reply, "id")), 60000);
+	list = json_object_get(reply, "return");
+	assert_int_equal(json_array_size(list), 2048);
+	json_array_foreach (list, i, cpu) {
+		assert_int_equal(json_integer_value(json_object_get(cpu, "cpu-index")), i);
+	}
+	json_decref(reply);
+	free(request);
 	peer_destroy(peer);
 }
 
 static void test_report_of_a_refusal(void **state)
 {
 	struct fixture *fixture = *state;
-	struct peer *peer = peer_create_negotiated(fixture);
+	struct peer *peer = peer_create_subscribed(fixture);
+	struct peer *plain = peer_create_negotiated(fixture);
 	struct operation operation = make_removal(1, OP_REJECTED);
 
 	control_report(NULL, &operation, OP_ENDED);
@@ -523,6 +646,11 @@ static void test_report_of_a_refusal(void **state)
 	                   "'path': '/machine/peripheral/one', 'operation': 1, "
 	                   "'evidence': " REJECTED_EVIDENCE "}}");
 	expect_silence(peer);
+	/* QMP has the last of them, and two members of it. */
+	expect_event(plain, "{'event': 'DEVICE_UNPLUG_GUEST_ERROR', 'data': {'device': 'one', "
+	                    "'path': '/machine/peripheral/one'}}");
+	expect_silence(plain);
+	peer_destroy(plain);
 	peer_destroy(peer);
 }
 
@@ -545,7 +673,8 @@ static void test_report_of_a_deletion(void **state)
 	    {OP_TAKE, OP_DONE, false},
 	};
 	struct fixture *fixture = *state;
-	struct peer *peer = peer_create_negotiated(fixture);
+	struct peer *peer = peer_create_subscribed(fixture);
+	struct peer *plain = peer_create_negotiated(fixture);
 
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		struct operation operation = make_removal(1, rows[i].outcome);
@@ -557,13 +686,18 @@ static void test_report_of_a_deletion(void **state)
 		control_report(fixture->vmm.control, &operation, OP_ENDED);
 		expect_event_named(peer, "OPERATION");
 		if (rows[i].gone)
+			expect_event(plain, "{'event': 'DEVICE_DELETED', 'data': {'device': 'one', "
+			                    "'path': '/machine/peripheral/one'}}");
+		if (rows[i].gone)
 			expect_event(peer, "{'event': 'DEVICE_DELETED', 'data': {'device': 'one', "
 			                   "'path': '/machine/peripheral/one'}}");
 		/* When an add and a removal of a core end together, it is gone once. */
 		control_report(fixture->vmm.control, &operation, OP_ENDED);
 		expect_event_named(peer, "OPERATION");
 		expect_silence(peer);
+		expect_silence(plain);
 	}
+	peer_destroy(plain);
 	peer_destroy(peer);
 }
 
@@ -574,16 +708,18 @@ int main(void)
 	    TEST(test_id_of_every_type),
 	    TEST(test_text_beyond_ascii),
 	    TEST(test_refused_requests),
+	    TEST(test_device_add_takes_what_qmp_takes),
 	    TEST(test_device_add),
 	    TEST(test_device_del),
 	    TEST(test_machine_commands),
+	    TEST(test_subscribing),
 	    TEST(test_simple_queries),
 	    TEST(test_commands_and_schema),
 	    TEST(test_cpu_queries),
 	    TEST(test_query_connectors),
-	    TEST(test_reply_too_long),
 	    TEST(test_query_operations),
-	    TEST(test_pages_fit),
+	    TEST(test_longest_lists),
+	    TEST(test_2048_vcpus),
 	    TEST(test_report_of_a_refusal),
 	    TEST(test_report_of_a_deletion),
 	};
