@@ -37,6 +37,11 @@
 /* More than this is not kept free for later between two turns of the loop. */
 #define FREE_BYTES_MAX ((size_t)128 << 10)
 
+/* What may be done for a client before others have their turn: in bytes of replies, with so many
+ * for each request. */
+#define TURN_COST_MAX CONTROL_REQUEST_MAX
+#define REQUEST_COST 1024
+
 /* How long not to accept anybody when the process has no descriptor left. */
 #define ACCEPT_PAUSE_S 0.5
 
@@ -55,6 +60,7 @@ struct client {
 	int process; /* its pid, for the log */
 	struct session session;
 	bool input_closed; /* will send no more */
+	bool yielded;      /* in favour of others; control->turn goes on with it */
 	bool closing;      /* to be closed once its output is sent */
 	bool closed;       /* is; control_reap() frees it */
 	struct framer input;
@@ -66,7 +72,7 @@ struct control {
 	struct vmm *vmm;
 	ev_io listening;
 	ev_timer accept_pause;
-	ev_timer soon; /* see watch() */
+	ev_timer soon; /* see do_not_wait() */
 	ev_prepare turn;
 	struct client *clients[CONTROL_CLIENTS_MAX];
 	/* Events of the request being carried out: they follow its reply. */
@@ -271,17 +277,22 @@ static void client_queue_listing(struct client *client, struct listing *listing,
 	client_end_line(client, good && output_put_text(output, "}"));
 }
 
-/* If epoll refuses a descriptor, libev says so only after it has waited for all others. So the next
- * round does not wait. */
+/* Do not wait in the next round of the loop. */
+static void do_not_wait(struct control *control)
+{
+	ev_timer_stop(control->loop, &control->soon);
+	ev_timer_set(&control->soon, 0., 0.);
+	ev_timer_start(control->loop, &control->soon);
+}
+
+/* If epoll refuses a descriptor, libev says so only after it has waited for all others. */
 static void watch(struct control *control, ev_io *watcher, bool wanted)
 {
 	if (!wanted) {
 		ev_io_stop(control->loop, watcher);
 	} else if (!ev_is_active(watcher)) {
 		ev_io_start(control->loop, watcher);
-		ev_timer_stop(control->loop, &control->soon);
-		ev_timer_set(&control->soon, 0., 0.);
-		ev_timer_start(control->loop, &control->soon);
+		do_not_wait(control);
 	}
 }
 
@@ -377,19 +388,36 @@ static void client_request(struct client *client, const struct request *request)
 	json_decref(object);
 }
 
+/* One request of a client; what it has cost. */
+static size_t client_work_once(struct client *client, const struct request *request)
+{
+	size_t before = output_left(&client->output), after;
+
+	client_request(client, request);
+	after = output_left(&client->output);
+	return REQUEST_COST + (after > before ? after - before : 0);
+}
+
 /* Carry out what has been read, as long as the answers are read, too. */
 static void client_work(struct client *client)
 {
 	struct framer *input = &client->input;
 	struct request request;
+	size_t cost = 0;
 
+	client->yielded = false;
 	while (!client->closed && !client->closing) {
 		if (output_left(&client->output) >= CONTROL_REQUEST_MAX)
 			client_flush(client);
 		if (output_left(&client->output) >= CONTROL_REQUEST_MAX)
 			return; /* client_run() comes again when some of it is sent */
+		if (cost >= TURN_COST_MAX) {
+			client->yielded = true;
+			do_not_wait(client->control);
+			break;
+		}
 		if (framer_next(input, &request)) {
-			client_request(client, &request);
+			cost += client_work_once(client, &request);
 			continue;
 		}
 		if (input->end - input->start == sizeof input->bytes) {
@@ -526,10 +554,12 @@ static void on_turn(struct ev_loop *loop, ev_prepare *watcher, int events)
 	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
 		struct client *client = control->clients[i];
 
-		if (client != NULL && !client->closed && client->output.allowed == 0) {
+		if (client == NULL || client->closed ||
+		    (client->output.allowed > 0 && !client->yielded))
+			continue;
+		if (client->output.allowed == 0)
 			client->output.allowed = SIZE_MAX;
-			client_run(client);
-		}
+		client_run(client);
 	}
 	control_reap(control);
 	give_memory_back(control);

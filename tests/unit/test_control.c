@@ -529,6 +529,37 @@ static void test_many_requests_at_once(void **state)
 	peer_destroy(peer);
 }
 
+/* One that has sent many requests does not keep others waiting until all are done. */
+static void test_clients_take_turns(void **state)
+{
+	struct fixture *fixture = *state;
+	struct peer *busy = peer_create_negotiated(fixture);
+	struct peer *other = peer_create_negotiated(fixture);
+	static const char request[] = "{'execute': 'query-name'}";
+	static char requests[1000 * sizeof request];
+	unsigned answered = 0;
+
+	for (char *end = requests; end < requests + 1000 * (sizeof request - 1);)
+		end = stpcpy(end, request);
+	say_at_once(busy, requests);
+	say_at_once(other, "{'execute': 'query-name'}");
+	while (other->used == 0) {
+		turn(fixture);
+		peer_receive(other);
+	}
+	peer_receive(busy);
+	for (size_t i = 0; i < busy->used; i++)
+		answered += busy->bytes[i] == '\n';
+	assert_true(answered < 500);
+	for (int i = 0; i < 1000; i++)
+		expect(busy, "{'return': {'name': 'test'}}");
+	expect(other, "{'return': {'name': 'test'}}");
+	/* Nor is the loop kept busy when there is no more to do. */
+	expect_silence(busy);
+	peer_destroy(other);
+	peer_destroy(busy);
+}
+
 static void test_too_many_clients(void **state)
 {
 	struct fixture *fixture = *state;
@@ -791,6 +822,7 @@ int main(void)
 	    TEST(test_log_of_strangers),
 	    TEST(test_burst_of_events),
 	    TEST(test_many_requests_at_once),
+	    TEST(test_clients_take_turns),
 	    TEST(test_too_many_clients),
 	    TEST(test_half_close),
 	    TEST(test_client_vanishes),
