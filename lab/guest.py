@@ -258,12 +258,17 @@ def state_of(guest: Guest, core_id: int) -> dict[str, Any]:
         "vcpus": [(vcpu["id"], vcpu["state"]) for vcpu in connector["vcpus"]]}
 
 
-def elf(code: list[int], *, machine: int = 21, size: int = 0x1000) -> bytes:
-    """A ppc64 ELF kernel of big-endian instructions, loaded at and entered at 0."""
+def elf(code: list[int], *, machine: int = 21, size: int = 0x1000, pie: bool = False,
+        endian: str = "be") -> bytes:
+    """A ppc64 ELF kernel of big-endian instructions, linked and entered at 0: a static PIE if pie,
+    else to lie there. endian is that of the headers."""
+    order = {"be": ">", "le": "<"}[endian]
     text = b"".join(struct.pack(">I", word) for word in code)
-    header = struct.pack(">16sHHIQQQIHHHHHH", b"\x7fELF\x02\x02\x01", 2, machine, 1,
+    ident = b"\x7fELF\x02" + {"be": b"\x02", "le": b"\x01"}[endian] + b"\x01"
+    header = struct.pack(order + "16sHHIQQQIHHHHHH", ident, 3 if pie else 2, machine, 1,
                          0, 64, 0, 0, 64, 56, 1, 0, 0, 0)
-    segment = struct.pack(">IIQQQQQQ", 1, 7, 0x1000, 0, 0, len(text), max(size, len(text)), 0x1000)
+    segment = struct.pack(order + "IIQQQQQQ", 1, 7, 0x1000, 0, 0, len(text), max(size, len(text)),
+                          0x1000)
     return (header + segment).ljust(0x1000, b"\0") + text
 
 

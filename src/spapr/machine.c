@@ -14,9 +14,6 @@
 #include "spapr/hcall.h"
 #include "spapr/rtas.h"
 
-/* RTAS is 32-bit, and the tree is read before the MMU is on: both stay low. */
-#define LOW_MEMORY_END (UINT64_C(2) << 30)
-
 /* How long to wait until KVM is asked again for an interrupt it has refused. */
 #define INTERRUPT_RETRY_MS 100
 
@@ -41,25 +38,31 @@ static bool power_of_two(uint32_t value)
 static bool check_cpus(
     const struct spapr_config *config, const struct kvm_facts *facts, struct err *err)
 {
+	uint32_t most =
+	    facts != NULL && facts->max_vcpus < UINT16_MAX ? facts->max_vcpus : UINT16_MAX;
+	char hint[64];
+
 	if (!power_of_two(config->threads) || config->threads > SPAPR_MAX_THREADS)
-		return err_set(err, ERR_USAGE, "use --cpus ...,threads=1, 2, 4 or 8",
+		return err_set(err, ERR_USAGE, "use --cpus with threads=1, 2, 4 or 8",
 		    "%u threads per core are not possible", config->threads);
 	if (config->boot_cpus == 0 || config->boot_cpus > config->max_cpus)
-		return err_set(err, ERR_USAGE, "use --cpus boot=N,max=M with 1 <= N <= M",
+		return err_set(err, ERR_USAGE, "use --cpus boot=N,max=M with M no less than N",
 		    "cannot boot %u of %u CPUs", config->boot_cpus, config->max_cpus);
 	if (config->boot_cpus % config->threads != 0 || config->max_cpus % config->threads != 0)
 		return err_set(err, ERR_USAGE, "use multiples of the threads per core",
 		    "--cpus boot=%u,max=%u are no whole cores of %u threads", config->boot_cpus,
 		    config->max_cpus, config->threads);
-	if (facts != NULL && config->max_cpus > facts->max_vcpus)
-		return err_set(err, ERR_USAGE, "use a smaller --cpus max=",
-		    "%u CPUs are more than the %u this host's KVM allows", config->max_cpus,
-		    facts->max_vcpus);
 	/* XICS and the kernel's own tables know servers by 16 bits. */
-	if (config->max_cpus > UINT16_MAX)
+	if (facts == NULL && config->max_cpus > most)
 		return err_set(err, ERR_USAGE,
-		    "use a smaller --cpus max=", "%u CPUs are more than a guest can number",
-		    config->max_cpus);
+		    "use no more than `paprika check` says this host has (max vCPUs)",
+		    "%u CPUs are more than the %u a guest can number", config->max_cpus, most);
+	if (config->max_cpus > most) {
+		snprintf(hint, sizeof hint, "use --cpus with no more than %u",
+		    most / config->threads * config->threads);
+		return err_set(err, ERR_USAGE, hint,
+		    "%u CPUs are more than the %u this host's KVM allows", config->max_cpus, most);
+	}
 	return true;
 }
 
@@ -75,9 +78,11 @@ bool spapr_check_config(
 
 static void place_low(struct spapr *machine)
 {
-	uint64_t end = machine->config.memory_bytes < LOW_MEMORY_END ? machine->config.memory_bytes
-	                                                             : LOW_MEMORY_END;
+	uint64_t end = machine->config.memory_bytes < SPAPR_LOW_MEMORY_END
+	                   ? machine->config.memory_bytes
+	                   : SPAPR_LOW_MEMORY_END;
 
+	machine->layout.high = end;
 	machine->layout.rtas = end - RTAS_BLOB_BYTES;
 	machine->layout.fdt = machine->layout.rtas - FDT_MAX_BYTES;
 }

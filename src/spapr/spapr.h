@@ -26,6 +26,9 @@
 /* Memory comes in logical memory blocks of this size (ibm,lmb-size). */
 #define SPAPR_LMB_BYTES (UINT64_C(256) << 20)
 
+/* RTAS is 32-bit, and the tree is read before the MMU is on: both lie below this. */
+#define SPAPR_LOW_MEMORY_END (UINT64_C(2) << 30)
+
 struct spapr;
 
 /* Where the loader put what it loaded; guest-physical addresses. */
@@ -36,10 +39,12 @@ struct spapr_image {
 	uint64_t initrd_end;
 };
 
-/* Guest-physical places the machine keeps for itself; the loader stays below. */
+/* Guest-physical places the machine keeps for itself. The loader may use what is below fdt, and
+ * from high on; only an initrd may lie there. */
 struct spapr_layout {
-	uint64_t fdt;  /* device tree; also the end of what the loader may use */
+	uint64_t fdt;  /* device tree */
 	uint64_t rtas; /* RTAS blob */
+	uint64_t high; /* first byte after both; in a small machine the end of its memory */
 };
 
 struct spapr_config {

@@ -10,6 +10,9 @@
  *
  * A vmlinux is linked to run at 0xc000000000000000 and says in p_paddr that it wants to lie at
  * physical 0. It is entered in real mode, so its entry is the physical place of e_entry.
+ *
+ * A static PIE (ET_DYN, virtual and physical addresses equal) can lie anywhere and relocates
+ * itself. Linked at 0 it would cover the interrupt vectors, which it fills in later.
  */
 #include "vmm/loader.h"
 
@@ -17,6 +20,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -26,6 +30,10 @@
 #define PROGRAM_HEADERS_MAX 64
 #define READ_CHUNK_BYTES (UINT64_C(4) << 20)
 #define INITRD_ALIGN_BYTES UINT64_C(65536)
+
+/* Where an image goes that does not care. QEMU puts kernels there, so programs written for it
+ * expect to find low memory free. */
+#define PIE_ADDRESS UINT64_C(0x400000)
 
 #define GIVE_VMLINUX "give an uncompressed ppc64 vmlinux"
 
@@ -301,7 +309,8 @@ static bool read_segments(const struct file *file, uint64_t size, const Elf64_Eh
 		if (!file_read(file, header->e_phoff + i * sizeof entry, &entry, sizeof entry, err))
 			return false;
 		type = field32(entry.p_type, big);
-		if (type == PT_INTERP)
+		/* Neither an interpreter nor thread-local storage is of use without a system. */
+		if (type == PT_INTERP || type == PT_TLS)
 			return bad_file(file, 0, GIVE_VMLINUX, "is a program, not a kernel", err);
 		if (type != PT_LOAD)
 			continue;
@@ -316,6 +325,30 @@ static bool read_segments(const struct file *file, uint64_t size, const Elf64_Eh
 			return false;
 	}
 	return image->count > 0 || bad_file(file, 0, GIVE_VMLINUX, "has nothing to load", err);
+}
+
+/* Move a static PIE that is linked below PIE_ADDRESS up by that much. */
+static bool place_pie(const struct file *file, struct image *image, struct err *err)
+{
+	uint64_t lowest = UINT64_MAX;
+
+	for (unsigned i = 0; i < image->count; i++) {
+		const struct segment *segment = &image->segments[i];
+
+		if (segment->virtual != segment->physical)
+			return true;
+		if (segment->physical < lowest)
+			lowest = segment->physical;
+	}
+	if (lowest >= PIE_ADDRESS)
+		return true;
+	if (image->end > UINT64_MAX - PIE_ADDRESS)
+		return bad_file(
+		    file, 0, GIVE_VMLINUX, "has a segment that ends behind the last address", err);
+	for (unsigned i = 0; i < image->count; i++)
+		image->segments[i].physical += PIE_ADDRESS;
+	image->end += PIE_ADDRESS;
+	return true;
 }
 
 static bool find_entry(
@@ -345,6 +378,7 @@ static bool read_image(const struct file *file, struct image *image, struct err 
 	return file_size(file, &size, err) && read_file_header(file, size, &header, &big, err) &&
 	       check_file_header(file, size, &header, err) &&
 	       read_segments(file, size, &header, big, image, err) &&
+	       (header.e_type != ET_DYN || place_pie(file, image, err)) &&
 	       find_entry(file, header.e_entry, image, err);
 }
 
@@ -355,22 +389,44 @@ static unsigned long long mib(uint64_t bytes)
 	return (bytes >> 20) + ((bytes & ((1 << 20) - 1)) != 0);
 }
 
-static bool load_kernel(const struct file *file, const struct gmem *gmem, uint64_t limit,
-    struct image *image, struct err *err)
+/* "give --memory NM", where memory_bytes is the least that would do. */
+static const char *memory_hint(char hint[128], uint64_t memory_bytes, const char *or_else)
+{
+	const uint64_t blocks =
+	    memory_bytes / SPAPR_LMB_BYTES + (memory_bytes % SPAPR_LMB_BYTES != 0);
+
+	snprintf(hint, 128, "give --memory %lluM or more, or %s",
+	    (unsigned long long)(blocks * (SPAPR_LMB_BYTES >> 20)), or_else);
+	return hint;
+}
+
+static bool kernel_too_high(const struct file *file, const struct spapr_layout *layout,
+    const struct image *image, struct err *err)
+{
+	uint64_t reserve = layout->high - layout->fdt;
+	char hint[128] = "give a kernel that is linked lower, as a vmlinux is";
+
+	/* More memory is of use up to a certain size only. */
+	if (image->end <= SPAPR_LOW_MEMORY_END - reserve)
+		memory_hint(hint, image->end + reserve, "a smaller kernel");
+	return err_set(err, ERR_USAGE, hint,
+	    "kernel %.200s needs memory up to %llu MiB, and has to end below %llu MiB", file->path,
+	    mib(image->end), (unsigned long long)(layout->fdt >> 20));
+}
+
+static bool load_kernel(const struct file *file, const struct gmem *gmem,
+    const struct spapr_layout *layout, struct image *image, struct err *err)
 {
 	if (!read_image(file, image, err))
 		return false;
-	if (image->end > limit)
-		return err_set(err, ERR_USAGE, "give more with --memory, or another kernel",
-		    "kernel %.200s needs memory up to %llu MiB, the guest has %llu MiB for it",
-		    file->path, mib(image->end), (unsigned long long)(limit >> 20));
+	if (image->end > layout->fdt)
+		return kernel_too_high(file, layout, image, err);
 	for (unsigned i = 0; i < image->count; i++) {
 		const struct segment *segment = &image->segments[i];
 		uint8_t *to = gmem_window(gmem, segment->physical, segment->file_bytes);
 
 		if (to == NULL)
-			return err_set(err, ERR_USAGE, "give more with --memory",
-			    "kernel %.200s does not fit into memory", file->path);
+			return bad_file(file, 0, GIVE_VMLINUX, "does not fit into memory", err);
 		/* What follows up to memory_bytes is zero already: memory was cleared. */
 		if (!file_read(file, segment->offset, to, segment->file_bytes, err))
 			return false;
@@ -378,12 +434,36 @@ static bool load_kernel(const struct file *file, const struct gmem *gmem, uint64
 	return true;
 }
 
-static bool load_initrd(const struct file *file, const struct gmem *gmem, uint64_t limit,
-    struct spapr_image *image, struct err *err)
+static uint64_t round_up(uint64_t address)
 {
-	/* The kernel ends at or below limit, so this cannot overflow. */
-	uint64_t start = (image->end + INITRD_ALIGN_BYTES - 1) & ~(INITRD_ALIGN_BYTES - 1);
-	uint64_t size;
+	return (address + INITRD_ALIGN_BYTES - 1) & ~(INITRD_ALIGN_BYTES - 1);
+}
+
+/* More memory always helps: from SPAPR_LOW_MEMORY_END on there is room for any initrd. */
+static bool initrd_too_large(const struct file *file, const struct gmem *gmem,
+    const struct spapr_layout *layout, uint64_t low, uint64_t size, struct err *err)
+{
+	uint64_t reserve = layout->high - layout->fdt;
+	uint64_t below = low < layout->fdt ? layout->fdt - low : 0;
+	uint64_t above = gmem->size_bytes - layout->high;
+	uint64_t needed = SPAPR_LOW_MEMORY_END + size;
+	char hint[128];
+
+	if (low + reserve <= SPAPR_LOW_MEMORY_END && size <= SPAPR_LOW_MEMORY_END - reserve - low)
+		needed = low + size + reserve;
+	memory_hint(hint, needed, "a smaller initrd");
+	return err_set(err, ERR_USAGE, hint,
+	    "initrd %.200s has %llu MiB, and there are %llu MiB of memory for it", file->path,
+	    mib(size), (unsigned long long)((below > above ? below : above) >> 20));
+}
+
+/* Behind the kernel if there is room for it, else above what the machine keeps. */
+static bool load_initrd(const struct file *file, const struct gmem *gmem,
+    const struct spapr_layout *layout, struct spapr_image *image, struct err *err)
+{
+	/* The kernel ends at or below layout->fdt, so these cannot overflow. */
+	uint64_t low = round_up(image->end), high = round_up(layout->high);
+	uint64_t start = low, size;
 	uint8_t *to;
 
 	if (!file_size(file, &size, err))
@@ -391,15 +471,14 @@ static bool load_initrd(const struct file *file, const struct gmem *gmem, uint64
 	if (size == 0)
 		return bad_file(
 		    file, 0, "give a cpio archive, or leave --initrd out", "is empty", err);
-	if (start > limit || size > limit - start)
-		return err_set(err, ERR_USAGE, "give more with --memory, or a smaller initrd",
-		    "initrd %.200s has %llu MiB, behind the kernel are %llu MiB of memory for it",
-		    file->path, mib(size),
-		    (unsigned long long)((start > limit ? 0 : limit - start) >> 20));
+	if (low > layout->fdt || size > layout->fdt - low) {
+		if (high > gmem->size_bytes || size > gmem->size_bytes - high)
+			return initrd_too_large(file, gmem, layout, low, size, err);
+		start = high;
+	}
 	to = gmem_window(gmem, start, size);
 	if (to == NULL)
-		return err_set(err, ERR_USAGE, "give more with --memory",
-		    "initrd %.200s does not fit into memory", file->path);
+		return bad_file(file, 0, "give a smaller one", "does not fit into memory", err);
 	image->initrd_start = start;
 	image->initrd_end = start + size;
 	return file_read(file, 0, to, size, err);
@@ -409,14 +488,13 @@ bool loader_load(void *context, const struct gmem *gmem, const struct spapr_layo
     struct spapr_image *ret_image, struct err *err)
 {
 	const struct loader *loader = context;
-	uint64_t limit = layout->fdt < gmem->size_bytes ? layout->fdt : gmem->size_bytes;
 	struct spapr_image result;
 	struct image image;
 
-	if (!load_kernel(&loader->kernel, gmem, limit, &image, err))
+	if (!load_kernel(&loader->kernel, gmem, layout, &image, err))
 		return false;
 	result = (struct spapr_image){.entry = image.entry, .end = image.end};
-	if (loader->initrd.fd >= 0 && !load_initrd(&loader->initrd, gmem, limit, &result, err))
+	if (loader->initrd.fd >= 0 && !load_initrd(&loader->initrd, gmem, layout, &result, err))
 		return false;
 	*ret_image = result;
 	return true;

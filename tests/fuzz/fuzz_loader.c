@@ -16,9 +16,11 @@
 
 enum { WITH_INITRD = 1, SHRINKS = 2, GROWS = 4 };
 
-/* The kernel may use the first half; what lies behind is a mine to be stepped on. */
+/* The kernel may use what lies below LIMIT, the initrd also what lies from HIGH on; between them
+ * is a mine to be stepped on. A PIE is moved to 4 MiB. */
 #define MEMORY_BYTES (UINT64_C(8) << 20)
-#define LIMIT (UINT64_C(4) << 20)
+#define LIMIT (UINT64_C(5) << 20)
+#define HIGH (MEMORY_BYTES - (128 << 10))
 #define MINE_BYTES 4096
 
 static struct gmem gmem;
@@ -39,7 +41,9 @@ static void check_loaded(const struct spapr_image *image, const uint8_t *initrd,
 	FUZZ_CHECK(image->initrd_end - image->initrd_start == length);
 	if (length == 0)
 		return;
-	FUZZ_CHECK(image->initrd_start >= image->end && image->initrd_end <= LIMIT);
+	FUZZ_CHECK(image->initrd_start >= image->end);
+	FUZZ_CHECK(image->initrd_end <= LIMIT ||
+	           (image->initrd_start >= HIGH && image->initrd_end <= MEMORY_BYTES));
 	FUZZ_CHECK(image->initrd_start % 65536 == 0);
 	loaded = gmem_window(&gmem, image->initrd_start, length);
 	FUZZ_CHECK(loaded != NULL && memcmp(loaded, initrd, length) == 0);
@@ -48,7 +52,7 @@ static void check_loaded(const struct spapr_image *image, const uint8_t *initrd,
 /* Refused with words that say what of, or loaded within bounds. */
 static void load(struct loader *loader, const uint8_t *initrd, size_t length)
 {
-	const struct spapr_layout layout = {.fdt = LIMIT, .rtas = LIMIT + (2 << 20)};
+	const struct spapr_layout layout = {.fdt = LIMIT, .rtas = LIMIT + (2 << 20), .high = HIGH};
 	struct spapr_image image = {0};
 	struct err err = {0};
 	uint8_t *behind;

@@ -20,9 +20,11 @@
 
 #include "vmm/loader.h"
 
-#define MEMORY_BYTES (UINT64_C(8) << 20)
+#define MEMORY_BYTES (UINT64_C(12) << 20)
 #define FDT_ADDRESS (UINT64_C(6) << 20)
+#define HIGH_ADDRESS (UINT64_C(8) << 20)
 #define KERNEL_BASE UINT64_C(0xc000000000000000)
+#define PIE_ADDRESS UINT64_C(0x400000)
 
 /* The two segments of the sample kernel: text at 0, data with some bss behind it. */
 #define TEXT_BYTES 512u
@@ -35,7 +37,8 @@ static char directory[] = "/tmp/paprika-loader-XXXXXX";
 static char kernel_path[64], initrd_path[64];
 
 static struct gmem gmem;
-static const struct spapr_layout layout = {.fdt = FDT_ADDRESS, .rtas = FDT_ADDRESS + (2 << 20)};
+static const struct spapr_layout layout = {
+    .fdt = FDT_ADDRESS, .rtas = HIGH_ADDRESS - (64 << 10), .high = HIGH_ADDRESS};
 static struct spapr_image image;
 static struct err err;
 
@@ -239,6 +242,22 @@ static void test_initrd(void **state)
 	assert_int_equal(err.class, ERR_USAGE);
 	assert_non_null(strstr(err.message, initrd_path));
 	assert_non_null(strstr(err.hint, "--memory"));
+	/* Above what the machine keeps, if there is no room below. */
+	sample = good_sample();
+	sample.segments[1].p_memsz = FDT_ADDRESS - DATA_PHYSICAL;
+	sample = in_file_order(sample, false);
+	write_file(kernel_path, &sample, sizeof sample);
+	write_file(initrd_path, bytes, sizeof bytes);
+	assert_true(try(true));
+	check_bounds();
+	assert_int_equal(image.initrd_start, HIGH_ADDRESS);
+	assert_true(gmem_read(&gmem, HIGH_ADDRESS, back, sizeof back));
+	assert_memory_equal(back, bytes, sizeof back);
+	assert_int_equal(truncate(initrd_path, (off_t)(MEMORY_BYTES - HIGH_ADDRESS)), 0);
+	assert_true(try(true));
+	assert_int_equal(image.initrd_end, MEMORY_BYTES);
+	assert_int_equal(truncate(initrd_path, (off_t)(MEMORY_BYTES - HIGH_ADDRESS + 1)), 0);
+	assert_false(try(true));
 	/* Sparse and absurd. */
 	assert_int_equal(truncate(initrd_path, (off_t)1 << 42), 0);
 	assert_false(try(true));
@@ -250,6 +269,79 @@ static void test_initrd(void **state)
 	assert_false(try(true));
 	assert_non_null(strstr(err.message, initrd_path));
 	assert_int_equal(err.class, ERR_USAGE);
+}
+
+/* A static PIE linked at 0 would cover the interrupt vectors: it goes 4 MiB up, as a whole. */
+static void test_pie(void **state)
+{
+	(void)state;
+	for (int big = 0; big < 2; big++) {
+		struct sample sample = good_sample();
+		uint8_t byte;
+
+		sample.header.e_type = ET_DYN;
+		sample.header.e_entry = 8;
+		sample.segments[0].p_vaddr = 0;
+		sample.segments[1].p_vaddr = DATA_PHYSICAL;
+		assert_true(try_sample(&sample, big != 0));
+		assert_int_equal(image.entry, PIE_ADDRESS + 8);
+		assert_int_equal(image.end, PIE_ADDRESS + DATA_PHYSICAL + DATA_BYTES + BSS_BYTES);
+		assert_true(gmem_read(&gmem, PIE_ADDRESS + DATA_PHYSICAL, &byte, 1));
+		assert_int_equal(byte, 0x22);
+		assert_true(gmem_read(&gmem, 0, &byte, 1));
+		assert_int_equal(byte, 0);
+		check_bounds();
+		/* One that is linked there already stays. */
+		sample.header.e_entry += PIE_ADDRESS;
+		for (int i = 0; i < 2; i++) {
+			sample.segments[i].p_vaddr += PIE_ADDRESS;
+			sample.segments[i].p_paddr += PIE_ADDRESS;
+		}
+		assert_true(try_sample(&sample, big != 0));
+		assert_int_equal(image.entry, PIE_ADDRESS + 8);
+		/* What is linked at 0 to lie there, does. */
+		sample = good_sample();
+		sample.header.e_entry = 8;
+		sample.segments[0].p_vaddr = 0;
+		sample.segments[1].p_vaddr = DATA_PHYSICAL;
+		assert_true(try_sample(&sample, big != 0));
+		assert_int_equal(image.entry, 8);
+		/* Moved, it may be too high, or past the last address. */
+		sample.header.e_type = ET_DYN;
+		sample.segments[1].p_memsz = FDT_ADDRESS - PIE_ADDRESS - DATA_PHYSICAL;
+		assert_true(try_sample(&sample, big != 0));
+		sample.segments[1].p_memsz++;
+		refuses_sample(&sample, "needs memory up to");
+		sample.segments[1].p_memsz = UINT64_MAX - DATA_PHYSICAL;
+		refuses_sample(&sample, "last address");
+	}
+}
+
+/* What helps is said, or that nothing does: the machine keeps what lies below 2 GiB. */
+static void test_memory_hints(void **state)
+{
+	struct sample sample = good_sample();
+
+	(void)state;
+	sample.segments[1].p_memsz = UINT64_C(300) << 20;
+	refuses_sample(&sample, "needs memory up to 301 MiB");
+	assert_string_equal(err.hint, "give --memory 512M or more, or a smaller kernel");
+	sample.segments[1].p_memsz = UINT64_C(2) << 30;
+	refuses_sample(&sample, "needs memory up to 2049 MiB");
+	assert_null(strstr(err.hint, "--memory"));
+	sample = good_sample();
+	sample.segments[1].p_paddr = KERNEL_BASE;
+	refuses_sample(&sample, "needs memory");
+	assert_null(strstr(err.hint, "--memory"));
+	sample = in_file_order(good_sample(), false);
+	write_file(kernel_path, &sample, sizeof sample);
+	write_file(initrd_path, "x", 1);
+	assert_int_equal(truncate(initrd_path, (off_t)600 << 20), 0);
+	assert_false(try(true));
+	assert_string_equal(err.hint, "give --memory 768M or more, or a smaller initrd");
+	assert_int_equal(truncate(initrd_path, (off_t)5 << 30), 0);
+	assert_false(try(true));
+	assert_string_equal(err.hint, "give --memory 7168M or more, or a smaller initrd");
 }
 
 static void test_truncated(void **state)
@@ -369,7 +461,7 @@ static void test_segments(void **state)
 	/* Two that overlap, and each alone is more than there is. */
 	sample.segments[0].p_memsz = sample.segments[1].p_memsz = UINT64_C(1) << 40;
 	refuses_sample(&sample, "memory up to");
-	assert_non_null(strstr(err.hint, "--memory"));
+	assert_null(strstr(err.hint, "--memory"));
 	sample = good_sample();
 	sample.segments[1].p_paddr = FDT_ADDRESS - DATA_BYTES - BSS_BYTES;
 	assert_true(try_sample(&sample, true));
@@ -510,6 +602,8 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_good),
 	    cmocka_unit_test(test_initrd),
+	    cmocka_unit_test(test_pie),
+	    cmocka_unit_test(test_memory_hints),
 	    cmocka_unit_test(test_truncated),
 	    cmocka_unit_test(test_flipped),
 	    cmocka_unit_test(test_extreme_segments),
