@@ -5,8 +5,8 @@
  * A row says what an option is called, which commands know it, how its text is understood and
  * where it is stored. A config file is the same options as one JSON object: its values are
  * turned into the text a person would have typed and go the same way, so that the two cannot
- * come to mean different things. Only syntax is judged here; what a machine can be is
- * spapr_check_config()'s to say.
+ * come to mean different things. What a machine can be is spapr_check_config()'s to say; here
+ * it is syntax that is judged, and what is best said in the words that were typed.
  */
 #include "vmm/options.h"
 
@@ -76,7 +76,8 @@ struct spapr_config options_machine(const struct options *options)
 bool parse_size(const char *text, uint64_t *ret_bytes, struct err *err)
 {
 	static const char units[] = "KMGT";
-	static const char hint[] = "give a number with K, M, G or T behind it, like 512M or 2G";
+	static const char hint[] =
+	    "give a whole number with K, M, G or T behind it, like 512M or 2G";
 	size_t length = strlen(text);
 	unsigned shift = 0;
 	uint64_t number;
@@ -85,19 +86,19 @@ bool parse_size(const char *text, uint64_t *ret_bytes, struct err *err)
 		const char *unit = strchr(units, text[length - 1] & ~0x20);
 
 		if (unit == NULL || *unit == '\0')
-			return err_set(err, ERR_USAGE, hint, "\"%.64s\" is not a size", text);
+			return err_set(err, ERR_USAGE, hint, "--memory cannot be \"%.64s\"", text);
 		shift = 10 * (unsigned)(unit - units + 1);
 		length--;
 	}
 	if (length == 0 || strspn(text, "0123456789") != length)
-		return err_set(err, ERR_USAGE, hint, "\"%.64s\" is not a size", text);
+		return err_set(err, ERR_USAGE, hint, "--memory cannot be \"%.64s\"", text);
 	if (!parse_number(text, length, UINT64_MAX >> shift, &number))
-		return err_set(
-		    err, ERR_USAGE, "give a smaller one", "size %.64s is too large", text);
+		return err_set(err, ERR_USAGE, hint, "--memory %.64s is too large", text);
 	*ret_bytes = number << shift;
 	return true;
 }
 
+/* Text that may be empty. */
 static bool set_text(
     struct options *options, const struct option_row *row, const char *text, struct err *err)
 {
@@ -109,6 +110,25 @@ static bool set_text(
 		    row->size - 1);
 	memcpy((char *)options + row->offset, text, length + 1);
 	return true;
+}
+
+static bool empty_value(const struct option_row *row, struct err *err)
+{
+	char hint[96];
+
+	snprintf(hint, sizeof hint, "write --%s %s, or leave it out if it is not needed", row->name,
+	    row->value);
+	return err_set(err, ERR_USAGE, hint, "the value of --%s is empty", row->name);
+}
+
+/* A path or a name. An empty one is a variable of a script that was never set: as if the option
+ * had not been given would be the opposite of what was meant. */
+static bool set_name(
+    struct options *options, const struct option_row *row, const char *text, struct err *err)
+{
+	if (text[0] == '\0')
+		return empty_value(row, err);
+	return set_text(options, row, text, err);
 }
 
 static bool set_switch(
@@ -140,8 +160,8 @@ static bool set_cpus_item(const char *item, size_t length, uint64_t numbers[3], 
 		    "--cpus does not know \"%.*s\"", (int)(key_length > 64 ? 64 : key_length),
 		    item);
 	if (numbers[which] != 0)
-		return err_set(
-		    err, ERR_USAGE, "give each key once", "--cpus names %s twice", keys[which]);
+		return err_set(err, ERR_USAGE, "write --cpus boot=2,max=8,threads=1",
+		    "--cpus names %s twice; a number alone is boot", keys[which]);
 	if (!parse_number(value, length - (size_t)(value - item), UINT32_MAX, &numbers[which]) ||
 	    numbers[which] == 0)
 		return err_set(err, ERR_USAGE, "write --cpus boot=2,max=8,threads=1",
@@ -174,8 +194,25 @@ static bool set_cpus(
 static bool set_memory(
     struct options *options, const struct option_row *row, const char *text, struct err *err)
 {
-	(void)row;
-	return parse_size(text, &options->memory_bytes, err);
+	uint64_t bytes = 0, blocks;
+	char hint[96];
+
+	if (!parse_size(text, &bytes, err))
+		return false;
+	blocks = bytes / SPAPR_LMB_BYTES;
+	if (bytes == 0 || bytes % SPAPR_LMB_BYTES != 0) {
+		/* In M, the blocks below and above it. */
+		if (blocks == 0)
+			snprintf(hint, sizeof hint, "give --memory 256M or more");
+		else
+			snprintf(hint, sizeof hint, "give --memory %lluM or %lluM",
+			    (unsigned long long)(blocks * (SPAPR_LMB_BYTES >> 20)),
+			    (unsigned long long)((blocks + 1) * (SPAPR_LMB_BYTES >> 20)));
+		return err_set(
+		    err, ERR_USAGE, hint, "--%s %.64s is not a multiple of 256M", row->name, text);
+	}
+	options->memory_bytes = bytes;
+	return true;
 }
 
 static bool set_console(
@@ -265,16 +302,16 @@ static bool set_config(
 #define EVERY (COMMAND_RUN | COMMAND_CHECK | COMMAND_DTB)
 
 static const struct option_row rows[] = {
-    {"kernel", "FILE", 0, MACHINE, AS_STRING, set_text, FIELD(kernel),
-        "the guest's kernel: an uncompressed ppc64 ELF vmlinux"},
-    {"initrd", "FILE", 0, MACHINE, AS_STRING, set_text, FIELD(initrd), "its initial RAM disk"},
+    {"kernel", "FILE", 0, MACHINE, AS_STRING, set_name, FIELD(kernel),
+        "the guest's kernel: an uncompressed ppc64 ELF, such as a vmlinux"},
+    {"initrd", "FILE", 0, MACHINE, AS_STRING, set_name, FIELD(initrd), "its initial RAM disk"},
     {"append", "S", 0, MACHINE, AS_STRING, set_text, FIELD(append),
         "its command line (console=hvc0)"},
     {"cpus", "boot=N,max=M,threads=T", 0, MACHINE, AS_STRING | AS_INTEGER | AS_CPUS, set_cpus, 0, 0,
         "vCPUs at boot (one core), at most (as at boot), and per core (1)"},
     {"memory", "SIZE", 0, MACHINE, AS_STRING | AS_INTEGER, set_memory, 0, 0,
         "memory, a multiple of 256M (512M)"},
-    {"control", "PATH", 0, COMMAND_RUN, AS_STRING, set_text, FIELD(control),
+    {"control", "PATH", 0, COMMAND_RUN, AS_STRING, set_name, FIELD(control),
         "listen on a UNIX socket for paprikactl and other clients; systemd: one passed by it"},
     {"console", "KIND", 0, COMMAND_RUN, AS_STRING, set_console, 0, 0,
         "stdio, file:PATH, pty, unix:PATH or none (stdio; Ctrl-A x ends it)"},
@@ -282,12 +319,12 @@ static const struct option_row rows[] = {
         "report an add or removal as unresolved after S seconds (15)"},
     {"no-reboot", NULL, 0, COMMAND_RUN, AS_BOOLEAN, set_switch, FIELD(no_reboot),
         "end when the guest reboots, with exit code 4"},
-    {"name", "N", 0, COMMAND_RUN, AS_STRING, set_text, FIELD(name), "a name for the guest"},
+    {"name", "N", 0, COMMAND_RUN, AS_STRING, set_name, FIELD(name), "a name for the guest"},
     {"kvm-fd", "N", 0, MACHINE, AS_STRING | AS_INTEGER | AS_REAL, set_kvm_fd, 0, 0,
         "use this open descriptor of /dev/kvm"},
     {"no-sandbox", NULL, 0, COMMAND_RUN, AS_BOOLEAN, set_switch, FIELD(no_sandbox),
         "keep all rights while the guest runs; to find faults only"},
-    {"output", "FILE", 'o', COMMAND_DTB, 0, set_text, FIELD(output),
+    {"output", "FILE", 'o', COMMAND_DTB, 0, set_name, FIELD(output),
         "where the device tree goes; - is standard output"},
     {"json", NULL, 0, COMMAND_CHECK, 0, set_switch, FIELD(json), "answer in JSON"},
     {"log-level", "L", 0, EVERY, AS_STRING, set_log_level, 0, 0,
@@ -339,10 +376,13 @@ static const char *nearest_name(const char *typed, size_t length, unsigned comma
 {
 	char word[NAME_MAX_LENGTH + 1];
 	const char *nearest = NULL;
-	size_t least = 4;
+	/* A slip in three letters or so; more is another word. */
+	size_t least = (length + 2) / 3 + 1;
 
 	if (length > NAME_MAX_LENGTH || length < 2)
 		return NULL;
+	if (least > 4)
+		least = 4;
 	memcpy(word, typed, length);
 	word[length] = '\0';
 	for (size_t i = 0; i < ROWS; i++) {
@@ -360,18 +400,66 @@ static const char *nearest_name(const char *typed, size_t length, unsigned comma
 	return nearest;
 }
 
-static bool unknown_option(
-    const char *typed, size_t length, enum option_command command, struct err *err)
-{
-	const char *nearest = nearest_name(typed, length, command, false);
-	char hint[96] = "--help lists what there is";
+/* What QEMU and other programs call what is here, too, or what is not here: names, each between
+ * spaces, and what to do instead. Names that are ours as well, like kernel, need no row. */
+static const struct {
+	const char *names, *hint;
+} others[] = {
+    {" smp vcpus ", "use --cpus boot=N,max=M,threads=T"},
+    {" cpu ", "leave it out: the guest has the host's processor; --cpus sets how many"},
+    {" m ram maxmem ", "use --memory SIZE, like --memory 2G"},
+    {" initramfs ramdisk ", "use --initrd FILE"},
+    {" cmdline params ", "use --append S"},
+    {" M machine accel enable-kvm ", "leave it out: there is one machine, and it runs under KVM"},
+    {" qmp mon monitor socket api-sock ",
+        "use --control PATH: a UNIX socket that speaks QMP, and paprikactl"},
+    {" serial chardev nographic curses ",
+        "leave it out: the console is on the terminal; --console puts it elsewhere"},
+    {" display vga vnc spice usb audio ", "leave it out: a guest has a console and nothing else"},
+    {" drive blockdev hda hdb cdrom disk boot ",
+        "leave it out: there are no disks; put what the guest needs into its --initrd"},
+    {" netdev net nic tap ", "leave it out: there is no network"},
+    {" device object ", "leave it out: cores are all there is; `paprikactl cpu add` adds one"},
+    {" bios L rtc nodefaults no-user-config no-shutdown ",
+        "leave it out: there is no firmware, and nothing but what was asked for"},
+    {" S daemonize pidfile incoming ", "leave it out: there is nothing like it"},
+    {" d D trace ", "use --log-level info or debug; the log goes to standard error"},
+    {" version V ", "use paprika --version"},
+};
 
-	if (nearest != NULL)
+static const char *other_hint(const char *typed, size_t length)
+{
+	char name[NAME_MAX_LENGTH + 3];
+
+	if (length == 0 || length > NAME_MAX_LENGTH || memchr(typed, ' ', length) != NULL)
+		return NULL;
+	snprintf(name, sizeof name, " %.*s ", (int)length, typed);
+	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+		if (strstr(others[i].names, name) != NULL)
+			return others[i].hint;
+	return NULL;
+}
+
+/* typed has its dashes, and perhaps a value behind an equals sign. */
+static bool unknown_option(const char *typed, enum option_command command, struct err *err)
+{
+	const char *name = typed + strspn(typed, "-");
+	size_t length = strcspn(name, "=");
+	const struct option_row *row = find_row(name, length, command);
+	const char *nearest = row != NULL ? row->name : nearest_name(name, length, command, false);
+	const char *other = other_hint(name, length);
+	char hint[128] = "--help lists what there is";
+
+	if (other != NULL)
+		snprintf(hint, sizeof hint, "%s", other);
+	else if (row == NULL && find_row(name, length, EVERY) != NULL)
+		snprintf(hint, sizeof hint,
+		    "it belongs to another command; `paprika --help` lists them");
+	else if (nearest != NULL)
 		snprintf(hint, sizeof hint, "did you mean --%s?", nearest);
-	else if (find_row(typed, length, EVERY) != NULL)
-		snprintf(hint, sizeof hint, "it belongs to another command; --help lists them");
+	length += (size_t)(name - typed);
 	return err_set(
-	    err, ERR_USAGE, hint, "unknown option --%.*s", (int)(length > 64 ? 64 : length), typed);
+	    err, ERR_USAGE, hint, "unknown option %.*s", (int)(length > 66 ? 66 : length), typed);
 }
 
 /* --- Config file --------------------------------------------------------------------------- */
@@ -507,12 +595,13 @@ static bool set_from_json(
 static bool set_config(
     struct options *options, const struct option_row *row, const char *text, struct err *err)
 {
-	json_t *config = read_config(text, err);
 	struct err inner = {0};
 	const char *key;
-	json_t *value;
+	json_t *config, *value;
 
-	(void)row;
+	if (text[0] == '\0')
+		return empty_value(row, err);
+	config = read_config(text, err);
 	if (config == NULL)
 		return false;
 	json_object_foreach (config, key, value) {
@@ -560,33 +649,46 @@ static const struct option_row *read_word(
     const char *word, enum option_command command, const char **ret_value, struct err *err)
 {
 	const struct option_row *row = NULL;
-	size_t length;
+	size_t length = strcspn(word, "=");
 
 	*ret_value = NULL;
 	if (word[0] != '-' || word[1] == '\0') {
-		err_set(err, ERR_USAGE, "options begin with --; quote values that contain spaces",
+		err_set(err, ERR_USAGE,
+		    "options begin with --, like --kernel FILE; quote values that contain spaces",
 		    "unexpected argument \"%.64s\"", word);
 		return NULL;
 	}
-	if (word[1] != '-') {
+	if (word[1] == '-') {
+		row = find_row(word + 2, length - 2, command);
+		if (row != NULL && word[length] == '=')
+			*ret_value = word + length + 1;
+	} else if (find_row(word + 1, length - 1, EVERY) == NULL) {
+		/* -output is --output with a dash too few, and not -o utput. */
 		for (size_t i = 0; i < ROWS && row == NULL; i++)
 			if (rows[i].letter == word[1] && (rows[i].commands & command) != 0)
 				row = &rows[i];
-		if (row == NULL)
-			err_set(err, ERR_USAGE, "--help lists what there is",
-			    "unknown option %.64s", word);
-		else if (word[2] != '\0')
+		if (row != NULL && word[2] != '\0')
 			*ret_value = word + 2;
-		return row;
 	}
-	word += 2;
-	length = strcspn(word, "=");
-	row = find_row(word, length, command);
 	if (row == NULL)
-		unknown_option(word, length, command, err);
-	else if (word[length] == '=')
-		*ret_value = word + length + 1;
+		unknown_option(word, command, err);
 	return row;
+}
+
+/* The word behind an option, which must not be the next option. */
+static const char *read_value(
+    const struct option_row *row, int argc, char **argv, int *at, struct err *err)
+{
+	const char *word = *at + 1 < argc ? argv[++*at] : NULL;
+	char hint[64];
+
+	if (word != NULL && (strncmp(word, "--", 2) != 0 ||
+	                        find_row(word + 2, strcspn(word + 2, "="), EVERY) == NULL))
+		return word;
+	snprintf(hint, sizeof hint, "write --%s %s", row->name, row->value);
+	err_set(err, ERR_USAGE, hint, "--%s needs a value%s%.64s", row->name,
+	    word != NULL ? ", and not " : "", word != NULL ? word : "");
+	return NULL;
 }
 
 static bool check_complete(
@@ -619,10 +721,9 @@ bool options_parse(
 				    "--%s takes no value", row->name);
 			value = "true";
 		} else if (value == NULL) {
-			if (++i == argc)
-				return err_set(err, ERR_USAGE, "--help tells which",
-				    "--%s needs a value", row->name);
-			value = argv[i];
+			value = read_value(row, argc, argv, &i, err);
+			if (value == NULL)
+				return false;
 		}
 		if (!row->set(options, row, value, err))
 			return false;

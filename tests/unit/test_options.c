@@ -133,7 +133,7 @@ static void test_long_texts(void **state)
 	text[sizeof text - 1] = '\0';
 	refuses("--console", text, "--console");
 	refuses("--cpus", text, "--cpus");
-	refuses("--memory", text, "size");
+	refuses("--memory", text, "--memory");
 	text[64] = '\0';
 	refuses("--name", text, "--name");
 }
@@ -177,6 +177,15 @@ static void test_sizes(void **state)
 	assert_true(run_with("--memory", "2G"));
 	assert_int_equal(options.memory_bytes, UINT64_C(2) << 30);
 	refuses("--memory", "lots", "lots");
+	/* In the words that were typed, with sizes that will do. */
+	refuses("--memory", "300M", "--memory 300M");
+	assert_string_equal(err.hint, "give --memory 256M or 512M");
+	assert_true(run_with("--memory", "256M"));
+	refuses("--memory", "1073741825", "--memory 1073741825");
+	assert_string_equal(err.hint, "give --memory 1024M or 1280M");
+	refuses("--memory", "1K", "--memory 1K");
+	assert_string_equal(err.hint, "give --memory 256M or more");
+	refuses("--memory", "0", "--memory 0");
 }
 
 static void check_cpus(const char *text, uint32_t boot, uint32_t max, uint32_t threads)
@@ -257,6 +266,8 @@ static void test_unknown(void **state)
 	assert_non_null(strstr(err.hint, "--memory"));
 	refuses("--unplug-dedline=3", NULL, "--unplug-dedline");
 	assert_non_null(strstr(err.hint, "--unplug-deadline"));
+	refuses("--nmae", "x", "--nmae");
+	assert_non_null(strstr(err.hint, "--name"));
 	refuses("--zzzzzzzzz", NULL, "--zzzzzzzzz");
 	assert_null(strstr(err.hint, "did you mean"));
 	refuses("--", NULL, "--");
@@ -267,6 +278,77 @@ static void test_unknown(void **state)
 	assert_non_null(strstr(err.hint, "another command"));
 	refuses("--no-reboot=yes", NULL, "--no-reboot");
 	refuses("--memory", NULL, "--memory");
+}
+
+/* An empty value is a mistake, but for a command line, which may be empty. */
+static void test_empty(void **state)
+{
+	static const char *const names[] = {"--initrd", "--control", "--name", "--config",
+	    "--console", "--cpus", "--memory", "--unplug-deadline", "--log-level", "--kvm-fd"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+		refuses(names[i], "", names[i]);
+	assert_false(parse(COMMAND_RUN, "--kernel=", NULL, NULL, NULL, NULL, NULL));
+	assert_non_null(strstr(err.message, "--kernel"));
+	assert_false(parse(COMMAND_DTB, "-o", "", NULL, NULL, NULL, NULL));
+	assert_non_null(strstr(err.message, "--output"));
+	config_refuses("{\"control\": \"\"}", "--control");
+	assert_true(run_with("--append", ""));
+	assert_string_equal(options.append, "");
+}
+
+/* What other programs call it: ours is named, or it is said that there is none. */
+static void test_others(void **state)
+{
+	static const struct {
+		const char *typed, *hint;
+	} rows[] = {
+	    {"--smp", "--cpus"},
+	    {"-smp", "--cpus"},
+	    {"-m", "--memory"},
+	    {"-kernel", "did you mean --kernel"},
+	    {"-append", "did you mean --append"},
+	    {"-initrd=x", "did you mean --initrd"},
+	    {"-name", "did you mean --name"},
+	    {"-cpu", "host's processor"},
+	    {"-M", "one machine"},
+	    {"-machine", "one machine"},
+	    {"--accel", "one machine"},
+	    {"-enable-kvm", "one machine"},
+	    {"-qmp", "--control"},
+	    {"-monitor", "--control"},
+	    {"--socket", "--control"},
+	    {"-serial", "--console"},
+	    {"-nographic", "--console"},
+	    {"-drive", "no disks"},
+	    {"-netdev", "no network"},
+	    {"-device", "cores"},
+	    {"--version", "paprika --version"},
+	    {"-help", "did you mean --help"},
+	    {"-json", "another command"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		refuses(rows[i].typed, "x", "unknown option");
+		assert_non_null(strstr(err.hint, rows[i].hint));
+	}
+	assert_false(parse(COMMAND_DTB, "-output", "x", NULL, NULL, NULL, NULL));
+	assert_string_equal(err.hint, "did you mean --output?");
+}
+
+/* The next option is no value. */
+static void test_no_value(void **state)
+{
+	(void)state;
+	refuses("--initrd", "--no-reboot", "--initrd needs a value, and not --no-reboot");
+	assert_string_equal(err.hint, "write --initrd FILE");
+	refuses("--initrd", NULL, "--initrd needs a value");
+	assert_true(run_with("--append", "-- single"));
+	assert_true(run_with("--append", "--verbose"));
+	assert_true(run_with("--initrd=--no-reboot", NULL));
+	assert_string_equal(options.initrd, "--no-reboot");
 }
 
 static void test_commands(void **state)
@@ -440,6 +522,9 @@ int main(void)
 	    cmocka_unit_test(test_console),
 	    cmocka_unit_test(test_deadline),
 	    cmocka_unit_test(test_unknown),
+	    cmocka_unit_test(test_empty),
+	    cmocka_unit_test(test_others),
+	    cmocka_unit_test(test_no_value),
 	    cmocka_unit_test(test_commands),
 	    cmocka_unit_test(test_config),
 	    cmocka_unit_test(test_config_order),
