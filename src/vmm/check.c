@@ -48,7 +48,9 @@ static bool print_json(FILE *to, const struct kvm_check *lines, size_t count)
 		    array, json_pack("{s:s, s:s, s:s, s:s?}", "name", lines[i].name, "result",
 		               result_name(lines[i].result), "value", lines[i].value, "remedy",
 		               lines[i].remedy));
-	good = json_array_size(array) == count && json_dumpf(array, to, JSON_INDENT(2)) == 0;
+	/* A failure to write stays with the stream, for the caller to find. */
+	good = json_array_size(array) == count &&
+	       (json_dumpf(array, to, JSON_INDENT(2)) == 0 || ferror(to));
 	putc('\n', to);
 	json_decref(array);
 	return good;

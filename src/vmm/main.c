@@ -20,6 +20,8 @@
 #include "vmm/options.h"
 #include "vmm/vmm.h"
 
+#define CANNOT_WRITE_HINT "choose another place for the output"
+
 static enum exit_code report(const struct err *err)
 {
 	complain_error(err);
@@ -57,13 +59,15 @@ static bool write_output(const char *path, const void *blob, size_t length, stru
 		err->class = ERR_USAGE;
 		return false;
 	}
+	if (standard)
+		path = "to standard output";
 	good = write_all(fd, blob, length) ||
-	       err_system(err, errno, NULL, "cannot write %.200s", path);
+	       err_system(err, errno, CANNOT_WRITE_HINT, "cannot write %.200s", path);
 	if (standard)
 		return good;
 	regular = fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
 	if (close(fd) < 0)
-		good = err_system(err, errno, NULL, "cannot write %.200s", path);
+		good = err_system(err, errno, CANNOT_WRITE_HINT, "cannot write %.200s", path);
 	/* Half a tree is worse than none; but what is not a file is not ours to remove. */
 	if (!good && regular)
 		unlink(path);
@@ -108,6 +112,7 @@ static enum exit_code dump_tree(const struct options *options)
 	bool good = true;
 
 	signal(SIGPIPE, SIG_IGN);
+	raise_file_limit();
 	if (options->kernel[0] != '\0') {
 		loader = loader_create(options->kernel, options->initrd, &err);
 		good = loader != NULL;
@@ -163,7 +168,7 @@ static void help(void)
 	    "paprika %s - a small virtual machine monitor for POWER\n\nusage:\n", PAPRIKA_VERSION);
 	for (size_t i = 0; i < COMMANDS; i++)
 		printf("  %-40s  %s\n", commands[i].usage, commands[i].help);
-	printf("  %-40s  %s\n", "paprika --version | --help", "say that and exit");
+	printf("  %-40s  %s\n", "paprika --version | --help | help [COMMAND]", "say that and exit");
 	for (size_t i = 0; i < COMMANDS; i++) {
 		printf("\npaprika %s:\n", commands[i].name);
 		options_help(stdout, commands[i].command);
@@ -215,31 +220,55 @@ static enum exit_code finish_output(enum exit_code code)
 
 	if (fflush(stdout) == 0 && !ferror(stdout))
 		return code;
-	err_system(&err, errno, NULL, "cannot write to standard output");
+	err_system(&err, errno, CANNOT_WRITE_HINT, "cannot write to standard output");
+	return report(&err);
+}
+
+static const struct command *find_command(const char *word)
+{
+	for (size_t i = 0; i < COMMANDS; i++)
+		if (strcmp(word, commands[i].name) == 0)
+			return &commands[i];
+	return NULL;
+}
+
+static enum exit_code no_command(const char *word)
+{
+	static const char hint[] =
+	    "use run, check or dtb, like paprika run --kernel FILE; `paprika "
+	    "help` tells more";
+	struct err err = {0};
+
+	if (word[0] == '\0')
+		err_set(&err, ERR_USAGE, hint, "no command given");
+	else
+		err_set(&err, ERR_USAGE, hint,
+		    word[0] == '-' ? "there is no command before %.64s"
+		                   : "there is no command \"%.64s\"",
+		    word);
 	return report(&err);
 }
 
 int main(int argc, char **argv)
 {
 	const char *word = argc > 1 ? argv[1] : "";
-	struct err err = {0};
+	const struct command *command = find_command(word);
+	bool wants_help =
+	    strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0;
 
 	fill_standard_files();
-	for (size_t i = 0; i < COMMANDS; i++)
-		if (strcmp(word, commands[i].name) == 0)
-			return (int)finish_output(run_command(&commands[i], argc - 1, argv + 1));
-	if (strcmp(word, "--version") == 0) {
-		printf("paprika %s\n", PAPRIKA_VERSION);
-		return (int)finish_output(EXIT_POWERED_OFF);
-	}
-	if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0) {
+	if (command != NULL)
+		return (int)finish_output(run_command(command, argc - 1, argv + 1));
+	if (wants_help && argc > 2)
+		word = argv[2];
+	command = wants_help ? find_command(word) : NULL;
+	if (command != NULL)
+		command_help(command);
+	else if (wants_help && argc <= 2)
 		help();
-		return (int)finish_output(EXIT_POWERED_OFF);
-	}
-	if (word[0] == '\0')
-		err_set(&err, ERR_USAGE, "use run, check or dtb, or --help", "no command given");
+	else if (strcmp(word, "--version") == 0)
+		printf("paprika %s\n", PAPRIKA_VERSION);
 	else
-		err_set(&err, ERR_USAGE, "use run, check or dtb, or --help",
-		    "there is no command \"%.64s\"", word);
-	return (int)report(&err);
+		return (int)no_command(word);
+	return (int)finish_output(EXIT_POWERED_OFF);
 }

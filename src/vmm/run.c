@@ -486,9 +486,7 @@ static void start_signals(struct vmm *vmm)
 		ev_signal_start(vmm->loop, &vmm->signals[i]);
 }
 
-/* Each vCPU takes a descriptor, also those added later; the usual soft limit is for programs
- * that call select(), which we do not. */
-static void raise_file_limit(void)
+void raise_file_limit(void)
 {
 	struct rlimit files;
 

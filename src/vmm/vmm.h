@@ -29,6 +29,10 @@ enum exit_code exit_code_of(const struct err *err);
 /* "paprika: message; hint" on standard error, in one line whatever the texts contain. */
 void complain_error(const struct err *err);
 
+/* Each vCPU takes a descriptor, also those added later; the usual soft limit is for programs
+ * that call select(), which we do not. */
+void raise_file_limit(void);
+
 struct options;
 struct vmm;
 
