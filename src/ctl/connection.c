@@ -15,11 +15,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
-/* A VMM that does not answer a request for so long is not going to. */
+/* A VMM that does not answer a request for so long is not going to. --timeout may be shorter. */
 #define REPLY_TIMEOUT_MS 30000
 
 /* How much to receive at a time. */
@@ -45,11 +46,19 @@ int64_t now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* Wait until the socket is readable; false when deadline (negative: none) has passed. */
-static bool wait_readable(struct ctl *ctl, int64_t deadline)
+/* When a reply is overdue: after REPLY_TIMEOUT_MS, or with --timeout. */
+static int64_t reply_deadline(const struct ctl *ctl)
+{
+	int64_t deadline = now_ms() + REPLY_TIMEOUT_MS;
+
+	return ctl->deadline >= 0 && ctl->deadline < deadline ? ctl->deadline : deadline;
+}
+
+/* Wait until the socket is ready; false when deadline (negative: none) has passed. */
+static bool wait_ready(struct ctl *ctl, short events, int64_t deadline)
 {
 	for (;;) {
-		struct pollfd poll_fd = {.fd = ctl->fd, .events = POLLIN};
+		struct pollfd poll_fd = {.fd = ctl->fd, .events = events};
 		int64_t left = deadline < 0 ? -1 : deadline - now_ms();
 		int ready;
 
@@ -100,14 +109,14 @@ static enum received receive(struct ctl *ctl, int64_t deadline, json_t **ret_obj
 		if (end != NULL) {
 			*ret_object = json_loadb(line, (size_t)(end - line) + 1, 0, NULL);
 			ctl->start += (size_t)(end - line) + 1;
-			return json_is_object(*ret_object) ? RECEIVED : HUNG_UP;
+			return json_is_object(*ret_object) ? RECEIVED : NONSENSE;
 		}
 		if (!make_room(ctl)) {
 			complain("out of memory");
 			return HUNG_UP;
 		}
 		looked = ctl->used;
-		if (!wait_readable(ctl, deadline))
+		if (!wait_ready(ctl, POLLIN, deadline))
 			return TIMED_OUT;
 		got = recv(ctl->fd, ctl->bytes + ctl->used, ctl->size - ctl->used, 0);
 		if (got < 0 && errno == EINTR)
@@ -118,47 +127,108 @@ static enum received receive(struct ctl *ctl, int64_t deadline, json_t **ret_obj
 	}
 }
 
-static bool send_object(struct ctl *ctl, const json_t *object)
+/* Send it all; RECEIVED stands for success. */
+static enum received send_object(struct ctl *ctl, const json_t *object, int64_t deadline)
 {
 	char *text = json_dumps(object, JSON_ENSURE_ASCII | JSON_COMPACT);
 	size_t length = text != NULL ? strlen(text) : 0, sent = 0;
-	bool ok = text != NULL;
+	enum received result = text != NULL ? RECEIVED : NONSENSE;
 
-	if (ok)
+	if (text != NULL)
 		text[length++] = '\n'; /* in place of the NUL */
-	while (ok && sent < length) {
-		ssize_t n = send(ctl->fd, text + sent, length - sent, MSG_NOSIGNAL);
+	while (result == RECEIVED && sent < length) {
+		ssize_t n = send(ctl->fd, text + sent, length - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		ok = n >= 0;
-		sent += ok ? (size_t)n : 0;
+		if (n >= 0)
+			sent += (size_t)n;
+		else if (errno == EAGAIN && !wait_ready(ctl, POLLOUT, deadline))
+			result = TIMED_OUT;
+		else if (errno != EAGAIN && errno != EINTR)
+			result = HUNG_UP;
 	}
 	free(text);
-	return ok;
+	return result;
 }
 
-void complain_received(enum received received)
+/* The process that listens, or 0; *ret_stopped if a signal has stopped it. */
+static long listener(const struct ctl *ctl, bool *ret_stopped)
 {
+	struct ucred peer = {0};
+	socklen_t length = sizeof peer;
+	char path[64], state = 0;
+	FILE *file;
+
+	*ret_stopped = false;
+	if (getsockopt(ctl->fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0 || peer.pid <= 1)
+		return 0; /* of another namespace, or passed by systemd */
+	snprintf(path, sizeof path, "/proc/%ld/stat", (long)peer.pid);
+	file = fopen(path, "re");
+	if (file != NULL) {
+		/* "PID (NAME) STATE ..."; the name of a process has no line end that we know of,
+		 * but may have parentheses. */
+		if (fscanf(file, "%*d (%*[^\n)]) %c", &state) == 1)
+			*ret_stopped = state == 'T' || state == 't';
+		fclose(file);
+	}
+	return (long)peer.pid;
+}
+
+static void complain_no_answer(const struct ctl *ctl)
+{
+	bool stopped;
+	long process = listener(ctl, &stopped);
+	int64_t waited_ms = ctl->timeout_ms >= 0 && ctl->timeout_ms < REPLY_TIMEOUT_MS
+	                        ? ctl->timeout_ms
+	                        : REPLY_TIMEOUT_MS;
+	char who[96] = "";
+
+	if (process != 0)
+		snprintf(who, sizeof who,
+		    stopped ? "process %ld is stopped: kill -CONT %ld lets it go on"
+		            : "process %ld listens there: try again, or end it with kill %ld",
+		    process, process);
+	complain("no answer from the VMM at %s within %g s (%s)", ctl->socket_path,
+	    (double)waited_ms / 1000,
+	    process != 0 ? who : "if its process is stopped, kill -CONT lets it go on");
+}
+
+void complain_received(const struct ctl *ctl, enum received received)
+{
+	switch (received) {
+	case TIMED_OUT: complain_no_answer(ctl); break;
+	case NONSENSE:
+		complain("what %s says is not QMP (name the socket of paprika run --control)",
+		    ctl->socket_path);
+		break;
+	case HUNG_UP:
+	case RECEIVED: complain("the VMM has closed the connection"); break;
+	}
+}
+
+/* The reply may not have come although the request has been carried out. */
+static void complain_request(const struct ctl *ctl, enum received received)
+{
+	complain_received(ctl, received);
 	if (received == TIMED_OUT)
-		complain("no answer from the VMM");
-	else
-		complain("the VMM has closed the connection");
+		complain("the request may be carried out yet; `paprikactl operations` tells");
 }
 
 json_t *exchange(struct ctl *ctl, json_t *request)
 {
-	int64_t deadline = now_ms() + REPLY_TIMEOUT_MS;
+	int64_t deadline = reply_deadline(ctl);
 	json_t *object = NULL;
 	/* If it cannot be sent, what has been received may still say why. */
-	bool sent = request != NULL && send_object(ctl, request);
+	enum received sent = request != NULL ? send_object(ctl, request, deadline) : NONSENSE;
 
 	json_decref(request);
 	for (;;) {
 		enum received received = receive(ctl, deadline, &object);
 
 		if (received != RECEIVED) {
-			complain_received(sent ? received : HUNG_UP);
+			if (sent == RECEIVED)
+				complain_request(ctl, received);
+			else
+				complain_received(ctl, sent == TIMED_OUT ? TIMED_OUT : HUNG_UP);
 			json_decref(object);
 			return NULL;
 		}
@@ -191,24 +261,47 @@ json_t *ask(struct ctl *ctl, const char *command, json_t *arguments)
 	return value;
 }
 
+static const char *connect_hint(int error_number)
+{
+	switch (error_number) {
+	case ENOENT:
+	case ECONNREFUSED:
+		return " (no guest runs there; name its socket with --socket or PAPRIKA_SOCKET)";
+	case EACCES: return " (only the user who runs the guest, and root, may)";
+	case EPROTOTYPE:
+		return " (it is another kind of socket; name that of paprika run --control)";
+	default: return "";
+	}
+}
+
+/* A process that is stopped lets some connections queue up, then none: this takes no longer than
+ * a reply may. */
 static bool connect_socket(struct ctl *ctl)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int64_t left = reply_deadline(ctl) - now_ms();
+	struct timeval limit;
 
+	if (left < 1)
+		left = 1;
+	limit = (struct timeval){.tv_sec = left / 1000, .tv_usec = left % 1000 * 1000};
 	if (strlen(ctl->socket_path) >= sizeof address.sun_path) {
-		complain("socket path is too long: %s", ctl->socket_path);
+		complain("socket path is too long, the limit is %zu bytes: %s (use a relative one)",
+		    sizeof address.sun_path - 1, ctl->socket_path);
 		return false;
 	}
 	snprintf(address.sun_path, sizeof address.sun_path, "%s", ctl->socket_path);
 	ctl->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (ctl->fd < 0 || connect(ctl->fd, (struct sockaddr *)&address, sizeof address) != 0) {
+	if (ctl->fd >= 0 &&
+	    setsockopt(ctl->fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) == 0 &&
+	    connect(ctl->fd, (struct sockaddr *)&address, sizeof address) == 0)
+		return true;
+	if (errno == EAGAIN)
+		complain_no_answer(ctl);
+	else
 		complain("cannot connect to %s: %s%s", ctl->socket_path, strerror(errno),
-		    errno == ENOENT || errno == ECONNREFUSED
-		        ? " (no guest runs there; name its socket with --socket or PAPRIKA_SOCKET)"
-		        : "");
-		return false;
-	}
-	return true;
+		    connect_hint(errno));
+	return false;
 }
 
 /* Ask for what is not QMP's: operations are told to those only who have asked. A paprika that
@@ -241,12 +334,14 @@ bool open_connection(struct ctl *ctl)
 
 	if (!connect_socket(ctl))
 		return false;
-	received = receive(ctl, now_ms() + REPLY_TIMEOUT_MS, &object);
+	received = receive(ctl, reply_deadline(ctl), &object);
 	greeting = json_object_get(object, "QMP");
 	if (received != RECEIVED)
-		complain_received(received);
-	else if (greeting == NULL)
+		complain_received(ctl, received);
+	else if (greeting == NULL && json_object_get(object, "error") != NULL)
 		complain_error(object);
+	else if (greeting == NULL)
+		complain_received(ctl, NONSENSE);
 	else
 		returned = ask(ctl, "qmp_capabilities", NULL);
 	if (returned != NULL)

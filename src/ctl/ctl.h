@@ -15,8 +15,12 @@
 struct ctl {
 	const char *socket_path;
 	bool json, wait, follow;
-	int64_t timeout_ms; /* of --wait; negative: none */
+	int64_t timeout_ms; /* of --timeout; negative: none */
+	int64_t deadline;   /* when that will have passed; negative: never */
 	const char *device_id;
+	/* What the command's arguments say, once they have been checked. */
+	json_int_t number;
+	json_t *request;
 	int fd;
 	/* What has been received: from start on it is not yet taken. Lines are of any length. */
 	char *bytes;
@@ -51,13 +55,13 @@ void complain_error(const json_t *reply);
  * complaint. */
 json_t *ask(struct ctl *ctl, const char *command, json_t *arguments);
 
-enum received { RECEIVED, TIMED_OUT, HUNG_UP };
+enum received { RECEIVED, TIMED_OUT, HUNG_UP, NONSENSE };
 
 /* The next event, of those kept or from the VMM; deadline is negative if there is none. */
 enum received next_event(struct ctl *ctl, int64_t deadline, json_t **ret_event);
 
 /* Complain about what came instead of what was waited for. */
-void complain_received(enum received received);
+void complain_received(const struct ctl *ctl, enum received received);
 
 /* --- print.c ------------------------------------------------------------------------------ */
 

@@ -9,10 +9,12 @@
 #include "ctl.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define SOCKET_DEFAULT "/run/paprika.sock"
 
@@ -43,13 +45,18 @@ static enum exit_code code_of_outcome(const json_t *operation)
 	return CTL_ERROR;
 }
 
+/* How long after --timeout a VMM may take to say where the operation is stuck. */
+#define LAST_WORD_MS 2000
+
 /* --timeout has passed: say where the operation is stuck, and leave it alone. */
 static enum exit_code give_up_waiting(struct ctl *ctl, json_int_t id)
 {
-	json_t *list = ask(ctl, "query-operations", json_pack("{s:I}", "id", id));
-	json_t *operation = json_array_get(list, 0);
-	enum exit_code code = CTL_ERROR;
+	json_t *list, *operation;
+	enum exit_code code = CTL_UNRESOLVED; /* as far as can be known */
 
+	ctl->deadline = now_ms() + LAST_WORD_MS;
+	list = ask(ctl, "query-operations", json_pack("{s:I}", "id", id));
+	operation = json_array_get(list, 0);
 	if (operation != NULL) {
 		/* It may have ended just now. */
 		code = code_of_outcome(operation);
@@ -61,16 +68,14 @@ static enum exit_code give_up_waiting(struct ctl *ctl, json_int_t id)
 
 static enum exit_code wait_for(struct ctl *ctl, json_int_t id)
 {
-	int64_t deadline = ctl->timeout_ms < 0 ? -1 : now_ms() + ctl->timeout_ms;
-
 	for (;;) {
 		json_t *event = NULL, *data, *operation;
-		enum received received = next_event(ctl, deadline, &event);
+		enum received received = next_event(ctl, ctl->deadline, &event);
 		enum exit_code code = CTL_UNRESOLVED;
 
 		if (received == TIMED_OUT)
 			return give_up_waiting(ctl, id);
-		if (received == HUNG_UP) {
+		if (received != RECEIVED) {
 			json_decref(event);
 			complain("the VMM has gone while operation %" PRId64 " was pending",
 			    (int64_t)id);
@@ -90,7 +95,7 @@ static enum exit_code wait_for(struct ctl *ctl, json_int_t id)
 		if (code != CTL_UNRESOLVED)
 			return code;
 		/* However many other events there are. */
-		if (deadline >= 0 && now_ms() >= deadline)
+		if (ctl->deadline >= 0 && now_ms() >= ctl->deadline)
 			return give_up_waiting(ctl, id);
 	}
 }
@@ -119,11 +124,36 @@ static bool parse_number(const char *text, const char *what, json_int_t *ret_num
 	errno = 0;
 	number = strtoll(text, &end, 10);
 	if (end == text || *end != '\0' || errno != 0 || number < 0) {
-		complain("%s must be a number, not \"%s\"", what, text);
+		complain("%s must be a number of 0 or more, not \"%s\"", what, text);
 		return false;
 	}
 	*ret_number = number;
 	return true;
+}
+
+/* What is wrong with arguments is said before anything is asked. */
+static bool check_core_id(struct ctl *ctl, char **arguments)
+{
+	return parse_number(arguments[0], "CORE-ID", &ctl->number);
+}
+
+static bool check_operation_id(struct ctl *ctl, char **arguments)
+{
+	return arguments[0] == NULL || parse_number(arguments[0], "ID", &ctl->number);
+}
+
+static bool check_request(struct ctl *ctl, char **arguments)
+{
+	json_error_t error;
+
+	if (arguments[0][strspn(arguments[0], " \t\r\n")] == '{')
+		ctl->request = json_loads(arguments[0], JSON_REJECT_DUPLICATES, &error);
+	else
+		ctl->request = json_pack_ex(&error, 0, "{s:s}", "execute", arguments[0]);
+	if (ctl->request == NULL)
+		complain("%s: %s (give a command's name, or one JSON object in quotes)",
+		    arguments[0], error.text);
+	return ctl->request != NULL;
 }
 
 static const char *or_dash(const char *text)
@@ -262,13 +292,10 @@ static enum exit_code begin(struct ctl *ctl, const char *command, json_t *argume
 
 static enum exit_code run_cpu_add(struct ctl *ctl, char **arguments)
 {
-	json_int_t core_id;
-
-	if (!parse_number(arguments[0], "CORE-ID", &core_id))
-		return CTL_USAGE;
+	(void)arguments;
 	return begin(ctl, "device_add",
-	    json_pack("{s:s, s:I, s:s*}", "driver", "host-spapr-cpu-core", "core-id", core_id, "id",
-	        ctl->device_id));
+	    json_pack("{s:s, s:I, s:s*}", "driver", "host-spapr-cpu-core", "core-id", ctl->number,
+	        "id", ctl->device_id));
 }
 
 static enum exit_code run_cpu_remove(struct ctl *ctl, char **arguments)
@@ -319,15 +346,12 @@ static enum exit_code run_connectors(struct ctl *ctl, char **arguments)
 }
 
 /* One operation in full: its sentence, and the steps it passed. */
-static enum exit_code show_operation(struct ctl *ctl, const char *text)
+static enum exit_code show_operation(struct ctl *ctl)
 {
 	json_t *list, *step;
-	json_int_t id;
 	size_t i;
 
-	if (!parse_number(text, "ID", &id))
-		return CTL_USAGE;
-	list = ask(ctl, "query-operations", json_pack("{s:I}", "id", id));
+	list = ask(ctl, "query-operations", json_pack("{s:I}", "id", ctl->number));
 	if (list == NULL)
 		return CTL_ERROR;
 	print_operation(ctl, json_array_get(list, 0));
@@ -347,7 +371,7 @@ static enum exit_code run_operations(struct ctl *ctl, char **arguments)
 	size_t i;
 
 	if (arguments[0] != NULL)
-		return show_operation(ctl, arguments[0]);
+		return show_operation(ctl);
 	list = ask(ctl, "query-operations", NULL);
 	if (list == NULL)
 		return CTL_ERROR;
@@ -372,11 +396,8 @@ static enum exit_code run_operations(struct ctl *ctl, char **arguments)
 
 static enum exit_code run_cancel(struct ctl *ctl, char **arguments)
 {
-	json_int_t id;
-
-	if (!parse_number(arguments[0], "ID", &id))
-		return CTL_USAGE;
-	return just_ask(ctl, "operation-cancel", json_pack("{s:I}", "id", id));
+	(void)arguments;
+	return just_ask(ctl, "operation-cancel", json_pack("{s:I}", "id", ctl->number));
 }
 
 static enum exit_code run_events(struct ctl *ctl, char **arguments)
@@ -384,10 +405,16 @@ static enum exit_code run_events(struct ctl *ctl, char **arguments)
 	(void)arguments;
 	do {
 		json_t *event = NULL;
-		enum received received = next_event(ctl, -1, &event);
+		enum received received = next_event(ctl, ctl->deadline, &event);
 
+		if (received == TIMED_OUT && ctl->follow)
+			return CTL_OK; /* as long as was asked for */
+		if (received == TIMED_OUT) {
+			complain("no event within %g s", (double)ctl->timeout_ms / 1000);
+			return CTL_UNRESOLVED;
+		}
 		if (received != RECEIVED) {
-			complain_received(received);
+			complain_received(ctl, received);
 			json_decref(event);
 			return CTL_ERROR;
 		}
@@ -399,18 +426,9 @@ static enum exit_code run_events(struct ctl *ctl, char **arguments)
 
 static enum exit_code run_execute(struct ctl *ctl, char **arguments)
 {
-	json_error_t error;
-	json_t *request, *reply, *value;
+	json_t *reply = exchange(ctl, json_incref(ctl->request)), *value;
 
-	if (arguments[0][strspn(arguments[0], " \t\r\n")] == '{')
-		request = json_loads(arguments[0], JSON_REJECT_DUPLICATES, &error);
-	else
-		request = json_pack_ex(&error, 0, "{s:s}", "execute", arguments[0]);
-	if (request == NULL) {
-		complain("%s: %s", arguments[0], error.text);
-		return CTL_USAGE;
-	}
-	reply = exchange(ctl, request);
+	(void)arguments;
 	value = json_object_get(reply, "return");
 	if (value != NULL && ctl->json)
 		print_json(value);
@@ -425,27 +443,30 @@ static enum exit_code run_execute(struct ctl *ctl, char **arguments)
 static const struct verb {
 	const char *words; /* one or two */
 	const char *arguments;
-	int min, max;                                             /* how many arguments */
+	int min, max;                                     /* how many arguments */
+	bool (*check)(struct ctl *ctl, char **arguments); /* false after a complaint; or NULL */
 	enum exit_code (*run)(struct ctl *ctl, char **arguments); /* NULL-terminated; or NULL: */
 	const char *request; /* the command of the protocol that is all there is to it */
 	const char *doc;
 } verbs[] = {
     /* clang-format off */
-    {"status", "", 0, 0, run_status, NULL, "whether the guest runs, and what is pending"},
-    {"cpu list", "", 0, 0, run_cpu_list, NULL, "the cores, and the places for more"},
-    {"cpu add", "CORE-ID [--id NAME] [--wait] [--timeout S]", 1, 1, run_cpu_add, NULL, "add a core"},
-    {"cpu remove", "DEVICE [--wait] [--timeout S]", 1, 1, run_cpu_remove, NULL,
+    {"status", "", 0, 0, NULL, run_status, NULL, "whether the guest runs, and what is pending"},
+    {"cpu list", "", 0, 0, NULL, run_cpu_list, NULL, "the cores, and the places for more"},
+    {"cpu add", "CORE-ID [--id NAME] [--wait] [--timeout S]", 1, 1, check_core_id, run_cpu_add, NULL,
+	"add a core"},
+    {"cpu remove", "DEVICE [--wait] [--timeout S]", 1, 1, NULL, run_cpu_remove, NULL,
 	"ask the guest for a core back"},
-    {"connectors", "", 0, 0, run_connectors, NULL, "what the guest has done with each core"},
-    {"operations", "[ID]", 0, 1, run_operations, NULL, "what was asked, and how it ended"},
-    {"cancel", "ID", 1, 1, run_cancel, NULL, "give a pending operation up"},
-    {"events", "[--follow]", 0, 0, run_events, NULL, "the next event, or all to come"},
-    {"stop", "", 0, 0, NULL, "stop", "keep all vCPUs out of the guest"},
-    {"cont", "", 0, 0, NULL, "cont", "let them in again"},
-    {"reset", "", 0, 0, NULL, "system_reset", "start the guest from the beginning"},
-    {"powerdown", "", 0, 0, NULL, "system_powerdown", "ask the guest to shut down"},
-    {"quit", "", 0, 0, NULL, "quit", "end the guest and its VMM"},
-    {"execute", "JSON|NAME", 1, 1, run_execute, NULL, "any command of the protocol"},
+    {"connectors", "", 0, 0, NULL, run_connectors, NULL, "what the guest has done with each core"},
+    {"operations", "[ID]", 0, 1, check_operation_id, run_operations, NULL,
+	"what was asked, and how it ended"},
+    {"cancel", "ID", 1, 1, check_operation_id, run_cancel, NULL, "give a pending operation up"},
+    {"events", "[--follow]", 0, 0, NULL, run_events, NULL, "the next event, or all to come"},
+    {"stop", "", 0, 0, NULL, NULL, "stop", "keep all vCPUs out of the guest"},
+    {"cont", "", 0, 0, NULL, NULL, "cont", "let them in again"},
+    {"reset", "", 0, 0, NULL, NULL, "system_reset", "start the guest from the beginning"},
+    {"powerdown", "", 0, 0, NULL, NULL, "system_powerdown", "ask the guest to shut down"},
+    {"quit", "", 0, 0, NULL, NULL, "quit", "end the guest and its VMM"},
+    {"execute", "JSON|NAME", 1, 1, check_request, run_execute, NULL, "any command of the protocol"},
     /* clang-format on */
 };
 
@@ -467,16 +488,17 @@ static void help(void)
 	    "  -j, --json          print replies, events and outcomes as JSON, one per line\n"
 	    "  -i, --id NAME       name of the device to add; core<CORE-ID> if not given\n"
 	    "  -w, --wait          wait until the operation has ended, and say how\n"
-	    "  -t, --timeout S     wait at most so many seconds (implies --wait); what is\n"
-	    "                      pending then stays pending\n"
+	    "  -t, --timeout S     take at most so many seconds for all of it (implies --wait);\n"
+	    "                      what is pending then stays pending\n"
 	    "  -f, --follow        go on printing events\n"
-	    "  -h, --help          this text\n"
+	    "  -V, --version       the version of this program\n"
+	    "  -h, --help, help    this text\n"
 	    "\nExit codes:\n"
 	    "  0  done\n"
 	    "  1  the VMM answered with an error, or cannot be reached\n"
 	    "  2  usage\n"
 	    "  3  rejected by the guest\n"
-	    "  4  still pending when --timeout had passed\n"
+	    "  4  still pending, or no event, when --timeout had passed\n"
 	    "  5  superseded by a reset\n"
 	    "  6  cancelled\n");
 }
@@ -497,32 +519,95 @@ static const struct verb *find_verb(char **words, int count, int *ret_used)
 	return NULL;
 }
 
+/* Say what could have been meant: commands with the same first word, else first letter. */
+static void complain_no_verb(char **words, int count)
+{
+	char typed[64], near[256] = "";
+	size_t used = 0, same = 1;
+
+	if (count == 0) {
+		complain("no command (see paprikactl help)");
+		return;
+	}
+	snprintf(typed, sizeof typed, "%s%s%s", words[0], count > 1 ? " " : "",
+	    count > 1 ? words[1] : "");
+	if (strcmp(words[0], "cpu") == 0)
+		same = strlen("cpu ");
+	for (size_t i = 0; i < VERBS && used < sizeof near; i++) {
+		if (strncmp(verbs[i].words, same > 1 ? "cpu " : typed, same) == 0)
+			used += (size_t)snprintf(near + used, sizeof near - used, "%s%s",
+			    used > 0 ? ", " : "", verbs[i].words);
+	}
+	complain("no such command: %s (%s%s)", typed, used > 0 ? "did you mean one of these: " : "",
+	    used > 0 ? near : "see paprikactl help");
+}
+
 static bool parse_timeout(struct ctl *ctl, const char *text)
 {
 	char *end;
 	double seconds = strtod(text, &end);
 
-	if (end == text || *end != '\0' || !(seconds >= 0 && seconds <= 1e9)) {
-		complain("--timeout must be a number of seconds, not \"%s\"", text);
+	if (end == text || *end != '\0' || !(seconds >= 0.001 && seconds <= 1e9)) {
+		complain("--timeout must be a number of seconds above 0, not \"%s\"", text);
 		return false;
 	}
 	ctl->timeout_ms = (int64_t)(seconds * 1000);
+	ctl->deadline = now_ms() + ctl->timeout_ms;
 	ctl->wait = true;
 	return true;
+}
+
+static const struct option long_options[] = {{"socket", required_argument, NULL, 's'},
+    {"json", no_argument, NULL, 'j'}, {"id", required_argument, NULL, 'i'},
+    {"wait", no_argument, NULL, 'w'}, {"timeout", required_argument, NULL, 't'},
+    {"follow", no_argument, NULL, 'f'}, {"version", no_argument, NULL, 'V'},
+    {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+
+static const char *long_name(int letter)
+{
+	const struct option *option = long_options;
+
+	while (option->name != NULL && option->val != letter)
+		option++;
+	return option->name != NULL ? option->name : "?";
+}
+
+/* word is what getopt_long() has looked at last; it has set optopt. */
+static void complain_option(const char *word, bool lacks_value)
+{
+	const struct option *near = long_options;
+
+	if (lacks_value) {
+		complain("--%s needs a value (see paprikactl help)", long_name(optopt));
+	} else if (word[0] == '-' && word[1] >= '0' && word[1] <= '9') {
+		complain("a number of 0 or more is wanted, not \"%s\"", word);
+	} else if (strncmp(word, "--", 2) != 0) {
+		complain("no such option: -%c (see paprikactl help)", optopt);
+	} else if (optopt != 0) {
+		complain("--%s takes no value (leave it out)", long_name(optopt));
+	} else {
+		while (near->name != NULL && near->name[0] != word[2])
+			near++;
+		if (near->name != NULL)
+			complain("no such option: %s (did you mean --%s?)", word, near->name);
+		else
+			complain("no such option: %s (see paprikactl help)", word);
+	}
 }
 
 /* Returns a negative number to go on, or the exit code. */
 static int parse_options(struct ctl *ctl, int argc, char **argv)
 {
-	static const struct option options[] = {{"socket", required_argument, NULL, 's'},
-	    {"json", no_argument, NULL, 'j'}, {"id", required_argument, NULL, 'i'},
-	    {"wait", no_argument, NULL, 'w'}, {"timeout", required_argument, NULL, 't'},
-	    {"follow", no_argument, NULL, 'f'}, {"help", no_argument, NULL, 'h'},
-	    {NULL, 0, NULL, 0}};
 	int option;
 
-	while ((option = getopt_long(argc, argv, "s:ji:wt:fh", options, NULL)) != -1) {
+	opterr = 0;
+	for (;;) {
+		/* In a word of several letters optind stays at that word. */
+		int before = optind;
+
+		option = getopt_long(argc, argv, ":s:ji:wt:fVh", long_options, NULL);
 		switch (option) {
+		case -1: return -1;
 		case 's': ctl->socket_path = optarg; break;
 		case 'j': ctl->json = true; break;
 		case 'i': ctl->device_id = optarg; break;
@@ -532,47 +617,75 @@ static int parse_options(struct ctl *ctl, int argc, char **argv)
 			if (!parse_timeout(ctl, optarg))
 				return CTL_USAGE;
 			break;
+		case 'V': printf("paprikactl %s\n", PAPRIKA_VERSION); return CTL_OK;
 		case 'h': help(); return CTL_OK;
-		default: return CTL_USAGE;
+		default:
+			complain_option(argv[optind > before ? optind - 1 : optind], option == ':');
+			return CTL_USAGE;
+		}
+		if (ctl->socket_path[0] == '\0') {
+			complain("the value of --socket is empty (write --socket PATH, or leave it "
+			         "out)");
+			return CTL_USAGE;
 		}
 	}
-	return -1;
+}
+
+/* Standard input, output and error exist, so that the socket does not take their place. */
+static void fill_standard_files(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR | O_NOCTTY | O_CLOEXEC);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
+static int run_verb(struct ctl *ctl, int count, char **words)
+{
+	int used = 0, code = CTL_ERROR;
+	const struct verb *verb = find_verb(words, count, &used);
+
+	if (verb == NULL && count > 0 && strcmp(words[0], "help") == 0) {
+		help();
+		return CTL_OK;
+	}
+	if (verb == NULL) {
+		complain_no_verb(words, count);
+		return CTL_USAGE;
+	}
+	if (count - used < verb->min || count - used > verb->max) {
+		complain("usage: paprikactl %s %s", verb->words, verb->arguments);
+		return CTL_USAGE;
+	}
+	if (verb->check != NULL && !verb->check(ctl, words + used))
+		return CTL_USAGE;
+	ctl->events = json_array();
+	if (open_connection(ctl))
+		code = verb->run != NULL ? (int)verb->run(ctl, words + used)
+		                         : (int)just_ask(ctl, verb->request, NULL);
+	json_decref(ctl->request);
+	close_connection(ctl);
+	return code;
 }
 
 int main(int argc, char **argv)
 {
-	struct ctl ctl = {.timeout_ms = -1, .fd = -1};
-	const struct verb *verb;
-	int used = 0, count, code;
+	struct ctl ctl = {.timeout_ms = -1, .deadline = -1, .fd = -1};
+	int code;
 
+	fill_standard_files();
 	ctl.socket_path = getenv("PAPRIKA_SOCKET");
 	if (ctl.socket_path == NULL || ctl.socket_path[0] == '\0')
 		ctl.socket_path = SOCKET_DEFAULT;
 	code = parse_options(&ctl, argc, argv);
-	if (code >= 0)
-		return code;
-	verb = find_verb(argv + optind, argc - optind, &used);
-	if (verb == NULL) {
-		complain("%s%s (see paprikactl --help)",
-		    optind < argc ? "no such command: " : "no command",
-		    optind < argc ? argv[optind] : "");
-		return CTL_USAGE;
-	}
-	count = argc - optind - used;
-	if (count < verb->min || count > verb->max) {
-		complain("usage: paprikactl %s %s", verb->words, verb->arguments);
-		return CTL_USAGE;
-	}
-	ctl.events = json_array();
-	if (!open_connection(&ctl))
-		code = CTL_ERROR;
-	else if (verb->run != NULL)
-		code = (int)verb->run(&ctl, argv + optind + used);
-	else
-		code = (int)just_ask(&ctl, verb->request, NULL);
-	close_connection(&ctl);
+	if (code < 0)
+		code = run_verb(&ctl, argc - optind, argv + optind);
 	if (fflush(stdout) != 0 || ferror(stdout)) {
-		complain("cannot write the output");
+		complain(
+		    "cannot write the output: %s (choose another place for it)", strerror(errno));
 		return CTL_ERROR;
 	}
 	return code;
