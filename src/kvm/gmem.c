@@ -21,9 +21,12 @@ bool gmem_init(struct gmem *gmem, uint64_t size_bytes, struct err *err)
 	if (size_bytes <= SIZE_MAX - ALIGN_BYTES)
 		map = mmap(NULL, size_bytes + ALIGN_BYTES, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (map == MAP_FAILED)
-		return err_system(err, errno, "use a smaller --memory",
+	if (map == MAP_FAILED) {
+		err_system(err, errno, "use a smaller --memory, or raise ulimit -v if it is set",
 		    "cannot map %llu MiB of guest memory", (unsigned long long)(size_bytes >> 20));
+		err->class = ERR_USAGE;
+		return false;
+	}
 	skip = (ALIGN_BYTES - ((uintptr_t)map & (ALIGN_BYTES - 1))) & (ALIGN_BYTES - 1);
 	if (skip > 0)
 		munmap(map, skip);

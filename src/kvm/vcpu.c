@@ -83,7 +83,10 @@ static struct kvm_vcpu *begin(struct kvm_vm *vm, uint32_t id, struct err *err)
 	vcpu->fd = ioctl(vm->vm_fd, KVM_CREATE_VCPU, (long)id);
 	if (vcpu->fd >= 0)
 		return vcpu;
-	err_system(err, errno, "use a smaller --cpus max", "KVM cannot create vCPU %u", id);
+	err_system(err, errno,
+	    errno == EMFILE ? "each vCPU takes a file: raise ulimit -Hn, or use fewer --cpus"
+	                    : "use fewer --cpus",
+	    "KVM cannot create vCPU %u", id);
 	free(vcpu);
 	return NULL;
 }

@@ -174,9 +174,13 @@ bool kvm_vm_set_memory(struct kvm_vm *vm, const struct gmem *gmem, struct err *e
 	struct kvm_userspace_memory_region region = {
 	    .memory_size = gmem->size_bytes, .userspace_addr = (uintptr_t)gmem->host};
 
-	if (ioctl(vm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region) < 0)
-		return err_system(err, errno, NULL, "KVM refuses the guest's memory");
-	return true;
+	if (ioctl(vm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region) == 0)
+		return true;
+	/* It keeps a word for each page of it, which have to fit the host's own memory. */
+	err_system(err, errno, "use a smaller --memory", "KVM refuses %llu MiB of guest memory",
+	    (unsigned long long)(gmem->size_bytes >> 20));
+	err->class = ERR_USAGE;
+	return false;
 }
 
 bool kvm_vm_set_threads(struct kvm_vm *vm, uint32_t threads, struct err *err)
@@ -222,7 +226,7 @@ bool kvm_vm_create_irqchip(
 	/* Only the flavour that sits on a host XIVE has this attribute. */
 	if (ioctl(vm->xics_fd, KVM_HAS_DEVICE_ATTR, &attr) == 0 &&
 	    ioctl(vm->xics_fd, KVM_SET_DEVICE_ATTR, &attr) < 0)
-		return err_system(err, errno, "use a smaller --cpus max",
+		return err_system(err, errno, "use --cpus with a smaller max",
 		    "KVM refuses %u interrupt servers", servers);
 	return true;
 }

@@ -174,7 +174,7 @@ static void write_core(struct writer *w, struct spapr *machine, const struct cor
 
 static bool report(struct err *err, int error)
 {
-	return error >= 0 || err_set(err, ERR_SYSTEM, "use fewer cores or a shorter --append",
+	return error >= 0 || err_set(err, ERR_SYSTEM, "use fewer --cpus",
 	                         "cannot build the device tree: %s", fdt_strerror(error));
 }
 

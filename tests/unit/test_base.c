@@ -363,7 +363,7 @@ static void more_than_an_address_space_is_an_error(void **state)
 
 	(void)state;
 	assert_false(gmem_init(&gmem, UINT64_C(1) << 60, &err));
-	assert_int_equal(err.class, ERR_SYSTEM);
+	assert_int_equal(err.class, ERR_USAGE);
 	assert_non_null(strstr(err.message, "1099511627776 MiB"));
 	assert_string_not_equal(err.hint, "");
 }
