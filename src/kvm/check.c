@@ -145,8 +145,10 @@ static void check_limits(struct report *report, const struct kvm_facts *facts)
 	/* Each vCPU takes one; a few dozen are ours. */
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0)
 		add(report, "open files", files.rlim_max >= 1024 ? KVM_CHECK_OK : KVM_CHECK_WARN,
-		    "each vCPU takes one; raise the hard limit with ulimit -Hn", "%llu",
-		    (unsigned long long)files.rlim_max);
+		    "each vCPU takes one; as root, raise the hard limit: ulimit -Hn, or "
+		    "LimitNOFILE= of a "
+		    "service",
+		    "%llu", (unsigned long long)files.rlim_max);
 }
 
 static void check_vcpu(struct report *report, struct kvm_vm *vm)

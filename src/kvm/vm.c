@@ -99,13 +99,15 @@ static bool adopt_kvm(struct kvm_vm *vm, int fd, struct err *err)
 
 static bool open_kvm(struct kvm_vm *vm, struct err *err)
 {
-	const char *hint = "become a member of the group that owns /dev/kvm, or root";
+	const char *hint = "load the kvm_hv module on a POWER host; `paprika check` tells more";
 
 	vm->kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	if (vm->kvm_fd >= 0)
 		return true;
-	if (errno == ENOENT)
-		hint = "load the kvm_hv module on a POWER host; `paprika check` tells more";
+	if (errno == EACCES || errno == EPERM)
+		hint = "become a member of the group that owns /dev/kvm, or root";
+	else if (errno == EMFILE || errno == ENFILE)
+		hint = "close some files, or raise ulimit -Hn";
 	err_system(err, errno, hint, "cannot open /dev/kvm");
 	err->class = ERR_HOST;
 	return false;

@@ -257,7 +257,8 @@ static bool check_add(struct spapr *machine, uint32_t core_id, const char *devic
 		    core_id, machine->core_count);
 	core = &machine->cores[core_id / machine->config.threads];
 	if (core->drc.attached)
-		return err_set(err, ERR_STATE, NULL, "core %u already populated", core_id);
+		return err_set(err, ERR_STATE, "query-hotpluggable-cpus tells which are free",
+		    "core %u already populated", core_id);
 	if (strlen(device) >= sizeof core->device || device[0] == '\0')
 		return err_set(err, ERR_STATE, NULL, "Device ID must have 1 to %zu characters",
 		    sizeof core->device - 1);
@@ -276,7 +277,8 @@ static bool attach(struct spapr *machine, struct core *core, const char *device,
 		return false;
 	op = ops_begin(&machine->ops, OP_ADD, core->drc_index, core->id, device, clock_ms());
 	if (op == NULL)
-		return err_set(err, ERR_STATE, NULL, "too many operations are pending");
+		return err_set(err, ERR_STATE, "wait until one has ended, or cancel one",
+		    "too many operations are pending");
 	*ret_operation = core->add_operation = op->id;
 	snprintf(core->device, sizeof core->device, "%s", device);
 	apply(machine, core, DRC_IN_ATTACH, &by_operator);
@@ -310,7 +312,8 @@ static bool request_removal(
 	else
 		op_ask_again(op, clock_ms());
 	if (op == NULL)
-		return err_set(err, ERR_STATE, NULL, "too many operations are pending");
+		return err_set(err, ERR_STATE, "wait until one has ended, or cancel one",
+		    "too many operations are pending");
 	*ret_operation = core->remove_operation = op->id;
 	result = apply(machine, core, DRC_IN_REMOVE, &by_operator);
 	if (result.effects & DRC_FX_NOTIFY)
@@ -327,7 +330,8 @@ bool spapr_core_remove(
 	pthread_mutex_lock(&machine->lock);
 	core = find_device(machine, device);
 	if (core == NULL)
-		accepted = err_set(err, ERR_NOT_FOUND, NULL, "Device '%s' not found", device);
+		accepted = err_set(err, ERR_NOT_FOUND, "query-connectors lists the devices",
+		    "Device '%s' not found", device);
 	else if (core->id == 0)
 		accepted = err_set(err, ERR_STATE, NULL, "Boot CPU core may not be unplugged");
 	else
@@ -342,8 +346,8 @@ static bool cancel(struct spapr *machine, const struct operation *op, uint64_t i
 	struct drc_result result;
 
 	if (op == NULL)
-		return err_set(
-		    err, ERR_NOT_FOUND, NULL, "operation %llu not found", (unsigned long long)id);
+		return err_set(err, ERR_NOT_FOUND, "query-operations lists those remembered",
+		    "operation %llu not found", (unsigned long long)id);
 	if (op->outcome != OP_PENDING)
 		return err_set(err, ERR_STATE, NULL, "operation %llu has ended: %s",
 		    (unsigned long long)id, op_outcome_name(op->outcome));

@@ -154,6 +154,8 @@ static bool not_an_elf(
 	    {{0x28, 0xb5, 0x2f, 0xfd}, 4, "is compressed with zstd",
 	        "decompress it: zstdcat FILE > vmlinux"},
 	    {{'B', 'Z', 'h'}, 3, "is compressed with bzip2", "decompress it: bzcat FILE > vmlinux"},
+	    {{0x04, 0x22, 0x4d, 0x18}, 4, "is compressed with lz4",
+	        "decompress it: lz4cat FILE > vmlinux"},
 	    {{0x02, 0x21, 0x4c, 0x18}, 4, "is compressed with lz4",
 	        "decompress it: lz4cat FILE > vmlinux"},
 	    {{0x27, 0x05, 0x19, 0x56}, 4, "is a U-Boot image", GIVE_VMLINUX},

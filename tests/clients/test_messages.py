@@ -38,9 +38,9 @@ def files(tmp_path: Path) -> Path:
     (tmp_path / "large-kernel").write_bytes(elf([0x48000000], size=400 << 20))
     (tmp_path / "high-kernel").write_bytes(elf([0x48000000], size=2 << 30))
     (tmp_path / "initrd").write_bytes(b"x")
-    for name, size in (("initrd-300M", 300 << 20), ("initrd-3G", 3 << 30)):
-        (tmp_path / name).touch()
-        os.truncate(tmp_path / name, size)  # takes no room
+    (tmp_path / "full-kernel").write_bytes(elf([0x48000000], size=(2 << 30) - (5 << 20)))
+    (tmp_path / "initrd-260M").touch()
+    os.truncate(tmp_path / "initrd-260M", 260 << 20)  # takes no room
     (tmp_path / "config.json").write_text('{"kernal": "kernel"}')
     return tmp_path
 
@@ -67,10 +67,10 @@ REMEDIES = [
      ["--kernel", "large-kernel", "{}"]),
     (["--kernel", "high-kernel", "--memory", "8G"], "high-kernel", r"(linked lower)",
      ["--kernel", "kernel"]),
-    (["--kernel", "kernel", "--initrd", "initrd-300M", "--memory", "256M"], "initrd-300M",
-     r"(--memory \d+M)", ["--kernel", "kernel", "--initrd", "initrd-300M", "{}"]),
-    (["--kernel", "kernel", "--initrd", "initrd-3G", "--memory", "4G"], "initrd-3G",
-     r"(--memory \d+M)", ["--kernel", "kernel", "--initrd", "initrd-3G", "{}"]),
+    (["--kernel", "kernel", "--initrd", "initrd-260M", "--memory", "256M"], "initrd-260M",
+     r"(--memory \d+M)", ["--kernel", "kernel", "--initrd", "initrd-260M", "{}"]),
+    (["--kernel", "full-kernel", "--initrd", "initrd-260M", "--memory", "2G"], "initrd-260M",
+     r"(--memory \d+M)", ["--kernel", "full-kernel", "--initrd", "initrd-260M", "{}"]),
     (["--initrd", "initrd"], "initrd", r"(--kernel)", ["--kernel", "kernel", "--initrd", "initrd"]),
     (["--config", "config.json"], "kernal", r'mean "(\w+)"', ["--{}", "kernel"]),
     (["--kernal", "kernel"], "--kernal", r"mean (--\w+)", ["{}", "kernel"]),

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import re
+import struct
+import subprocess
 import uuid
 
 import pytest
@@ -36,6 +39,88 @@ def test_more_than_4_gib(start) -> None:
     base = guest.sh("hexdump -v -e '1/1 \"%02x\"' /proc/device-tree/rtas/linux,rtas-base")
     assert int(base, 16) < 2 << 30
     guest.sh("hwclock -r")
+
+
+def test_initrd_above_what_the_machine_keeps(start, host: Host) -> None:
+    """The kernel says it needs nearly all memory below 2 GiB, so there is no room behind it."""
+    path = f"/tmp/paprika-test-{uuid.uuid4().hex[:12]}"
+    head = host.run(["head", "-c", "4096", host.path + "/vmlinux"], check=True).stdout
+    first, count = struct.unpack_from("<Q", head, 32)[0], struct.unpack_from("<H", head, 56)[0]
+    segment = next(at for at in range(first, first + 56 * count, 56)
+                   if struct.unpack_from("<I", head, at)[0] == 1)
+    size = struct.pack("<Q", (2 << 30) - (5 << 20))
+    try:
+        host.run(["sh", "-c", f"cp {host.path}/vmlinux {path} && "
+                  f"dd of={path} bs=1 seek={segment + 40} conv=notrunc 2>/dev/null"],
+                 input=size, check=True)
+        guest: Guest = start(kernel=path, memory="2304M")
+        guest.wait_ready()
+        where = guest.sh("hexdump -v -e '1/1 \"%02x\"' /proc/device-tree/chosen/linux,initrd-start")
+        assert int(where, 16) == 2 << 30
+        # And again, after a reset.
+        guest.control.execute("system_reset")
+        guest.wait_ready()
+    finally:
+        host.run(["rm", "-f", path], check=True)
+
+
+def power_off_token(host: Host) -> int:
+    tree = host.run([host.path + "/bin/paprika", "dtb", "-o", "-"], check=True).stdout
+    source = subprocess.run(["dtc", "-q", "-I", "dtb", "-O", "dts"], input=tree, check=True,
+                            capture_output=True).stdout.decode()
+    return int(re.search(r"power-off = <(0x[0-9a-f]+)>", source)[1], 16)
+
+
+def address_printer(token: int) -> list[int]:
+    """Instructions that clear the first 16 KiB of memory, where the interrupt vectors are, print
+    the address they lie at, and power off."""
+    def d_form(opcode: int, target: int, source: int, value: int) -> int:
+        return opcode << 26 | target << 21 | source << 16 | value & 0xffff
+
+    def li(register: int, value: int) -> int:
+        return d_form(14, register, 0, value)
+
+    def load(register: int, value: int) -> list[int]:
+        """lis, ori, sldi 32, oris, ori"""
+        return [d_form(15, register, 0, value >> 48), d_form(24, register, register, value >> 32),
+                0x780007c6 | register << 21 | register << 16,
+                d_form(25, register, register, value >> 16),
+                d_form(24, register, register, value)]
+
+    def store(value: int, offset: int) -> list[int]:
+        return [*load(6, value), d_form(36, 6, 10, 0x800 + offset)]
+
+    first, second = struct.unpack(">QQ", b"lies at 0MiB\n\0\0\0")
+    return [
+        0x429f0005, 0x7d4802a6, d_form(14, 10, 10, -4),  # bcl, mflr r10, addi: r10 = own address
+        li(11, -4), li(12, 0x1000), 0x7d8903a6, li(12, 0),  # mtctr
+        0x958b0004, 0x4200fffc,  # stwu r12,4(r11); bdnz
+        *load(6, first), *load(7, second),
+        0x78000002 | 10 << 21 | 8 << 16 | 12 << 11 | 20 << 6,  # srdi r8,r10,20
+        0x78000006 | 8 << 21 | 8 << 16 | 24 << 11 | 7 << 6,  # sldi r8,r8,56
+        0x7ce74214,  # add r7,r7,r8
+        *load(4, 0x71000000), li(5, 13), li(3, 0x58), 0x44000022,  # H_PUT_TERM_CHAR
+        *store(token, 0), *store(2, 4), *store(1, 8), *store(0xffffffff, 12),
+        *store(0xffffffff, 16), *store(0, 20),
+        d_form(14, 4, 10, 0x800), *load(3, 0xf000), 0x44000022, 0x48000000]  # H_RTAS; b .
+
+
+@pytest.mark.parametrize("endian", ["be", "le"])
+@pytest.mark.parametrize("pie, megabytes", [(True, 4), (False, 0)])
+def test_static_pie_leaves_the_vectors_alone(host: Host, endian: str, pie: bool,
+                                             megabytes: int) -> None:
+    """It clears them first thing. What is linked to lie at 0 does, and then must not."""
+    directory = f"/tmp/paprika-test-{uuid.uuid4().hex[:12]}"
+    code = address_printer(power_off_token(host))
+    if not pie:
+        code[3:9] = []
+    path = put_kernel(host, directory, "kernel", elf(code, pie=pie, endian=endian))
+    try:
+        result = host.run([host.path + "/bin/paprika", "run", "--kernel", path, "--no-sandbox"],
+                          timeout=120)
+    finally:
+        host.run(["rm", "-rf", directory], check=True)
+    assert (result.rc, result.stdout) == (0, f"lies at {megabytes}MiB\n".encode()), result
 
 
 def test_guest_memory_is_populated_as_it_is_touched(start) -> None:

@@ -509,6 +509,7 @@ static void test_other_formats(void **state)
 	        6, "xz"},
 	    {"\x28\xb5\x2f\xfd", 4, "zstd"},
 	    {"BZh9", 4, "bzip2"},
+	    {"\x04\x22\x4d\x18", 4, "lz4"},
 	    {"\x02\x21\x4c\x18", 4, "lz4"},
 	    {"\x27\x05\x19\x56", 4, "U-Boot"},
 	    {"MZ\x90", 3, "PE"},
