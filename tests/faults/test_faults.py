@@ -18,7 +18,7 @@ FAULTS = Path(__file__).resolve().parent / "faults.c"
 WITHOUT_A_ROW = {
     "only compute": """
         memchr memcmp memcpy memmove memset strchr strcmp strcpy strcspn strlen strncmp strncpy
-        strspn strrchr strerror strerror_r snprintf sprintf vsnprintf qsort gmtime_r timegm
+        strspn strstr strrchr strerror strerror_r snprintf sprintf vsnprintf qsort gmtime_r timegm
         cfmakeraw strtol strtoll strtoul strtod stpcpy dirfd getenv unsetenv tzset __errno_location""",
     "cannot fail as they are used": """
         clock_gettime geteuid getpgrp getpid gettid pthread_self pthread_join raise signal
