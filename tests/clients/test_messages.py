@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is said when something cannot be done: one line that names it, and a remedy. The remedy is then
-carried out, and has to work."""
+"""What is said when something cannot be done: one line that names it, and a remedy. The remedy is
+then carried out, and has to work."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def files(tmp_path: Path) -> Path:
     return tmp_path
 
 
-# (what is wrong; what the message names; how the remedy is read from the message; what is then given,
-# with what was read in place of {}). All of it is given to `paprika dtb -o /dev/null`.
+# (what is wrong; what the message names; how the remedy is read from the message; what is then
+# given, with what was read in place of {}). All of it is given to `paprika dtb -o /dev/null`.
 REMEDIES = [
     (["--memory", "300M"], "300M", r"(--memory \d+M)", ["{}"]),
     (["--memory", "300M"], "300M", r"or (\d+M)", ["--memory", "{}"]),
@@ -61,7 +61,8 @@ REMEDIES = [
     (["--cpus", "4,threads=3"], "3 threads", r"threads=1, 2, (4)", ["--cpus", "4,threads={}"]),
     (["--cpus", "3,threads=2"], "boot=3", r"(multiples)", ["--cpus", "4,threads=2"]),
     (["--cpus", "max=9000"], "9000", r"no more than (\d+)", ["--cpus", "max={}"]),
-    (["--cpus", "threads=8,max=9000"], "9000", r"no more than (\d+)", ["--cpus", "threads=8,max={}"]),
+    (["--cpus", "threads=8,max=9000"], "9000", r"no more than (\d+)",
+     ["--cpus", "threads=8,max={}"]),
     (["--cpus", "threads=8,max=70000"], "70000", r"(max vCPUs)", ["--cpus", "threads=8,max=2048"]),
     (["--kernel", "large-kernel", "--memory", "256M"], "large-kernel", r"(--memory \d+M)",
      ["--kernel", "large-kernel", "{}"]),
