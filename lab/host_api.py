@@ -31,7 +31,8 @@ from pathlib import Path
 from typing import Callable, Mapping, NamedTuple, Sequence
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-LAB = CHECKOUT / ".lab"
+SUITE = os.environ.get("PAPRIKA_SUITE") or "bookworm"  # as in lab/setup
+LAB = CHECKOUT / ".lab" / ("" if SUITE == "bookworm" else SUITE)
 INPUT_WINDOW = 262144  # these two as in agent.c
 FRAME_MAX = 16384
 Sink = Callable[[bytes], None]
