@@ -35,6 +35,14 @@
 	(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_SIGHAND | CLONE_THREAD |        \
 	    CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
 
+/* Newer than the oldest headers that this is built with. */
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#endif
+#ifndef PR_SET_VMA
+#define PR_SET_VMA 0x53564d41
+#endif
+
 /* clang-format off */
 #define IS(argument, value) {SANDBOX_EQUAL, argument, value}
 #define WITHOUT(argument, bits) {SANDBOX_CLEAR, argument, bits}
@@ -45,8 +53,10 @@
 	{.who = SANDBOX_EVERY, .call = name, .reason = why, .conditions = {__VA_ARGS__}}
 #define LOOP(name, why, ...)                                                                       \
 	{.who = SANDBOX_LOOP, .call = name, .reason = why, .conditions = {__VA_ARGS__}}
-#define REFUSE(name, error, why)                                                                   \
-	{.who = SANDBOX_LOOP, .call = name, .reason = why, .refuse = error}
+/* What a C library tries and can do without. */
+#define REFUSE(kind, name, error, why, ...)                                                        \
+	{.who = SANDBOX_##kind, .call = name, .reason = why, .refuse = error,                      \
+	    .conditions = {__VA_ARGS__}}
 
 /* Those of KVM's requests come before these, from kvm/ioctls.c: sandbox_rule(). */
 static const struct sandbox_rule rows[] = {
@@ -74,6 +84,7 @@ static const struct sandbox_rule rows[] = {
 	EVERY("madvise", "stacks of ended threads; clear memory at a reset", IS(2, MADV_DONTNEED)),
 	EVERY("brk", "malloc and free"),
 	EVERY("exit", "the end of a thread"),
+	REFUSE(EVERY, "prctl", EINVAL, "glibc 2.39 names memory, if so tuned", IS(0, PR_SET_VMA)),
 
 	/* The loop. */
 	LOOP("epoll_wait", "wait for what happens"),
@@ -99,9 +110,13 @@ static const struct sandbox_rule rows[] = {
 	LOOP("getrandom", "the guest's random seed"),
 	/* A core is added: a thread, which makes the vCPU before it is confined further. */
 	LOOP("clone", "a thread, never a process", IS(0, THREAD_FLAGS)),
-	REFUSE("clone3", ENOSYS, "its flags cannot be looked at; glibc takes clone then"),
+	REFUSE(LOOP, "clone3", ENOSYS, "its flags cannot be looked at; glibc takes clone then"),
 	LOOP("mmap", "stacks, a vCPU's run area, large blocks", WITHOUT(2, PROT_EXEC)),
 	LOOP("mprotect", "all of a stack but its guard", WITHOUT(2, PROT_EXEC)),
+	REFUSE(LOOP, "madvise", EINVAL, "a stack's guard, from glibc 2.42 on; it takes mprotect then",
+	    IS(2, MADV_GUARD_INSTALL)),
+	REFUSE(LOOP, "madvise", EINVAL, "malloc, if so tuned; only advice", IS(2, MADV_HUGEPAGE)),
+	LOOP("madvise", "stacks, if so tuned: no thread without it", IS(2, MADV_NOHUGEPAGE)),
 	LOOP("mremap", "large blocks that grow"),
 	LOOP("set_robust_list", "each new thread does it"),
 	LOOP("rseq", "each new thread does it"),
