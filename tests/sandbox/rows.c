@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * rows.c - executes the sandbox's table of system calls, for each kind of thread: every row with
- * the right arguments, with each condition broken, and every call that has no row. Each probe is
- * a process of its own under the real filter; what counts is whether the filter let it through.
- * Arguments without a condition are all ones, so that the call itself can do nothing.
+ * the right arguments, with each condition broken, and every call that has no row; then what newer
+ * C libraries than this one call. Each probe is a process of its own under the real filter; what
+ * counts is whether the filter let it through. Arguments without a condition are all ones, so that
+ * the call itself can do nothing.
  *
  * Needs no library but the sandbox's own, so that it runs on the lab host as well. Prints each
  * problem and then one line. With an argument it does something for people instead: "list" prints
@@ -189,6 +190,44 @@ static void probe_all(enum sandbox_who who)
 	}
 }
 
+/* What C libraries call behind our back, as seen with glibc 2.36 to 2.43. Each must come back from
+ * it: done, or with the error after which the library goes on. The others' own test is to build
+ * with them and to run (HACKING.md, "The sandbox"). */
+static void probe_libraries(void)
+{
+	enum {
+		MADVISE_HUGE = 14,
+		MADVISE_NOT_HUGE = 15,
+		MADVISE_GUARD = 102,
+		SET_VMA = 0x53564d41
+	};
+	static const struct {
+		enum sandbox_who who;
+		const char *name;
+		int argument;
+		uint64_t value;
+		int refuse;
+	} calls[] = {
+	    {SANDBOX_LOOP, "clone3", 0, UINT64_MAX, ENOSYS},
+	    {SANDBOX_LOOP, "fstat", 0, UINT64_MAX, 0},
+	    {SANDBOX_LOOP, "newfstatat", 0, UINT64_MAX, 0},
+	    {SANDBOX_LOOP, "madvise", 2, MADVISE_GUARD, EINVAL},
+	    {SANDBOX_LOOP, "madvise", 2, MADVISE_HUGE, EINVAL},
+	    {SANDBOX_LOOP, "madvise", 2, MADVISE_NOT_HUGE, 0},
+	    {SANDBOX_LOOP, "prctl", 0, SET_VMA, EINVAL},
+	    {SANDBOX_EVERY, "prctl", 0, SET_VMA, EINVAL},
+	};
+
+	for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
+		uint64_t args[6] = {
+		    UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
+
+		args[calls[i].argument] = calls[i].value;
+		expect(calls[i].refuse != 0 ? REFUSED : ALLOWED, calls[i].who,
+		    number_of(calls[i].name), args, calls[i].refuse, "of a C library");
+	}
+}
+
 static void list(void)
 {
 	static const char *const tests[] = {"", "= ", "without ", "= our pid", "= the wake-up fd"};
@@ -299,6 +338,7 @@ int main(int argc, char **argv)
 	}
 	probe_all(SANDBOX_LOOP);
 	probe_all(SANDBOX_EVERY);
+	probe_libraries();
 	printf("%u rows, %u and %u instructions, %u probes, %u problems\n", rows,
 	    programs[SANDBOX_LOOP].len, programs[SANDBOX_EVERY].len, probes, problems);
 	return problems != 0 || probes < rows;
