@@ -141,8 +141,8 @@ class Guest:
         host.run(["mkdir", self.directory], check=True)
         self.control_path = self.directory + "/control"
         self.console_path = self.directory + "/console"
-        kernel = kernel or os.environ.get("PAPRIKA_TEST_KERNEL") or host.path + "/vmlinux"
-        argv = [host.path + "/bin/paprika", "run", "--kernel", kernel,
+        self.kernel = kernel or os.environ.get("PAPRIKA_TEST_KERNEL") or host.path + "/vmlinux"
+        argv = [host.path + "/bin/paprika", "run", "--kernel", self.kernel,
                 "--append", append, "--cpus", cpus, "--memory", memory,
                 "--control", self.control_path,
                 "--console", "unix:" + self.console_path if console else "none",

@@ -62,7 +62,7 @@ def test_threads_and_files_of_a_running_guest(start, host: Host) -> None:
     kinds = sorted(re.sub(r"\[\d+\]", "", kind) for kind in listed)
     # Two listening sockets with a client each; the rest is the machine.
     assert kinds == sorted([
-        host.path + "/vmlinux", host.path + "/initrd", "/dev/kvm", "anon_inode:kvm-vm",
+        guest.kernel, host.path + "/initrd", "/dev/kvm", "anon_inode:kvm-vm",
         "anon_inode:[eventpoll]", "anon_inode:[eventfd]", "anon_inode:[timerfd]",
         "socket:", "socket:", "socket:", "socket:",
         *(f"anon_inode:kvm-vcpu:{n}" for n in range(3)),
