@@ -14,7 +14,7 @@
 
 struct ctl {
 	const char *socket_path;
-	bool json, wait, follow;
+	bool json, wait, follow, registers;
 	int64_t timeout_ms; /* of --timeout; negative: none */
 	int64_t deadline;   /* when that will have passed; negative: never */
 	const char *device_id;

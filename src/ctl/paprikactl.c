@@ -238,6 +238,31 @@ static void pending_of(FILE *to, const json_t *connector)
 		fputc('-', to);
 }
 
+/* Where each vCPU of a stopped guest is. */
+static enum exit_code list_registers(struct ctl *ctl)
+{
+	json_t *vcpus, *vcpu;
+	struct table table;
+	size_t i;
+
+	if (ctl->json)
+		return just_ask(ctl, "query-registers", NULL);
+	vcpus = ask(ctl, "query-registers", NULL);
+	if (vcpus == NULL || !table_init(&table, "VCPU\tSTATE\tPC\tMSR\tLR\tCTR\n")) {
+		json_decref(vcpus);
+		return CTL_ERROR;
+	}
+	json_array_foreach (vcpus, i, vcpu) {
+		fprintf(table.to, "%" PRId64 "\t%s\t%s\t%s\t%s\t%s\n", number_of(vcpu, "cpu-index"),
+		    text_of(vcpu, "state"), or_dash(text_of(vcpu, "pc")),
+		    or_dash(text_of(vcpu, "msr")), or_dash(text_of(vcpu, "lr")),
+		    or_dash(text_of(vcpu, "ctr")));
+	}
+	table_print(&table);
+	json_decref(vcpus);
+	return CTL_OK;
+}
+
 static enum exit_code run_cpu_list(struct ctl *ctl, char **arguments)
 {
 	json_t *cores, *core;
@@ -245,6 +270,8 @@ static enum exit_code run_cpu_list(struct ctl *ctl, char **arguments)
 	size_t i;
 
 	(void)arguments;
+	if (ctl->registers)
+		return list_registers(ctl);
 	if (ctl->json)
 		return just_ask(ctl, "query-hotpluggable-cpus", NULL);
 	cores = ask(ctl, "query-connectors", NULL);
@@ -451,7 +478,7 @@ static const struct verb {
 } verbs[] = {
     /* clang-format off */
     {"status", "", 0, 0, NULL, run_status, NULL, "whether the guest runs, and what is pending"},
-    {"cpu list", "", 0, 0, NULL, run_cpu_list, NULL, "the cores, and the places for more"},
+    {"cpu list", "[--registers]", 0, 0, NULL, run_cpu_list, NULL, "the cores, and the places for more"},
     {"cpu add", "CORE-ID [--id NAME] [--wait] [--timeout S]", 1, 1, check_core_id, run_cpu_add, NULL,
 	"add a core"},
     {"cpu remove", "DEVICE [--wait] [--timeout S]", 1, 1, NULL, run_cpu_remove, NULL,
@@ -491,6 +518,7 @@ static void help(void)
 	    "  -t, --timeout S     take at most so many seconds for all of it (implies --wait);\n"
 	    "                      what is pending then stays pending\n"
 	    "  -f, --follow        go on printing events\n"
+	    "  -r, --registers     where each vCPU of a stopped guest is, instead\n"
 	    "  -V, --version       the version of this program\n"
 	    "  -h, --help, help    this text\n"
 	    "\nExit codes:\n"
@@ -560,8 +588,8 @@ static bool parse_timeout(struct ctl *ctl, const char *text)
 static const struct option long_options[] = {{"socket", required_argument, NULL, 's'},
     {"json", no_argument, NULL, 'j'}, {"id", required_argument, NULL, 'i'},
     {"wait", no_argument, NULL, 'w'}, {"timeout", required_argument, NULL, 't'},
-    {"follow", no_argument, NULL, 'f'}, {"version", no_argument, NULL, 'V'},
-    {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+    {"follow", no_argument, NULL, 'f'}, {"registers", no_argument, NULL, 'r'},
+    {"version", no_argument, NULL, 'V'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
 
 static const char *long_name(int letter)
 {
@@ -605,7 +633,7 @@ static int parse_options(struct ctl *ctl, int argc, char **argv)
 		/* In a word of several letters optind stays at that word. */
 		int before = optind;
 
-		option = getopt_long(argc, argv, ":s:ji:wt:fVh", long_options, NULL);
+		option = getopt_long(argc, argv, ":s:ji:wt:frVh", long_options, NULL);
 		switch (option) {
 		case -1: return -1;
 		case 's': ctl->socket_path = optarg; break;
@@ -613,6 +641,7 @@ static int parse_options(struct ctl *ctl, int argc, char **argv)
 		case 'i': ctl->device_id = optarg; break;
 		case 'w': ctl->wait = true; break;
 		case 'f': ctl->follow = true; break;
+		case 'r': ctl->registers = true; break;
 		case 't':
 			if (!parse_timeout(ctl, optarg))
 				return CTL_USAGE;

@@ -29,7 +29,8 @@ enum rtas_status {
 	RTAS_HARDWARE_ERROR = -1,
 	RTAS_PARAMETER_ERROR = -3, /* also "no such indicator / sensor" */
 	RTAS_NOT_AUTHORIZED = -9002,
-	RTAS_NOT_CONFIGURABLE = -9003, /* ibm,configure-connector in the wrong state */
+	RTAS_BAD_PARAMETER_BUFFER = -9999, /* ibm,get-system-parameter */
+	RTAS_NOT_CONFIGURABLE = -9003,     /* ibm,configure-connector in the wrong state */
 };
 
 /* The states of a logical connector. The order is that of a guest taking it. */

@@ -18,11 +18,12 @@ const struct kvm_ioctl_use kvm_ioctls[] = {
     ROW(KVM_RUN, KVM_BY_VCPU, "enter the guest"),
     ROW(KVM_SET_ONE_REG, KVM_BY_VCPU, "park a vCPU, start it, give it its modes"),
     ROW(KVM_GET_ONE_REG, KVM_BY_VCPU, "read LPCR before its modes are changed"),
-    ROW(KVM_SET_REGS, KVM_BY_VCPU, "start a vCPU at an address"),
+    ROW(KVM_SET_REGS, KVM_BY_VCPU, "start a vCPU at an address; H_SET_SPRG0"),
+    ROW(KVM_GET_REGS, KVM_BY_VCPU, "H_SET_SPRG0; tell the operator where a stopped vCPU is"),
     ROW(KVM_IRQ_LINE_STATUS, KVM_BY_VCPU, "tell the guest of events and of typed input"),
     ROW(KVM_PPC_CONFIGURE_V3_MMU, KVM_BY_VCPU, "H_REGISTER_PROC_TBL, and its end at a reset"),
+    ROW(KVM_SET_DEVICE_ATTR, KVM_BY_VCPU, "reset the interrupt sources, for a kernel that begins"),
 
-    ROW(KVM_SET_DEVICE_ATTR, KVM_BY_OPERATOR, "reset the interrupt sources"),
     ROW(KVM_CREATE_VCPU, KVM_BY_OPERATOR, "make the vCPUs of a core that is added"),
     ROW(KVM_ENABLE_CAP, KVM_BY_OPERATOR, "put such a vCPU into PAPR mode, connect it to XICS"),
 

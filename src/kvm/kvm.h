@@ -169,6 +169,15 @@ uint64_t kvm_timebase(void);
  * 2^24 (33 ms at 512 MHz). The vCPU's own thread, out of the guest; the same for all vCPUs. */
 bool kvm_vcpu_set_timebase_offset(struct kvm_vcpu *vcpu, int64_t offset, struct err *err);
 
+/* H_SET_SPRG0: while the hcall waits for its answer, whose registers stay as they are. */
+bool kvm_vcpu_set_sprg0(struct kvm_vcpu *vcpu, uint64_t value);
+
+/* Where the vCPU is: read by its own thread, out of the guest. */
+struct kvm_registers {
+	uint64_t pc, msr, lr, ctr;
+};
+bool kvm_vcpu_registers(struct kvm_vcpu *vcpu, struct kvm_registers *ret_registers);
+
 /* The requests made of KVM, for the sandbox: the only ioctls there are, and by whom. */
 enum kvm_ioctl_when {
 	KVM_AT_SETUP,    /* never again once the machine has been made */

@@ -311,6 +311,28 @@ bool kvm_vcpu_set_timebase_offset(struct kvm_vcpu *vcpu, int64_t offset, struct 
 	       err_system(err, errno, NULL, "cannot set the timebase of vCPU %u", vcpu->id);
 }
 
+bool kvm_vcpu_set_sprg0(struct kvm_vcpu *vcpu, uint64_t value)
+{
+	struct kvm_regs regs;
+
+	/* KVM puts the answer to the hcall over r3 to r12 at the next entry, as it would have. */
+	if (ioctl(vcpu->fd, KVM_GET_REGS, &regs) < 0)
+		return false;
+	regs.sprg0 = value;
+	return ioctl(vcpu->fd, KVM_SET_REGS, &regs) == 0;
+}
+
+bool kvm_vcpu_registers(struct kvm_vcpu *vcpu, struct kvm_registers *ret_registers)
+{
+	struct kvm_regs regs;
+
+	if (ioctl(vcpu->fd, KVM_GET_REGS, &regs) < 0)
+		return false;
+	*ret_registers =
+	    (struct kvm_registers){.pc = regs.pc, .msr = regs.msr, .lr = regs.lr, .ctr = regs.ctr};
+	return true;
+}
+
 bool kvm_vcpu_enter_at(
     struct kvm_vcpu *vcpu, uint64_t pc, uint64_t r3, const struct kvm_modes *modes, struct err *err)
 {

@@ -101,6 +101,10 @@ static bool prepare(struct vcpu *vcpu, struct err *err)
 {
 	struct spapr *machine = vcpu->machine;
 
+	if (vcpu->registers_wanted) {
+		vcpu->registers_wanted = false;
+		vcpu->registers_known = kvm_vcpu_registers(vcpu->kvm, &vcpu->registers);
+	}
 	if (vcpu->park_needed) {
 		vcpu->park_needed = false;
 		if (!kvm_vcpu_park(vcpu->kvm, err))
@@ -358,6 +362,21 @@ void cpus_reset(struct spapr *machine)
 	for (uint32_t i = 0; i < count; i++)
 		while (machine->vcpus[i].park_needed)
 			pthread_cond_wait(&machine->quiet, &machine->lock);
+}
+
+bool cpu_registers(struct vcpu *vcpu, struct kvm_registers *ret_registers)
+{
+	struct spapr *machine = vcpu->machine;
+
+	/* One that waits for its first instruction has no registers yet. */
+	if (!held(machine) || vcpu->state != SPAPR_VCPU_RUNNING || vcpu->entry_set)
+		return false;
+	vcpu->registers_wanted = true;
+	want_attention(vcpu);
+	while (vcpu->registers_wanted)
+		pthread_cond_wait(&machine->quiet, &machine->lock);
+	*ret_registers = vcpu->registers;
+	return vcpu->registers_known;
 }
 
 static bool runs_with_old_modes(const struct vcpu *vcpu)

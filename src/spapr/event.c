@@ -14,9 +14,10 @@
  * as an add, which a guest that has the core, or that finds it gone, refuses by itself.
  *
  * An interrupt can get lost: a kernel started by kexec takes it before it knows the source, and
- * drops it. Only asking again helps then, so that interrupts again, though the first may still
- * arrive. The one that is then too many finds a spare event: an add of core 0, which every
- * guest has.
+ * drops it. So when a kernel begins, the sources are reset, and what is pending is queued again and
+ * interrupts once more (events_announce). Asking again interrupts again, too, though the first
+ * may still arrive. The one that is then too many finds a spare event: an add of core 0, which
+ * every guest has.
  */
 #include <string.h>
 #include <time.h>
@@ -34,14 +35,19 @@ static bool pulse(struct spapr *machine, uint32_t irq)
 	return result == 0;
 }
 
+static void enqueue(struct spapr *machine, struct core *core)
+{
+	if (!core->event_queued)
+		machine->events[machine->event_count++] = core->number;
+	core->event_queued = true;
+}
+
 void event_queue_core(struct spapr *machine, struct core *core)
 {
 	bool announced = core->event_queued && !machine->interrupt_owed;
 	bool pulsed;
 
-	if (!core->event_queued)
-		machine->events[machine->event_count++] = core->number;
-	core->event_queued = true;
+	enqueue(machine, core);
 	pulsed = pulse(machine, IRQ_HOTPLUG);
 	/* One interrupt is enough for all that are queued: each fetch sends the next. */
 	if (announced)
@@ -58,6 +64,17 @@ void event_queue_shutdown(struct spapr *machine)
 
 	machine->epow_queued = true;
 	machine->epow_owed = !pulse(machine, IRQ_EPOW) && !announced;
+}
+
+void events_announce(struct spapr *machine)
+{
+	/* An event that the kernel before has fetched, and not answered, may have gone with it. */
+	for (uint32_t i = 0; i < machine->core_count; i++)
+		if (machine->cores[i].add_operation != 0 || machine->cores[i].remove_operation != 0)
+			enqueue(machine, &machine->cores[i]);
+	machine->event_spare = false;
+	machine->interrupt_owed = machine->event_count > 0 && !pulse(machine, IRQ_HOTPLUG);
+	machine->epow_owed = machine->epow_queued && !pulse(machine, IRQ_EPOW);
 }
 
 bool events_retry(struct spapr *machine)

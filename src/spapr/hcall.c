@@ -14,6 +14,12 @@
 #include "spapr/machine.h"
 #include "spapr/rtas.h"
 
+/* H_SET_SPRG0: r4 value. */
+static enum hcall_status h_set_sprg0(struct vcpu *vcpu, uint64_t args[9])
+{
+	return kvm_vcpu_set_sprg0(vcpu->kvm, args[0]) ? H_SUCCESS : H_HARDWARE;
+}
+
 /* H_GET_TERM_CHAR: r4 unit -> r4 length, r5 r6 up to 16 characters, the first in the most
  * significant byte whatever the guest's endianness (LoPAR, vterm hcalls). */
 static enum hcall_status h_get_term_char(struct vcpu *vcpu, uint64_t args[9])
@@ -48,6 +54,30 @@ static enum hcall_status h_get_cpu_characteristics(struct vcpu *vcpu, uint64_t a
 		return H_FUNCTION;
 	args[0] = facts->cpu_character;
 	args[1] = facts->cpu_behaviour;
+	return H_SUCCESS;
+}
+
+/* H_HOME_NODE_ASSOCIATIVITY: r4 1 for a virtual processor, r5 its number -> r4 .. r9 its domains,
+ * 16 bits each. All ones end them, and it has none: neither does the tree name any. */
+static enum hcall_status h_home_node_associativity(struct vcpu *vcpu, uint64_t args[9])
+{
+	enum { VIRTUAL_PROCESSOR = 1, DOMAIN_REGISTERS = 6 };
+	struct spapr *machine = vcpu->machine;
+	const struct vcpu *asked;
+	bool there;
+
+	if (args[0] != VIRTUAL_PROCESSOR)
+		return H_FUNCTION;
+	if (args[1] > UINT32_MAX)
+		return H_P2;
+	pthread_mutex_lock(&machine->lock);
+	asked = cpu_find(machine, (uint32_t)args[1]);
+	there = asked != NULL && asked->core->drc.attached;
+	pthread_mutex_unlock(&machine->lock);
+	if (!there)
+		return H_P2;
+	for (size_t i = 0; i < DOMAIN_REGISTERS; i++)
+		args[i] = UINT64_MAX;
 	return H_SUCCESS;
 }
 
@@ -116,7 +146,13 @@ static enum hcall_status h_register_proc_tbl(struct vcpu *vcpu, uint64_t args[9]
 		return H_PARAMETER;
 	}
 	result = kvm_vm_set_process_table(machine->vm, table, (flags & PROC_TABLE_GTSE) != 0);
-	return result == 0 ? H_SUCCESS : H_PARAMETER;
+	if (result != 0)
+		return H_PARAMETER;
+	/* A kernel registers its table once, before it enables interrupts. It may have been started
+	 * by another (kexec), of which nobody tells the machine. */
+	if (table != 0)
+		spapr_kernel_begins(machine);
+	return H_SUCCESS;
 }
 
 static enum hcall_status h_rtas(struct vcpu *vcpu, uint64_t args[9])
@@ -128,6 +164,7 @@ static enum hcall_status h_rtas(struct vcpu *vcpu, uint64_t args[9])
 /* clang-format off */
 const struct hcall_row hcall_table[] = {
     /* number, name,                       feature,            function,         enable */
+    {0x024,    "H_SET_SPRG0",              "hcall-sprg0",      h_set_sprg0,      false},
     {0x028,    "H_SET_DABR",               "hcall-dabr",       NULL,             false},
     {0x02c,    "H_PAGE_INIT",              NULL,               NULL,             true},
     {0x054,    "H_GET_TERM_CHAR",          "hcall-term",       h_get_term_char,  false},
@@ -142,6 +179,7 @@ const struct hcall_row hcall_table[] = {
     {0x0e4,    "H_CONFER",                 "hcall-splpar",     NULL,             false},
     {0x0e8,    "H_PROD",                   "hcall-splpar",     NULL,             false},
     {0x1c8,    "H_GET_CPU_CHARACTERISTICS", NULL, h_get_cpu_characteristics,     false},
+    {0x2ec,    "H_HOME_NODE_ASSOCIATIVITY", "hcall-vphn",      h_home_node_associativity, false},
     {0x31c,    "H_SET_MODE",               "hcall-set-mode",   h_set_mode,       true},
     {0x37c,    "H_REGISTER_PROC_TBL",      NULL,               h_register_proc_tbl, false},
     {HCALL_RTAS, "H_RTAS",                 NULL,               h_rtas,           false},

@@ -211,6 +211,18 @@ static bool reset_interrupts(struct spapr *machine, struct err *err)
 	return true;
 }
 
+void spapr_kernel_begins(struct spapr *machine)
+{
+	struct err err = {0};
+
+	pthread_mutex_lock(&machine->lock);
+	if (!reset_interrupts(machine, &err))
+		log_guest(&machine->limit_event, LOG_ERROR, "%s", err.message);
+	events_announce(machine);
+	vty_announce(machine);
+	pthread_mutex_unlock(&machine->lock);
+}
+
 /* With all vCPU threads out of the guest and of every handler. */
 static bool boot_held(struct spapr *machine, struct err *err)
 {
@@ -352,6 +364,17 @@ void spapr_core_info(struct spapr *machine, uint32_t number, struct spapr_core_i
 		ret_info->history_count = i + 1;
 	}
 	pthread_mutex_unlock(&machine->lock);
+}
+
+bool spapr_vcpu_registers(struct spapr *machine, uint32_t vcpu, struct kvm_registers *ret_registers)
+{
+	bool known;
+
+	pthread_mutex_lock(&machine->lock);
+	known =
+	    vcpu < machine->config.max_cpus && cpu_registers(&machine->vcpus[vcpu], ret_registers);
+	pthread_mutex_unlock(&machine->lock);
+	return known;
 }
 
 size_t spapr_operations(struct spapr *machine, struct operation *ret_operations, size_t max)

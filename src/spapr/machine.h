@@ -47,6 +47,9 @@ struct vcpu {
 	bool waiting;     /* its thread is in cpu_attend(), out of the guest and of any handler */
 	bool park_needed; /* registers and areas of its last life are still set */
 	bool entry_set;   /* start at entry_pc with entry_r3 */
+	/* Asked for by cpu_registers(), answered by the vCPU's thread. */
+	bool registers_wanted, registers_known;
+	struct kvm_registers registers;
 	uint64_t entry_pc, entry_r3;
 	uint32_t modes_version;  /* of the modes its LPCR has */
 	int64_t timebase_offset; /* that KVM has for it */
@@ -85,6 +88,7 @@ struct vty {
 	pthread_mutex_t lock;
 	uint32_t out_head, out_tail;
 	uint32_t in_head, in_tail;
+	uint32_t out_reset; /* where out_head was at the last reset */
 	uint8_t out[VTY_OUT_BYTES];
 	uint8_t in[VTY_IN_BYTES];
 };
@@ -158,6 +162,10 @@ static inline void spapr_count(struct spapr *machine, enum spapr_count what, uin
 /* machine.c: tell the operator's thread. Any thread, with or without the lock. */
 void spapr_tell(struct spapr *machine, unsigned news);
 
+/* machine.c: a kernel has begun, perhaps by kexec: interrupt sources as after a reset, and an
+ * interrupt for all that is queued. Without the lock. */
+void spapr_kernel_begins(struct spapr *machine);
+
 /* --- cpu.c: vCPU threads. All but cpu_init/finish with the lock held. ------------------- */
 
 void cpu_init(struct spapr *machine, struct vcpu *vcpu, struct core *core, uint32_t id);
@@ -189,6 +197,9 @@ void cpus_reset(struct spapr *machine);
  * no vCPU but the caller's runs with the old ones. caller may be NULL. */
 void cpus_apply_modes(struct spapr *machine, struct vcpu *caller);
 
+/* Where a vCPU that the guest runs is, while the machine is held; else false. */
+bool cpu_registers(struct vcpu *vcpu, struct kvm_registers *ret_registers);
+
 struct vcpu *cpu_find(struct spapr *machine, uint32_t id);
 uint32_t cpus_running(const struct spapr *machine, const struct core *core);
 
@@ -216,6 +227,10 @@ void event_queue_core(struct spapr *machine, struct core *core);
 void event_queue_shutdown(struct spapr *machine);
 void events_reset(struct spapr *machine);
 
+/* The interrupt sources have been reset, for a kernel that begins: queue what is pending, and send
+ * one interrupt for each class with an event. */
+void events_announce(struct spapr *machine);
+
 /* Send the interrupts that KVM has refused; true if it still refuses one. */
 bool events_retry(struct spapr *machine);
 
@@ -241,5 +256,9 @@ bool vty_is(uint64_t unit);
 bool vty_put(struct spapr *machine, const uint8_t *from, uint32_t length); /* false: no room */
 uint32_t vty_get(struct spapr *machine, uint8_t *to, uint32_t size);
 void vty_reset(struct spapr *machine);
+void vty_announce(struct spapr *machine); /* interrupt if there is something to read */
+
+/* The last line since the reset that has this in it, from there on; false if there is none. */
+bool vty_find_last(struct spapr *machine, const char *text, char *ret_line, size_t size);
 
 #endif

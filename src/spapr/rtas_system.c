@@ -3,9 +3,11 @@
  * rtas_system.c - RTAS services about the machine as a whole: events, clock, power, panic,
  * system parameters (LoPAR, "Call Function Definition").
  */
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
+#include "base/be.h"
 #include "spapr/machine.h"
 #include "spapr/rtas.h"
 
@@ -95,32 +97,86 @@ enum rtas_status rtas_system_reboot(struct rtas_call *call)
 	return finish(call->machine, SPAPR_NEWS_RESET);
 }
 
-/* ibm,os-term: address of a text. Linux calls it at the end of panic(). */
-enum rtas_status rtas_os_term(struct rtas_call *call)
+static void read_panic_text(struct spapr *machine, uint32_t address)
 {
-	struct spapr *machine = call->machine;
 	char *text = machine->panic_text;
 
 	memset(text, 0, sizeof machine->panic_text);
 	/* Byte by byte: the text may end where RAM ends. */
-	for (size_t i = 0; i < sizeof machine->panic_text - 1; i++) {
-		if (!gmem_read(&machine->gmem, (uint64_t)call->args[0] + i, &text[i], 1) ||
+	for (size_t i = 0; address != 0 && i < sizeof machine->panic_text - 1; i++)
+		if (!gmem_read(&machine->gmem, (uint64_t)address + i, &text[i], 1) ||
 		    text[i] == '\0')
 			break;
+	/* Linux 6.12 and 7.2 pass address 0, by mistake (6.1 does not). What they would say is
+	 * also what they have printed last, behind these words. */
+	if (text[0] == '\0' &&
+	    !vty_find_last(machine, "Kernel panic", text, sizeof machine->panic_text))
+		snprintf(text, sizeof machine->panic_text, "it gave no reason");
+	for (size_t i = 0; text[i] != '\0'; i++)
 		if (text[i] < ' ' || text[i] > '~')
 			text[i] = '.';
-	}
-	return finish(machine, SPAPR_NEWS_PANIC);
 }
 
-/* ibm,get-system-parameter, ibm,set-system-parameter: this machine has none. Linux asks for a
- * few at boot and takes "not supported" for an answer. */
+/* ibm,os-term: address of a text. Linux calls it at the end of panic(). */
+enum rtas_status rtas_os_term(struct rtas_call *call)
+{
+	read_panic_text(call->machine, call->args[0]);
+	return finish(call->machine, SPAPR_NEWS_PANIC);
+}
+
+/* System parameters, by LoPAR's numbers. */
+enum {
+	PARAMETER_SPLPAR = 20,      /* text: what the partition may have */
+	PARAMETER_DIAGNOSTICS = 42, /* one byte: no processor diagnostics are run */
+	PARAMETER_UUID = 48,        /* of the partition; this one has none, which is length 0 */
+	PARAMETER_NAME = 55,        /* text */
+};
+
+/* Into value; returns the length, or a negative number if there is no such parameter. */
+static int system_parameter(const struct spapr_config *config, uint32_t parameter, char value[256])
+{
+	value[0] = '\0';
+	switch (parameter) {
+	case PARAMETER_SPLPAR:
+		return 1 + snprintf(value, 256,
+		               "MaxEntCap=%u,DesMem=%llu,DesProcs=%u,MaxPlatProcs=%u",
+		               config->max_cpus, (unsigned long long)(config->memory_bytes >> 20),
+		               config->boot_cpus, config->max_cpus);
+	case PARAMETER_DIAGNOSTICS: return 1;
+	case PARAMETER_UUID: return 0;
+	case PARAMETER_NAME:
+		if (config->name == NULL)
+			return -1;
+		return 1 + snprintf(value, 256, "%.63s", config->name);
+	default: return -1;
+	}
+}
+
+/* ibm,get-system-parameter: parameter, buffer, its length. What goes there is a length of 16 bits,
+ * then the value, as much of it as there is room for. */
 enum rtas_status rtas_get_system_parameter(struct rtas_call *call)
 {
-	(void)call;
-	return RTAS_PARAMETER_ERROR;
+	char value[256];
+	int length = system_parameter(&call->machine->config, call->args[0], value);
+	uint32_t buffer = call->args[1], room = call->args[2], count;
+	struct be16 head;
+
+	if (length < 0)
+		return RTAS_PARAMETER_ERROR; /* "not supported" */
+	if (room < sizeof head)
+		return RTAS_BAD_PARAMETER_BUFFER;
+	head = be16((uint16_t)length);
+	count =
+	    (uint32_t)length < room - sizeof head ? (uint32_t)length : room - (uint32_t)sizeof head;
+	if (!gmem_contains(&call->machine->gmem, buffer, sizeof head + count))
+		return RTAS_BAD_PARAMETER_BUFFER;
+	return gmem_write(&call->machine->gmem, buffer, &head, sizeof head) &&
+	               gmem_write(&call->machine->gmem, buffer + sizeof head, value, count)
+	           ? RTAS_SUCCESS
+	           : RTAS_HARDWARE_ERROR;
 }
 
+/* ibm,set-system-parameter: none of them can be set. */
 enum rtas_status rtas_set_system_parameter(struct rtas_call *call)
 {
 	(void)call;

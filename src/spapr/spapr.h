@@ -53,6 +53,7 @@ struct spapr_config {
 	uint32_t boot_cpus;    /* multiple of threads */
 	uint32_t max_cpus;     /* multiple of threads, >= boot_cpus */
 	const char *bootargs;  /* kept by the caller */
+	const char *name;      /* the same; what the guest is told it is called; NULL: nothing */
 	uint64_t unplug_deadline_ms;
 	int kvm_fd; /* an open /dev/kvm; 0: open it */
 
@@ -152,6 +153,10 @@ const struct kvm_facts *spapr_get_facts(const struct spapr *machine);
 /* Cores are numbered 0 .. spapr_core_count()-1 in core-id order. */
 uint32_t spapr_core_count(const struct spapr *machine);
 void spapr_core_info(struct spapr *machine, uint32_t number, struct spapr_core_info *ret_info);
+
+/* Where a vCPU of the guest is. False if the guest runs, or does not run on this vCPU. */
+bool spapr_vcpu_registers(
+    struct spapr *machine, uint32_t vcpu, struct kvm_registers *ret_registers);
 
 /* Copy the remembered operations, oldest first; returns how many (at most max). */
 size_t spapr_operations(struct spapr *machine, struct operation *ret_operations, size_t max);

@@ -277,9 +277,10 @@ static void write_rtas(struct writer *w, struct spapr *machine)
 	cell(w, "linux,rtas-entry", (uint32_t)machine->layout.rtas);
 	cell(w, "rtas-size", RTAS_BLOB_BYTES);
 	cell(w, "rtas-error-log-max", 2048);
-	/* event-scan has nothing to report, and nobody need come and look: any other rate makes
-	 * Linux call it for ever, every 30 s at the least, and an idle guest is not idle. */
-	cell(w, "rtas-event-scan-rate", 0);
+	/* event-scan has nothing to report. But with a rate of 0 Linux makes no
+	 * /proc/powerpc/rtas/error_log, where rtas_errd reads what check-exception has reported.
+	 * 1 is the least: a call every 30 s. */
+	cell(w, "rtas-event-scan-rate", 1);
 	flag(w, "ibm,extended-os-term");
 	write_hypertas_functions(w);
 	for (size_t i = 0; i < rtas_table_rows; i++)
@@ -382,10 +383,14 @@ static void write_root(struct writer *w, struct spapr *machine)
 {
 	begin(w, "");
 	text(w, "device_type", "chrp");
-	text(w, "model", "paprika");
+	/* powerpc-utils and others look for the words from "IBM" on, and take a guest without them
+	 * for a partition of PowerVM. */
+	text(w, "model", "paprika, compatible with IBM pSeries (emulated by qemu)");
 	/* lscpu, lshw and others recognise a KVM guest by the second. */
 	bytes(w, "compatible", "paprika,pseries\0qemu,pseries",
 	    sizeof "paprika,pseries\0qemu,pseries");
+	if (machine->config.name != NULL && machine->config.name[0] != '\0')
+		text(w, "ibm,partition-name", machine->config.name);
 	cell(w, "#address-cells", 2);
 	cell(w, "#size-cells", 2);
 	write_chosen(w, machine);

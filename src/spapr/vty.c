@@ -52,7 +52,52 @@ void vty_reset(struct spapr *machine)
 	pthread_mutex_lock(&machine->vty.lock);
 	/* What was printed before the reset is still to be read; what was typed is not. */
 	machine->vty.in_tail = machine->vty.in_head;
+	machine->vty.out_reset = machine->vty.out_head;
 	pthread_mutex_unlock(&machine->vty.lock);
+}
+
+void vty_announce(struct spapr *machine)
+{
+	bool typed;
+
+	pthread_mutex_lock(&machine->vty.lock);
+	typed = machine->vty.in_head != machine->vty.in_tail;
+	pthread_mutex_unlock(&machine->vty.lock);
+	if (typed)
+		kvm_irq_pulse(machine->vm, IRQ_VTY);
+}
+
+static uint8_t out_byte(const struct vty *vty, uint32_t index)
+{
+	return vty->out[index % VTY_OUT_BYTES];
+}
+
+static bool text_at(const struct vty *vty, uint32_t index, const char *text)
+{
+	for (size_t i = 0; text[i] != '\0'; i++)
+		if (index + i == vty->out_head || out_byte(vty, index + (uint32_t)i) != text[i])
+			return false;
+	return true;
+}
+
+bool vty_find_last(struct spapr *machine, const char *text, char *ret_line, size_t size)
+{
+	struct vty *vty = &machine->vty;
+	uint32_t at, left;
+	size_t length = 0;
+	bool found = false;
+
+	pthread_mutex_lock(&vty->lock);
+	/* What has been read is still there, until something is printed over it. */
+	at = vty->out_head;
+	left = vty->out_head - vty->out_reset;
+	for (left = left < VTY_OUT_BYTES ? left : VTY_OUT_BYTES; !found && left > 0; left--)
+		found = text_at(vty, --at, text);
+	while (found && length < size - 1 && at != vty->out_head && out_byte(vty, at) >= ' ')
+		ret_line[length++] = (char)out_byte(vty, at++);
+	pthread_mutex_unlock(&vty->lock);
+	ret_line[length] = '\0';
+	return found;
 }
 
 size_t spapr_console_read(struct spapr *machine, void *to, size_t size)

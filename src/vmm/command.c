@@ -400,6 +400,16 @@ static json_t *run_query_hotpluggable_cpus(struct call *call)
 	return list(call, list_hotpluggable_cpus);
 }
 
+static json_t *run_query_registers(struct call *call)
+{
+	if (vmm_status(call->vmm) == VMM_RUNNING) {
+		err_set(&call->err, ERR_STATE, "stop the guest first, and let it go on with cont",
+		    "registers can be read only while the guest does not run");
+		return NULL;
+	}
+	return query_registers(vmm_machine(call->vmm));
+}
+
 static json_t *run_query_connectors(struct call *call)
 {
 	return list(call, list_connectors);
@@ -478,6 +488,9 @@ static const struct command commands[] = {
 { .name = "query-cpus-fast", .run = run_query_cpus_fast,
   .returns = "[{cpu-index, qom-path, thread-id, props: {core-id}, target, state}]",
   .doc = "The vCPUs of all cores the machine has." },
+{ .name = "query-registers", .run = run_query_registers,
+  .returns = "[{cpu-index, state, pc, msr, lr, ctr}]",
+  .doc = "Where each vCPU is, while the guest is stopped; registers only of those that run." },
 { .name = "query-hotpluggable-cpus", .run = run_query_hotpluggable_cpus,
   .returns = "[{props: {core-id}, vcpus-count, qom-path, type}]",
   .doc = "All places for a core, the highest first; qom-path only where there is one." },

@@ -125,6 +125,41 @@ bool list_cpus_fast(struct listing *listing)
 	return true;
 }
 
+/* Registers as text: JSON's integers end where the addresses of a kernel begin. */
+static json_t *registers_json(struct spapr *machine, uint32_t id, enum spapr_vcpu_state state)
+{
+	struct kvm_registers registers;
+	char text[4][24];
+	uint64_t values[4];
+
+	if (!spapr_vcpu_registers(machine, id, &registers))
+		return json_pack(
+		    "{s:I, s:s}", "cpu-index", (json_int_t)id, "state", vcpu_state_name(state));
+	values[0] = registers.pc;
+	values[1] = registers.msr;
+	values[2] = registers.lr;
+	values[3] = registers.ctr;
+	for (size_t i = 0; i < 4; i++)
+		snprintf(text[i], sizeof text[i], "0x%016llx", (unsigned long long)values[i]);
+	return json_pack("{s:I, s:s, s:s, s:s, s:s, s:s}", "cpu-index", (json_int_t)id, "state",
+	    vcpu_state_name(state), "pc", text[0], "msr", text[1], "lr", text[2], "ctr", text[3]);
+}
+
+json_t *query_registers(struct spapr *machine)
+{
+	json_t *list = json_array();
+	struct spapr_core_info core;
+
+	for (uint32_t i = 0; list != NULL && i < spapr_core_count(machine); i++) {
+		spapr_core_info(machine, i, &core);
+		for (uint32_t t = 0; list != NULL && core.drc.attached && t < threads_of(machine);
+		     t++)
+			list = command_append(
+			    list, registers_json(machine, core.vcpus[t].id, core.vcpus[t].state));
+	}
+	return list;
+}
+
 /* The highest core comes first: clients made for QMP take the last one as the boot core. */
 static json_t *hotpluggable_item(struct listing *listing, size_t index)
 {

@@ -68,6 +68,7 @@ struct spapr_config options_machine(const struct options *options)
 	    .boot_cpus = options->boot_cpus,
 	    .max_cpus = options->max_cpus,
 	    .bootargs = options->append,
+	    .name = options->name,
 	    .unplug_deadline_ms = options->unplug_deadline_ms,
 	    .kvm_fd = options->kvm_fd,
 	};

@@ -35,7 +35,7 @@ struct record {
 	bool kicked; /* until kvm_vcpu_unkick() */
 	bool inside; /* its thread is in kvm_vcpu_run() */
 	bool entered, parked;
-	uint64_t pc, r3;
+	uint64_t pc, r3, sprg0;
 	struct kvm_modes modes;
 	int64_t timebase_offset;
 	uint64_t enters, parks;
@@ -655,6 +655,34 @@ bool kvm_vcpu_set_timebase_offset(struct kvm_vcpu *vcpu, int64_t offset, struct 
 
 /* --- fake_kvm.h: waiting ----------------------------------------------------------------- */
 
+bool kvm_vcpu_set_sprg0(struct kvm_vcpu *vcpu, uint64_t value)
+{
+	bool set;
+
+	pthread_mutex_lock(&lock);
+	require_own_thread(vcpu, "kvm_vcpu_set_sprg0");
+	set = !fails(FAKE_SET_SPRG0);
+	if (set)
+		vcpu->record->sprg0 = value;
+	pthread_mutex_unlock(&lock);
+	return set;
+}
+
+bool kvm_vcpu_registers(struct kvm_vcpu *vcpu, struct kvm_registers *ret_registers)
+{
+	const struct record *record = vcpu->record;
+	bool known;
+
+	pthread_mutex_lock(&lock);
+	require_own_thread(vcpu, "kvm_vcpu_registers");
+	known = !fails(FAKE_REGISTERS);
+	/* Its program counter, and what tells that a register is not another one. */
+	*ret_registers = (struct kvm_registers){
+	    .pc = record->pc, .msr = UINT64_C(1) << 63, .lr = record->pc + 4, .ctr = vcpu->id};
+	pthread_mutex_unlock(&lock);
+	return known;
+}
+
 typedef bool condition(const struct record *record, uint64_t count);
 
 static bool is_free(const struct record *record, uint64_t count)
@@ -942,6 +970,11 @@ int64_t fake_vcpu_timebase_offset(uint32_t id)
 void fake_set_timebase(uint64_t ticks)
 {
 	atomic_store(&timebase, ticks);
+}
+
+uint64_t fake_vcpu_sprg0(uint32_t id)
+{
+	LOOK(uint64_t, entered_record(id)->sprg0);
 }
 
 uint32_t fake_parked_count(void)

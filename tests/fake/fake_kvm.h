@@ -89,6 +89,7 @@ uint64_t fake_vcpu_pc(uint32_t id);
 uint64_t fake_vcpu_r3(uint32_t id);
 struct kvm_modes fake_vcpu_modes(uint32_t id);
 int64_t fake_vcpu_timebase_offset(uint32_t id);
+uint64_t fake_vcpu_sprg0(uint32_t id);
 
 uint32_t fake_parked_count(void);
 uint64_t fake_irq_pulses(uint32_t irq);
@@ -123,6 +124,8 @@ enum fake_call {
 	FAKE_PARK,
 	FAKE_SET_MODES,
 	FAKE_SET_TIMEBASE,
+	FAKE_SET_SPRG0,
+	FAKE_REGISTERS,
 	FAKE_CALL_COUNT
 };
 

@@ -58,6 +58,8 @@ static bool fault(enum fake_call call)
 	    [FAKE_PARK] = "kvm_vcpu_park",
 	    [FAKE_SET_MODES] = "kvm_vcpu_set_modes",
 	    [FAKE_SET_TIMEBASE] = "kvm_vcpu_set_timebase_offset",
+	    [FAKE_SET_SPRG0] = "kvm_vcpu_set_sprg0",
+	    [FAKE_REGISTERS] = "kvm_vcpu_registers",
 	};
 
 	return fault_hits(names[call]);

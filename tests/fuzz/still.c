@@ -152,6 +152,8 @@ static void expect_writes(uint64_t block)
 		memory.buffer = (struct range){(uint64_t)word_at(args) + 4, 4096 - 4};
 	if (token == rtas_token_of("check-exception") && (nargs == 6 || nargs == 7))
 		memory.buffer = (struct range){word_at(args + 16), word_at(args + 20)};
+	if (token == rtas_token_of("ibm,get-system-parameter") && nargs == 3)
+		memory.buffer = (struct range){word_at(args + 4), word_at(args + 8)};
 }
 
 /* --- What must hold -------------------------------------------------------------------------- */

@@ -124,6 +124,14 @@ bool spapr_operation_cancel(struct spapr *machine, uint64_t id, struct err *err)
 	return true;
 }
 
+bool spapr_vcpu_registers(struct spapr *machine, uint32_t vcpu, struct kvm_registers *ret_registers)
+{
+	(void)machine;
+	*ret_registers = (struct kvm_registers){
+	    .pc = UINT64_C(0xc000000000000100), .msr = UINT64_C(1) << 63, .lr = 4, .ctr = vcpu};
+	return vcpu == 0;
+}
+
 size_t spapr_operations(struct spapr *machine, struct operation *ret_operations, size_t max)
 {
 	size_t count = machine->operation_count < max ? machine->operation_count : max;

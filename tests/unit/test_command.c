@@ -382,6 +382,7 @@ static void test_commands_and_schema(void **state)
 	size_t i, required;
 
 	assert_int_equal(json_array_size(names), json_array_size(commands));
+	peer->fixture->vmm.status = VMM_PAUSED; /* registers are those of a guest that stands */
 	assert_true(json_array_size(json_object_get(schema, "events")) >= 9);
 	json_array_foreach (commands, i, command) {
 		const char *name = json_string_value(json_object_get(command, "name"));
@@ -404,6 +405,23 @@ static void test_commands_and_schema(void **state)
 	}
 	json_decref(names);
 	json_decref(schema);
+	peer_destroy(peer);
+}
+
+static void test_registers(void **state)
+{
+	struct peer *peer = peer_create_negotiated(*state);
+
+	peer->fixture->vmm.machine.core_count = 1;
+	say(peer, "{'execute': 'query-registers'}\n");
+	expect(peer, "{'error': {'class': 'GenericError', 'desc': 'registers can be read only "
+	             "while the guest does not run', 'hint': 'stop the guest first, and let it go "
+	             "on with cont'}}");
+	peer->fixture->vmm.status = VMM_PAUSED;
+	expect_json(value(peer, "{'execute': 'query-registers'}\n"),
+	    "[{'cpu-index': 0, 'state': 'running', 'pc': '0xc000000000000100', "
+	    "'msr': '0x8000000000000000', 'lr': '0x0000000000000004', "
+	    "'ctr': '0x0000000000000000'}, {'cpu-index': 1, 'state': 'stopped'}]");
 	peer_destroy(peer);
 }
 
@@ -715,6 +733,7 @@ int main(void)
 	    TEST(test_subscribing),
 	    TEST(test_simple_queries),
 	    TEST(test_commands_and_schema),
+	    TEST(test_registers),
 	    TEST(test_cpu_queries),
 	    TEST(test_query_connectors),
 	    TEST(test_query_operations),

@@ -622,6 +622,96 @@ static void linux_never_takes_an_interrupt_without_an_event_and_misses_none(void
 	expect_no_event(0);
 }
 
+/* --- A kernel that begins ----------------------------------------------------------------- */
+
+static int64_t begin_kernel(void)
+{
+	return fake_hcall(0, 0x37c, (uint64_t[9]){0x1d, 0x20000, 0, 4}, NULL);
+}
+
+static void a_kernel_that_begins_finds_the_sources_reset_and_what_is_queued(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t log[EVENT_BYTES];
+
+	power_on(f);
+	add(f, 1);
+	add(f, 2);
+	spapr_powerdown(f->machine);
+	assert_int_equal(spapr_console_write(f->machine, "x", 1), 1);
+	assert_int_equal(fake_irq_resets(IRQ_HOTPLUG), 1);
+	assert_int_equal(begin_kernel(), 0);
+	for (uint32_t irq = IRQ_EPOW; irq <= IRQ_VTY; irq++)
+		assert_int_equal(fake_irq_resets(irq), 2);
+	/* One for the class, whatever has been sent before. */
+	assert_int_equal(fake_irq_pulses(IRQ_HOTPLUG), 2 + 1);
+	assert_int_equal(fake_irq_pulses(IRQ_EPOW), 1 + 1);
+	assert_int_equal(fake_irq_pulses(IRQ_VTY), 1 + 1);
+	assert_true(fetch_event(0, MASK_EPOW, log));
+	expect_event(0, 1, 1);
+	expect_event(0, 2, 1);
+	expect_no_event(0);
+}
+
+static void a_kernel_that_begins_with_nothing_queued_is_not_interrupted(void **state)
+{
+	struct fixture *f = *state;
+
+	power_on(f);
+	assert_int_equal(begin_kernel(), 0);
+	for (uint32_t irq = IRQ_EPOW; irq <= IRQ_VTY; irq++) {
+		assert_int_equal(fake_irq_resets(irq), 2);
+		assert_int_equal(fake_irq_pulses(irq), 0);
+	}
+	/* Nor by one that only takes its table away. */
+	assert_int_equal(fake_hcall(0, 0x37c, (uint64_t[9]){0x10, 0, 0, 0}, NULL), 0);
+	assert_int_equal(fake_irq_resets(IRQ_HOTPLUG), 2);
+}
+
+static void what_the_last_kernel_fetched_and_did_not_answer_is_asked_again(void **state)
+{
+	struct fixture *f = *state;
+
+	power_on(f);
+	add_in_use(f, 1);
+	take_away(f, 1);
+	expect_event(0, 1, 2);
+	expect_no_event(0);
+	assert_int_equal(begin_kernel(), 0);
+	expect_event(0, 1, 2);
+	expect_no_event(0);
+}
+
+static void a_second_interrupt_for_one_event_ends_with_the_kernel_it_was_for(void **state)
+{
+	struct fixture *f = *state;
+
+	power_on(f);
+	add_in_use(f, 1);
+	take_away(f, 1);
+	take_away(f, 1); /* now a spare event would be found */
+	assert_int_equal(begin_kernel(), 0);
+	expect_event(0, 1, 2);
+	expect_no_event(0);
+}
+
+static void interrupts_that_kvm_refuses_as_a_kernel_begins_are_sent_later(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t pulses;
+
+	power_on(f);
+	add(f, 1);
+	spapr_powerdown(f->machine);
+	fake_fail_next(FAKE_IRQ_PULSE, 2);
+	fake_fail_next(FAKE_IRQ_RESET, 1);
+	assert_int_equal(begin_kernel(), 0);
+	pulses = fake_irq_pulses(IRQ_HOTPLUG);
+	spapr_check_deadline(f->machine);
+	assert_int_equal(fake_irq_pulses(IRQ_HOTPLUG), pulses + 1);
+	expect_event(0, 1, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -644,6 +734,11 @@ int main(void)
 	    TEST(what_kvm_has_refused_is_sent_again_before_long),
 	    TEST(interrupts_are_sent_exactly_for_what_is_queued),
 	    TEST(linux_never_takes_an_interrupt_without_an_event_and_misses_none),
+	    TEST(a_kernel_that_begins_finds_the_sources_reset_and_what_is_queued),
+	    TEST(a_kernel_that_begins_with_nothing_queued_is_not_interrupted),
+	    TEST(what_the_last_kernel_fetched_and_did_not_answer_is_asked_again),
+	    TEST(a_second_interrupt_for_one_event_ends_with_the_kernel_it_was_for),
+	    TEST(interrupts_that_kvm_refuses_as_a_kernel_begins_are_sent_later),
 	};
 
 	return cmocka_run_group_tests_name("event", tests, NULL, NULL);

@@ -27,8 +27,8 @@ static void an_unknown_hcall_is_answered_h_function(void **state)
 {
 	/* Nothing, a neighbour of something, one Linux probes, one only firmware makes, rows
 	 * that are KVM's to answer and reached user space after all, and nonsense. */
-	static const uint64_t unknown[] = {0, 0x50, 0x55, 0x5c, 0x2ec, 0x398, 0xf001, 0xf002,
-	    0xf004, 0xe0, 0xe4, 0xdc, 0x28, 0x2c, 0x64, 0xf001f000, UINT64_C(0x10000f000),
+	static const uint64_t unknown[] = {0, 0x50, 0x55, 0x5c, 0x20, 0x398, 0xf001, 0xf002, 0xf004,
+	    0xe0, 0xe4, 0xdc, 0x28, 0x2c, 0x64, 0xf001f000, UINT64_C(0x10000f000),
 	    UINT64_C(0x100000058), UINT64_MAX};
 	struct fixture *f = *state;
 	const uint64_t args[9] = {1, 2, 3, 4, 5, 6, 7, 8, 9};
@@ -395,6 +395,44 @@ static void without_the_host_there_is_no_ail(void **state)
 	expect_modes(0, false, 0);
 }
 
+/* --- H_SET_SPRG0, H_HOME_NODE_ASSOCIATIVITY ----------------------------------------------- */
+
+enum { SET_SPRG0 = 0x24, HOME_NODE = 0x2ec };
+
+static void sprg0_is_set_on_the_cpu_that_calls(void **state)
+{
+	struct fixture *f = *state;
+
+	power_on_cpus(f, 2, 4, 1);
+	assert_int_equal(start_cpu(0, 1), 0);
+	assert_int_equal(CALL(1, SET_SPRG0, UINT64_C(0xcafebabedeadbeef)), H_SUCCESS);
+	assert_int_equal(fake_vcpu_sprg0(1), UINT64_C(0xcafebabedeadbeef));
+	assert_int_equal(fake_vcpu_sprg0(0), 0);
+	fake_fail_next(FAKE_SET_SPRG0, 1);
+	assert_int_equal(CALL(1, SET_SPRG0, 1), H_HARDWARE);
+}
+
+static void a_processor_there_is_has_no_domains_and_no_other_is_known(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t ret[9];
+
+	power_on_cpus(f, 2, 4, 1);
+	for (uint64_t id = 0; id < 2; id++) {
+		assert_int_equal(fake_hcall(0, HOME_NODE, (uint64_t[9]){1, id}, ret), H_SUCCESS);
+		for (size_t i = 0; i < 6; i++)
+			assert_true(ret[i] == UINT64_MAX);
+		assert_int_equal(ret[6], 0);
+	}
+	assert_int_equal(CALL(0, HOME_NODE, 1, 2), H_P2); /* its core is not there */
+	assert_int_equal(CALL(0, HOME_NODE, 1, 4), H_P2);
+	assert_int_equal(CALL(0, HOME_NODE, 1, UINT64_C(0x100000000)), H_P2);
+	assert_int_equal(CALL(0, HOME_NODE, 0, 0), H_FUNCTION);
+	assert_int_equal(CALL(0, HOME_NODE, 2, 0), H_FUNCTION);
+	add_in_use(f, 2);
+	assert_int_equal(CALL(0, HOME_NODE, 1, 2), H_SUCCESS);
+}
+
 /* --- H_REGISTER_PROC_TBL ---------------------------------------------------------------- */
 
 enum { NEW_RADIX_GTSE = 0x1d, NEW_RADIX = 0x1c, DEREGISTER = 0x10 };
@@ -703,6 +741,8 @@ int main(void)
 	    TEST(modes_do_not_survive_a_reset),
 	    TEST(a_mode_that_cannot_be_is_refused_and_changes_nothing),
 	    TEST(without_the_host_there_is_no_ail),
+	    TEST(sprg0_is_set_on_the_cpu_that_calls),
+	    TEST(a_processor_there_is_has_no_domains_and_no_other_is_known),
 	    TEST(a_process_table_is_handed_to_kvm),
 	    TEST(a_process_table_may_end_where_ram_ends),
 	    TEST(a_process_table_that_cannot_be_is_refused),

@@ -438,6 +438,52 @@ static void a_reset_forgets_how_the_last_run_ended(void **state)
 	assert_int_equal(spapr_take_news(f->machine), 0);
 }
 
+/* --- System parameters ------------------------------------------------------------------ */
+
+static void expect_parameter(uint32_t parameter, const char *expected, size_t length)
+{
+	uint8_t bytes[64];
+
+	poke(BUFFER(0), "################################################################", 64);
+	assert_int_equal(
+	    RTAS(0, "ibm,get-system-parameter", parameter, (uint32_t)BUFFER(0), 64), 0);
+	peek(BUFFER(0), bytes, sizeof bytes);
+	assert_int_equal(bytes[0] << 8 | bytes[1], length);
+	assert_memory_equal(bytes + 2, expected, length);
+	assert_int_equal(bytes[2 + length], '#');
+}
+
+static void system_parameters_tell_what_the_machine_was_made_with(void **state)
+{
+	static const char characteristics[] = "MaxEntCap=4,DesMem=256,DesProcs=1,MaxPlatProcs=4";
+	struct fixture *f = *state;
+
+	f->config.name = "web1";
+	power_on(f);
+	expect_parameter(20, characteristics, sizeof characteristics);
+	expect_parameter(42, "", 1);
+	expect_parameter(48, "", 0);
+	expect_parameter(55, "web1", 5);
+}
+
+static void a_system_parameter_fills_no_more_than_its_buffer(void **state)
+{
+	struct fixture *f = *state;
+	char bytes[8];
+
+	power_on(f);
+	poke(BUFFER(0), "########", 8);
+	assert_int_equal(RTAS(0, "ibm,get-system-parameter", 20, (uint32_t)BUFFER(0), 5), 0);
+	peek(BUFFER(0), bytes, sizeof bytes);
+	assert_memory_equal(bytes, "\0\x31Max###", 8);
+	assert_int_equal(RTAS(0, "ibm,get-system-parameter", 20, (uint32_t)BUFFER(0), 1), -9999);
+	assert_int_equal(RTAS(0, "ibm,get-system-parameter", 20, RAM, 64), -9999);
+	assert_int_equal(RTAS(0, "ibm,get-system-parameter", 20, RAM - 50, 64), -9999);
+	assert_int_equal(RTAS(0, "ibm,get-system-parameter", 20, RAM - 51, 64), 0);
+	/* Without a name there is none. */
+	assert_int_equal(RTAS(0, "ibm,get-system-parameter", 55, (uint32_t)BUFFER(0), 64), -3);
+}
+
 /* --- The last words --------------------------------------------------------------------- */
 
 static void expect_last_words(struct fixture *f, uint32_t address, const char *expected)
@@ -448,7 +494,8 @@ static void expect_last_words(struct fixture *f, uint32_t address, const char *e
 	/* The call is over once its vCPU is out of it. */
 	spapr_stop(f->machine);
 	spapr_cont(f->machine);
-	assert_int_equal(spapr_take_news(f->machine), SPAPR_NEWS_PANIC);
+	assert_int_equal(
+	    spapr_take_news(f->machine) & ~(unsigned)SPAPR_NEWS_CONSOLE, SPAPR_NEWS_PANIC);
 	spapr_panic_text(f->machine, text, sizeof text);
 	assert_string_equal(text, expected);
 	reset(f);
@@ -470,7 +517,7 @@ static void last_words_are_cleaned_and_cut(void **state)
 	poke(BUFFER(0), text, sizeof text);
 	expect_last_words(f, (uint32_t)BUFFER(0), expected);
 	poke(BUFFER(0), "", 1);
-	expect_last_words(f, (uint32_t)BUFFER(0), "");
+	expect_last_words(f, (uint32_t)BUFFER(0), "it gave no reason");
 }
 
 static void last_words_outside_ram_are_none(void **state)
@@ -478,8 +525,47 @@ static void last_words_outside_ram_are_none(void **state)
 	struct fixture *f = *state;
 
 	power_on(f);
-	expect_last_words(f, RAM, "");
-	expect_last_words(f, UINT32_MAX, "");
+	expect_last_words(f, RAM, "it gave no reason");
+	expect_last_words(f, UINT32_MAX, "it gave no reason");
+}
+
+static void print(const char *text)
+{
+	for (size_t i = 0; text[i] != '\0'; i++)
+		assert_int_equal(fake_hcall(0, 0x58,
+		                     (uint64_t[9]){0, 1, (uint64_t)(uint8_t)text[i] << 56}, NULL),
+		    0);
+}
+
+/* Linux 6.12 gives the address 0. */
+static void last_words_not_given_are_those_on_the_console(void **state)
+{
+	static const char *const long_ago = "[    1.0] Kernel panic - not syncing: old\r\n";
+	struct fixture *f = *state;
+	char expected[256] = "Kernel panic", text[300];
+
+	power_on(f);
+	print(long_ago);
+	print("[    2.0] Kernel panic - not syncing: sysrq\ttriggered\r\nCPU: 0 panic\r\n");
+	assert_true(spapr_console_read(f->machine, text, sizeof text) > 80);
+	expect_last_words(f, 0, "Kernel panic - not syncing: sysrq");
+	/* What another run has printed is not this one's. */
+	expect_last_words(f, 0, "it gave no reason");
+	print("Kernel pani");
+	expect_last_words(f, 0, "it gave no reason");
+	/* The line may be long, or not ended, and the ring may have been filled often. */
+	memset(text, 'y', sizeof text);
+	text[sizeof text - 1] = '\0';
+	for (int i = 0; i < 300; i++) {
+		print(text);
+		spapr_console_read(f->machine, expected + 12, sizeof expected - 12);
+		spapr_console_read(f->machine, expected + 12, sizeof expected - 12);
+	}
+	print("Kernel panic");
+	print(text);
+	memset(expected + 12, 'y', sizeof expected - 13);
+	expected[sizeof expected - 1] = '\0';
+	expect_last_words(f, 0, expected);
 }
 
 static void last_words_may_end_where_ram_ends(void **state)
@@ -746,6 +832,9 @@ int main(void)
 	    TEST(a_reset_forgets_how_the_last_run_ended),
 	    TEST(last_words_are_cleaned_and_cut),
 	    TEST(last_words_outside_ram_are_none),
+	    TEST(last_words_not_given_are_those_on_the_console),
+	    TEST(system_parameters_tell_what_the_machine_was_made_with),
+	    TEST(a_system_parameter_fills_no_more_than_its_buffer),
 	    TEST(last_words_may_end_where_ram_ends),
 	    TEST(no_guest_can_break_the_machine),
 	};

@@ -210,8 +210,8 @@ static void expect_cpus(const void *fdt, uint32_t boot, uint32_t threads)
 
 static void expect_rtas(const void *fdt, uint64_t memory_bytes, uint32_t threads)
 {
-	static const char *const functions[] = {
-	    "hcall-dabr", "hcall-interrupt", "hcall-set-mode", "hcall-splpar", "hcall-term"};
+	static const char *const functions[] = {"hcall-dabr", "hcall-interrupt", "hcall-set-mode",
+	    "hcall-splpar", "hcall-sprg0", "hcall-term", "hcall-vphn"};
 	struct node node = open_node(fdt, "/rtas");
 	uint32_t base = (uint32_t)((memory_bytes < 2 * GIB ? memory_bytes : 2 * GIB) - 0x10000);
 
@@ -219,10 +219,10 @@ static void expect_rtas(const void *fdt, uint64_t memory_bytes, uint32_t threads
 	HAS_CELLS(&node, "linux,rtas-entry", base);
 	HAS_CELLS(&node, "rtas-size", 0x10000);
 	HAS_CELLS(&node, "rtas-error-log-max", 2048);
-	HAS_CELLS(&node, "rtas-event-scan-rate", 0);
+	HAS_CELLS(&node, "rtas-event-scan-rate", 1);
 	has_flag(&node, "ibm,extended-os-term");
-	assert_int_equal(fdt_stringlist_count(fdt, node.offset, "ibm,hypertas-functions"), 5);
-	for (size_t i = 0; i < 5; i++)
+	assert_int_equal(fdt_stringlist_count(fdt, node.offset, "ibm,hypertas-functions"), 7);
+	for (size_t i = 0; i < 7; i++)
 		assert_true(fdt_stringlist_search(
 		                fdt, node.offset, "ibm,hypertas-functions", functions[i]) >= 0);
 	node.properties++;
@@ -303,7 +303,9 @@ static void expect_root(const void *fdt)
 	static const char compatible[] = "paprika,pseries\0qemu,pseries";
 
 	has_text(&node, "device_type", "chrp");
-	has_text(&node, "model", "paprika");
+	has_text(&node, "model", "paprika, compatible with IBM pSeries (emulated by qemu)");
+	if (fdt_getprop(fdt, node.offset, "ibm,partition-name", NULL) != NULL)
+		has_text(&node, "ibm,partition-name", "web1");
 	has_bytes(&node, "compatible", compatible, sizeof compatible);
 	HAS_CELLS(&node, "#address-cells", 2);
 	HAS_CELLS(&node, "#size-cells", 2);

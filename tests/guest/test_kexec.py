@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A guest that starts its next kernel itself.
+
+The machine is not reset, so whatever the kernel before has set up is what the next one finds; and
+nobody tells the machine, so what was asked of the one may be answered by the other.
+
+PAPRIKA_KEXECS is how often the guest of the long test does it; 3 if it is not set.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from guest import Guest
+from host_api import LAB, Host
+
+TIMES = int(os.environ.get("PAPRIKA_KEXECS", "3"))
+# The kernel that goes copies 100 MB where it stood, and one that emulates it may share its machine.
+PATIENCE = 180
+# The next kernel's initramfs is what this one runs from, so that it can go on like this for ever.
+LOAD = ("cd / && { find bin etc init lib lib64 next root sbin usr; echo dev; echo proc; echo sys; "
+        "echo tmp; } | cpio -o -H newc > /tmp/initrd && "
+        "kexec --no-checks -l /next/vmlinux --initrd=/tmp/initrd "
+        "--command-line=\"$(cat /proc/cmdline)\"; rm /tmp/initrd")
+
+
+@pytest.fixture(scope="module")
+def initrd(host: Host) -> Iterator[str]:
+    """The test guest's initramfs with, before it, kexec and the kernel it is to start."""
+    directory = f"/tmp/paprika-test-kexec-{uuid.uuid4().hex[:12]}"
+    host.run(["mkdir", directory], check=True)
+    kexec = host.put(LAB / "guest-kexec", directory + "/kexec")
+    kernel = os.environ.get("PAPRIKA_TEST_KERNEL") or host.path + "/vmlinux"
+    # Put together on the host, where the big pieces are already.
+    script = ('cd "$1" && mkdir next && cp "$2" next/vmlinux && '
+              "find next | cpio -o -H newc > next.cpio && "
+              'cat "$4" next.cpio "$3" > initrd && rm -r next next.cpio')
+    host.run(["sh", "-c", script, "put", directory, kernel, host.path + "/initrd", kexec],
+             timeout=300, check=True)
+    yield directory + "/initrd"
+    host.run(["rm", "-rf", directory], check=True)
+
+
+def load(guest: Guest) -> None:
+    """The device tree that the next kernel gets is put together now."""
+    guest.sh(LOAD, PATIENCE)
+
+
+def ready(guest: Guest) -> str:
+    """Wait for the next kernel's shell; if it does not come, say where the CPUs are."""
+    try:
+        return guest.read_console(r"PAPRIKA-GUEST-READY cpus=(\S+)\r?\n", PATIENCE)[1].decode()
+    except AssertionError as silence:
+        guest.control.execute("stop")
+        raise AssertionError(f"{guest.control.execute('query-registers')}") from silence
+
+
+@pytest.fixture
+def loaded(start: Callable[..., Guest], initrd: str) -> Callable[..., Guest]:
+    """Start a guest with cores 0 and 1, the latter added later, that has its next kernel loaded."""
+
+    def start_and_load(*options: str) -> Guest:
+        guest: Guest = start("--initrd", initrd, *options, cpus="boot=1,max=4", memory="1G",
+                             append="console=hvc0", initrd=False)
+        assert ready(guest) == "0"
+        assert guest.add(1)["outcome"] == "done"
+        guest.wait_online("0-1")
+        load(guest)
+        return guest
+
+    return start_and_load
+
+
+def refuse_once(guest: Guest) -> None:
+    """With cores 0, 1 and 2: the guest refuses to give the last CPU that is online back."""
+    guest.set_online(0, False)
+    guest.set_online(2, False)
+    refused = guest.remove(1)
+    assert refused["outcome"] == "rejected"
+    assert (refused["evidence"]["source"], refused["evidence"]["vcpu"]) == ("guest", 1)
+    guest.set_online(0, True)
+    guest.set_online(2, True)
+
+
+def power_off(guest: Guest) -> None:
+    guest.type("poweroff")
+    assert guest.wait_exit() == 0
+
+
+def test_cores_come_and_go_from_kernel_to_kernel(loaded: Callable[..., Guest]) -> None:
+    guest = loaded()
+    for turn in range(TIMES):
+        if turn > 0:
+            load(guest)
+        guest.type("kexec -e")
+        assert ready(guest) == "0-1"
+        # All of it was the guest's own doing.
+        metrics = guest.control.execute("query-metrics")
+        assert (metrics["boots"], metrics["stray-accesses"]) == (1, 0)
+        assert guest.remove(1)["outcome"] == "done"
+        assert guest.online() == "0"
+        assert guest.add(1)["outcome"] == "done"
+        assert guest.add(2)["outcome"] == "done"
+        guest.wait_online("0-2")
+        refuse_once(guest)
+        assert guest.remove(2)["outcome"] == "done"
+        print(f"kexec {turn + 1} of {TIMES}")
+    power_off(guest)
+
+
+def test_requests_between_two_kernels_are_carried_out_by_the_second(
+        loaded: Callable[..., Guest]) -> None:
+    guest = loaded()
+    guest.type("kexec -e")
+    # One kernel is over, and the other has not begun: nobody listens, and nothing may get lost.
+    guest.read_console("I'm in purgatory", PATIENCE)
+    removal, addition = guest.ask_remove(1), guest.ask_add(2)
+    ready(guest)
+    assert guest.control.wait_end(removal)["outcome"] == "done"
+    if guest.control.operation(addition)["outcome"] == "pending":
+        guest.control.wait_end(addition)
+    assert guest.control.operation(addition)["outcome"] == "done"
+    guest.wait_online("0,2")
+    # Each was asked once.
+    assert guest.control.operation(removal)["notifications"] == 1
+    power_off(guest)
+
+
+def test_shutdown_between_two_kernels(loaded: Callable[..., Guest]) -> None:
+    guest = loaded()
+    guest.type("kexec -e")
+    guest.read_console("I'm in purgatory", PATIENCE)
+    guest.control.execute("system_powerdown")
+    assert guest.wait_exit(PATIENCE) == 0
+
+
+def test_removal_while_a_kernel_goes(loaded: Callable[..., Guest]) -> None:
+    guest = loaded()
+    guest.type("kexec -e")
+    guest.read_console("Starting new kernel", PATIENCE)
+    removal = guest.ask_remove(1)
+    ready(guest)
+    # The kernel that went may have carried it out or refused, may have taken note of it and
+    # gone, or may not have heard: then the next one is asked.
+    operation = guest.control.operation(removal)
+    if operation["outcome"] == "pending":
+        operation = guest.control.wait_end(removal)
+    assert operation["outcome"] in ("done", "rejected")
+    assert guest.control.connector(1)["attached"] == (operation["outcome"] == "rejected")
+    assert guest.add(2)["outcome"] == "done"
+    assert guest.remove(2)["outcome"] == "done"
+    power_off(guest)
+
+
+def test_core_that_only_the_next_kernels_tree_still_has(loaded: Callable[..., Guest]) -> None:
+    guest = loaded("--unplug-deadline", "1")
+    assert guest.remove(1)["outcome"] == "done"
+    guest.type("kexec -e")
+    # It cannot be started, and the guest goes on without.
+    assert ready(guest) == "0"
+    # The guest believes that it has this core. It says so in its log, but to nobody else.
+    addition = guest.ask_add(1)
+    unresolved = guest.control.wait_step(addition, "unresolved")
+    assert (unresolved["outcome"], unresolved["phase"]) == ("pending", "fetched")
+    assert "already exists" in guest.sh("dmesg | grep 'drc index 10000001'")
+    assert guest.remove(1)["outcome"] == "done"
+    assert guest.control.operation(addition)["outcome"] == "cancelled"
+    assert guest.add(2)["outcome"] == "done"
+    guest.wait_online("0,2")
+    power_off(guest)
