@@ -11,6 +11,7 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
+from pathlib import Path
 
 from guest import Control
 from host_api import LAB
@@ -47,6 +48,14 @@ class PseriesGuest:
             assert self.process.stderr is not None
             raise AssertionError(f"{' '.join(argv)}: {self.process.stderr.read()!r}") from failure
         self.tty = mine[0]
+
+    @staticmethod
+    def device_tree(path: Path) -> bytes:
+        """The tree that the machine would have; path is for a file."""
+        subprocess.run(["qemu-system-ppc64", "-M", f"{MACHINE},dumpdtb={path}", "-cpu", "POWER9",
+                        "-accel", "tcg", "-m", "512M", "-nodefaults", "-display", "none"],
+                       check=True, capture_output=True, stdin=subprocess.DEVNULL)
+        return path.read_bytes()
 
     def __enter__(self) -> PseriesGuest:
         return self

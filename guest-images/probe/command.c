@@ -504,6 +504,18 @@ static bool run_echo(char *line)
 	return true;
 }
 
+/* sprg0: what is in the register. */
+static bool run_sprg0(char *line)
+{
+	uint64_t value;
+
+	(void)line;
+	__asm__ volatile("mfsprg %0, 0" : "=r"(value));
+	put_text(" ");
+	put_hex(value);
+	return true;
+}
+
 /* trap: a program interrupt, to see that faults are reported. */
 static bool run_trap(char *line)
 {
@@ -560,6 +572,7 @@ static const struct {
     {"crowd", run_crowd, true},
     {"on", run_on, true},
     {"interrupts", run_interrupts, true},
+    {"sprg0", run_sprg0, false},
     {"echo", run_echo, false},
     {"trap", run_trap, false},
     {"leave", run_leave, true},

@@ -7,6 +7,7 @@ A scenario is a name and lines, each an act of the operator or of the guest:
     guest STEP ...         steps on the connector of the core (guest-images/probe/README.md)
     fetch                  check-exception for hot-plug events
     hcall ...              the answer is the status only
+    full hcall ...         the status, and r4 to r9
     any other command      of the probe
 
 {i} stands for the connector's index, {core} for the core-id, {ram} for memory that may be used,
@@ -114,8 +115,13 @@ BLOCKS = {
 
 SYSTEM = {
     "system parameter 20": ["rtas ibm,get-system-parameter 1 14 {ram} 100"],
-    "system parameter 42": ["rtas ibm,get-system-parameter 1 2a {ram} 100"],
-    "system parameter 48": ["rtas ibm,get-system-parameter 1 30 {ram} 100"],
+    "system parameter 20 in 5 bytes": ["fill {ram} 8 5a",
+                                       "rtas ibm,get-system-parameter 1 14 {ram} 5",
+                                       "read 2000002 6"],
+    "system parameter 20 in 1 byte": ["rtas ibm,get-system-parameter 1 14 {ram} 1"],
+    "system parameter 42": ["rtas ibm,get-system-parameter 1 2a {ram} 100", "read {ram} 3"],
+    "system parameter 48": ["rtas ibm,get-system-parameter 1 30 {ram} 100", "read {ram} 2"],
+    "system parameter 55": ["rtas ibm,get-system-parameter 1 37 {ram} 100"],
     "system parameter that is not there": ["rtas ibm,get-system-parameter 1 1000 {ram} 100"],
     "system parameter set": ["rtas ibm,set-system-parameter 1 14 {ram}"],
     "clock set to month 13": ["rtas set-time-of-day 1 7e4 d 1 0 0 0 0"],
@@ -149,6 +155,17 @@ HCALLS = {
     "process table: behind memory": ["hcall 37c 1d {end} 0 4"],
     "process table: there and off again": ["hcall 37c 1d 2000000 0 4", "hcall 37c 10"],
     "call that is not there": ["hcall 5fc", "hcall f0fc"],
+    "register SPRG0": ["hcall 24 cafebabedeadbeef", "sprg0", "hcall 24 0", "sprg0"],
+    "page cleared": ["fill {ram} 1000 5a", "hcall 2c 8000 {ram}", "same {ram} 1000 0"],
+    "page copied": ["fill {ram} 1000 0", "fill 2001000 1000 5a", "hcall 2c 4000 {ram} 2001000",
+                    "same {ram} 1000 5a"],
+    "page cleared, unaligned": ["hcall 2c 8000 2000123"],
+    "random number": ["hcall 300"],
+    "domains of a processor": ["full hcall 2ec 1 0"],
+    "domains of no processor": ["hcall 2ec 1 3f"],
+    "domains by no known flag": ["hcall 2ec 0 0", "hcall 2ec 2 0"],
+    "join of the only processor": ["hcall 298"],
+    "system reset of no processor": ["hcall 380 270f"],
     "calls of virtual I/O": ["hcall fc", "hcall 100", "hcall 104", "hcall 108", "hcall 114"],
     "calls of the I/O memory manager": ["hcall 1c", "hcall 20", "hcall 138", "hcall 13c"],
     "loads and stores of devices": ["hcall 3c", "hcall 40"],
@@ -173,7 +190,11 @@ SERVICES = [
     "read-pci-config", "write-pci-config", "ibm,read-pci-config", "ibm,write-pci-config",
     "set-indicator", "get-sensor-state", "ibm,configure-connector", "set-power-level",
     "get-power-level", "ibm,os-term", "ibm,suspend-me", "ibm,nmi-register", "ibm,nmi-interlock",
-    "ibm,change-msi", "ibm,query-interrupt-source-number", "get-indices",
+    "ibm,change-msi", "ibm,query-interrupt-source-number", "get-indices", "quiesce",
+    "ibm,configure-pe", "ibm,create-pe-dma-window", "ibm,get-config-addr-info2",
+    "ibm,query-pe-dma-window", "ibm,read-slot-reset-state2", "ibm,remove-pe-dma-window",
+    "ibm,reset-pe-dma-window", "ibm,set-eeh-option", "ibm,set-slot-reset", "ibm,set-tce-bypass",
+    "ibm,slot-error-detail",
 ]
 
 SCENARIOS: dict[str, list[str]] = (

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What tools in a guest look for to know where they are, and what the operator reads of a panic."""
+
+from __future__ import annotations
+
+import re
+
+from guest import DEADLINE
+
+TREE = "/proc/device-tree"
+
+
+def test_tools_find_what_they_look_for(start) -> None:
+    guest = start("--name", "web1", append="console=hvc0")
+    guest.wait_ready()
+    # powerpc-utils: these words, anywhere in a line.
+    assert re.search(r"IBM pSeries \(emulated by qemu\)", guest.sh("cat /proc/cpuinfo"))
+    # lscpu, systemd-detect-virt
+    assert guest.sh(f"cat {TREE}/hypervisor/compatible | tr '\\0' '\\n'") == "linux,kvm"
+    assert "qemu,pseries" in guest.sh(f"cat {TREE}/compatible | tr '\\0' '\\n'").split()
+    assert guest.sh(f"cat {TREE}/ibm,partition-name | tr '\\0' '\\n'") == "web1"
+    # rtas_errd ends without it.
+    assert guest.sh("ls -l /proc/powerpc/rtas/error_log").startswith("-r")
+    assert "scan rate is 0" not in guest.sh("dmesg")
+
+
+def test_a_core_that_is_added_makes_linux_complain_of_nothing(start) -> None:
+    """Not with `quiet`, which hides most of it."""
+    guest = start(append="console=hvc0")
+    guest.wait_ready()
+    guest.sh("dmesg -c > /dev/null")
+    assert guest.add(1)["outcome"] == "done"
+    guest.wait_online("0-1")
+    said = guest.sh("dmesg")
+    assert "VPHN" not in said
+    assert not re.search("unsupported|error|fail", said, re.I), said
+
+
+def test_panic_text_is_told(start) -> None:
+    """6.1 gives it to ibm,os-term; 6.12 and 7.2 give none, and it is taken from the console."""
+    guest = start()
+    guest.wait_ready()
+    guest.type("echo c > /proc/sysrq-trigger")
+    assert guest.wait_exit() == 3
+    log = guest.process.stderr.read_until(re.compile(rb"the guest panicked: [^\n]*\n"), DEADLINE)
+    assert b"sysrq triggered crash" in log
+
+
+def test_registers_of_a_guest_that_is_stopped(start) -> None:
+    guest = start(cpus="boot=2,max=4")
+    guest.wait_ready()
+    guest.control.execute("stop")
+    first, second = guest.control.execute("query-registers")
+    for index, vcpu in enumerate((first, second)):
+        assert (vcpu["cpu-index"], vcpu["state"]) == (index, "running")
+        # 64-bit, and in the kernel: the guest is idle.
+        assert int(vcpu["msr"], 16) >> 63 == 1
+        assert vcpu["pc"].startswith("0xc0000")
+    table = guest.host.run([f"{guest.host.path}/bin/paprikactl", "-s", guest.control_path, "cpu",
+                            "list", "--registers"], check=True).stdout.decode()
+    assert [line.split()[2:] for line in table.splitlines()[1:]] == [
+        [vcpu[name] for name in ("pc", "msr", "lr", "ctr")] for vcpu in (first, second)]
+    guest.control.execute("cont")
+    assert guest.sh("echo alive") == "alive"
