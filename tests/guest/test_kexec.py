@@ -55,8 +55,12 @@ def ready(guest: Guest) -> str:
     try:
         return guest.read_console(r"PAPRIKA-GUEST-READY cpus=(\S+)\r?\n", PATIENCE)[1].decode()
     except AssertionError as silence:
-        guest.control.execute("stop")
-        raise AssertionError(f"{guest.control.execute('query-registers')}") from silence
+        seen = []
+        for _ in range(3):
+            guest.control.execute("stop")
+            seen.append(guest.control.execute("query-registers"))
+            guest.control.execute("cont")
+        raise AssertionError(f"{seen}, {guest.control.execute('query-metrics')}") from silence
 
 
 @pytest.fixture

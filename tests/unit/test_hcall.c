@@ -412,6 +412,31 @@ static void sprg0_is_set_on_the_cpu_that_calls(void **state)
 	assert_int_equal(CALL(1, SET_SPRG0, 1), H_HARDWARE);
 }
 
+/* Not an hcall, but the same register file. */
+static void registers_are_told_of_a_cpu_that_runs_while_the_guest_stands(void **state)
+{
+	struct fixture *f = *state;
+	struct kvm_registers registers;
+
+	power_on_cpus(f, 2, 4, 1);
+	assert_int_equal(start_cpu(0, 1), 0);
+	fake_wait_running(1);
+	assert_false(spapr_vcpu_registers(f->machine, 1, &registers)); /* the guest runs */
+	spapr_stop(f->machine);
+	assert_true(spapr_vcpu_registers(f->machine, 1, &registers));
+	assert_int_equal(registers.pc, fake_vcpu_pc(1));
+	assert_int_equal(registers.lr, fake_vcpu_pc(1) + 4);
+	assert_int_equal(registers.ctr, 1);
+	assert_true(spapr_vcpu_registers(f->machine, 0, &registers));
+	assert_false(spapr_vcpu_registers(f->machine, 2, &registers)); /* not there */
+	assert_false(spapr_vcpu_registers(f->machine, 4, &registers));
+	fake_fail_next(FAKE_REGISTERS, 1);
+	assert_false(spapr_vcpu_registers(f->machine, 1, &registers));
+	assert_true(spapr_vcpu_registers(f->machine, 1, &registers));
+	spapr_cont(f->machine);
+	assert_false(spapr_vcpu_registers(f->machine, 1, &registers));
+}
+
 static void a_processor_there_is_has_no_domains_and_no_other_is_known(void **state)
 {
 	struct fixture *f = *state;
@@ -742,6 +767,7 @@ int main(void)
 	    TEST(a_mode_that_cannot_be_is_refused_and_changes_nothing),
 	    TEST(without_the_host_there_is_no_ail),
 	    TEST(sprg0_is_set_on_the_cpu_that_calls),
+	    TEST(registers_are_told_of_a_cpu_that_runs_while_the_guest_stands),
 	    TEST(a_processor_there_is_has_no_domains_and_no_other_is_known),
 	    TEST(a_process_table_is_handed_to_kvm),
 	    TEST(a_process_table_may_end_where_ram_ends),
