@@ -241,6 +241,7 @@ static void pending_of(FILE *to, const json_t *connector)
 /* Where each vCPU of a stopped guest is. */
 static enum exit_code list_registers(struct ctl *ctl)
 {
+	static const char *const names[] = {"pc", "msr", "lr", "ctr", "srr0", "srr1"};
 	json_t *vcpus, *vcpu;
 	struct table table;
 	size_t i;
@@ -248,15 +249,16 @@ static enum exit_code list_registers(struct ctl *ctl)
 	if (ctl->json)
 		return just_ask(ctl, "query-registers", NULL);
 	vcpus = ask(ctl, "query-registers", NULL);
-	if (vcpus == NULL || !table_init(&table, "VCPU\tSTATE\tPC\tMSR\tLR\tCTR\n")) {
+	if (vcpus == NULL || !table_init(&table, "VCPU\tSTATE\tPC\tMSR\tLR\tCTR\tSRR0\tSRR1\n")) {
 		json_decref(vcpus);
 		return CTL_ERROR;
 	}
 	json_array_foreach (vcpus, i, vcpu) {
-		fprintf(table.to, "%" PRId64 "\t%s\t%s\t%s\t%s\t%s\n", number_of(vcpu, "cpu-index"),
-		    text_of(vcpu, "state"), or_dash(text_of(vcpu, "pc")),
-		    or_dash(text_of(vcpu, "msr")), or_dash(text_of(vcpu, "lr")),
-		    or_dash(text_of(vcpu, "ctr")));
+		fprintf(table.to, "%" PRId64 "\t%s", number_of(vcpu, "cpu-index"),
+		    text_of(vcpu, "state"));
+		for (size_t r = 0; r < sizeof names / sizeof names[0]; r++)
+			fprintf(table.to, "\t%s", or_dash(text_of(vcpu, names[r])));
+		fputc('\n', table.to);
 	}
 	table_print(&table);
 	json_decref(vcpus);

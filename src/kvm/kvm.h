@@ -175,6 +175,7 @@ bool kvm_vcpu_set_sprg0(struct kvm_vcpu *vcpu, uint64_t value);
 /* Where the vCPU is: read by its own thread, out of the guest. */
 struct kvm_registers {
 	uint64_t pc, msr, lr, ctr;
+	uint64_t srr0, srr1; /* PC and MSR before the last interrupt */
 };
 bool kvm_vcpu_registers(struct kvm_vcpu *vcpu, struct kvm_registers *ret_registers);
 

@@ -328,8 +328,12 @@ bool kvm_vcpu_registers(struct kvm_vcpu *vcpu, struct kvm_registers *ret_registe
 
 	if (ioctl(vcpu->fd, KVM_GET_REGS, &regs) < 0)
 		return false;
-	*ret_registers =
-	    (struct kvm_registers){.pc = regs.pc, .msr = regs.msr, .lr = regs.lr, .ctr = regs.ctr};
+	*ret_registers = (struct kvm_registers){.pc = regs.pc,
+	    .msr = regs.msr,
+	    .lr = regs.lr,
+	    .ctr = regs.ctr,
+	    .srr0 = regs.srr0,
+	    .srr1 = regs.srr1};
 	return true;
 }
 

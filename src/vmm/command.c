@@ -489,7 +489,7 @@ static const struct command commands[] = {
   .returns = "[{cpu-index, qom-path, thread-id, props: {core-id}, target, state}]",
   .doc = "The vCPUs of all cores the machine has." },
 { .name = "query-registers", .run = run_query_registers,
-  .returns = "[{cpu-index, state, pc, msr, lr, ctr}]",
+  .returns = "[{cpu-index, state, pc, msr, lr, ctr, srr0, srr1}]",
   .doc = "Where each vCPU is, while the guest is stopped; registers only of those that run." },
 { .name = "query-hotpluggable-cpus", .run = run_query_hotpluggable_cpus,
   .returns = "[{props: {core-id}, vcpus-count, qom-path, type}]",

@@ -129,20 +129,27 @@ bool list_cpus_fast(struct listing *listing)
 static json_t *registers_json(struct spapr *machine, uint32_t id, enum spapr_vcpu_state state)
 {
 	struct kvm_registers registers;
-	char text[4][24];
-	uint64_t values[4];
+	json_t *vcpu =
+	    json_pack("{s:I, s:s}", "cpu-index", (json_int_t)id, "state", vcpu_state_name(state));
 
-	if (!spapr_vcpu_registers(machine, id, &registers))
-		return json_pack(
-		    "{s:I, s:s}", "cpu-index", (json_int_t)id, "state", vcpu_state_name(state));
-	values[0] = registers.pc;
-	values[1] = registers.msr;
-	values[2] = registers.lr;
-	values[3] = registers.ctr;
-	for (size_t i = 0; i < 4; i++)
-		snprintf(text[i], sizeof text[i], "0x%016llx", (unsigned long long)values[i]);
-	return json_pack("{s:I, s:s, s:s, s:s, s:s, s:s}", "cpu-index", (json_int_t)id, "state",
-	    vcpu_state_name(state), "pc", text[0], "msr", text[1], "lr", text[2], "ctr", text[3]);
+	if (vcpu == NULL || !spapr_vcpu_registers(machine, id, &registers))
+		return vcpu;
+	const struct {
+		const char *name;
+		uint64_t value;
+	} rows[] = {{"pc", registers.pc}, {"msr", registers.msr}, {"lr", registers.lr},
+	    {"ctr", registers.ctr}, {"srr0", registers.srr0}, {"srr1", registers.srr1}};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		char text[24];
+
+		snprintf(text, sizeof text, "0x%016llx", (unsigned long long)rows[i].value);
+		if (json_object_set_new(vcpu, rows[i].name, json_string(text)) < 0) {
+			json_decref(vcpu);
+			return NULL;
+		}
+	}
+	return vcpu;
 }
 
 json_t *query_registers(struct spapr *machine)

@@ -59,6 +59,6 @@ def test_registers_of_a_guest_that_is_stopped(start) -> None:
     table = guest.host.run([f"{guest.host.path}/bin/paprikactl", "-s", guest.control_path, "cpu",
                             "list", "--registers"], check=True).stdout.decode()
     assert [line.split()[2:] for line in table.splitlines()[1:]] == [
-        [vcpu[name] for name in ("pc", "msr", "lr", "ctr")] for vcpu in (first, second)]
+        [vcpu[name] for name in ("pc", "msr", "lr", "ctr", "srr0", "srr1")] for vcpu in (first, second)]
     guest.control.execute("cont")
     assert guest.sh("echo alive") == "alive"

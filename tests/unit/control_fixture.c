@@ -127,8 +127,11 @@ bool spapr_operation_cancel(struct spapr *machine, uint64_t id, struct err *err)
 bool spapr_vcpu_registers(struct spapr *machine, uint32_t vcpu, struct kvm_registers *ret_registers)
 {
 	(void)machine;
-	*ret_registers = (struct kvm_registers){
-	    .pc = UINT64_C(0xc000000000000100), .msr = UINT64_C(1) << 63, .lr = 4, .ctr = vcpu};
+	*ret_registers = (struct kvm_registers){.pc = UINT64_C(0xc000000000000100),
+	    .msr = UINT64_C(1) << 63,
+	    .lr = 4,
+	    .ctr = vcpu,
+	    .srr0 = 8};
 	return vcpu == 0;
 }
 

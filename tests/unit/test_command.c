@@ -421,7 +421,8 @@ static void test_registers(void **state)
 	expect_json(value(peer, "{'execute': 'query-registers'}\n"),
 	    "[{'cpu-index': 0, 'state': 'running', 'pc': '0xc000000000000100', "
 	    "'msr': '0x8000000000000000', 'lr': '0x0000000000000004', "
-	    "'ctr': '0x0000000000000000'}, {'cpu-index': 1, 'state': 'stopped'}]");
+	    "'ctr': '0x0000000000000000', 'srr0': '0x0000000000000008', "
+	    "'srr1': '0x0000000000000000'}, {'cpu-index': 1, 'state': 'stopped'}]");
 	peer_destroy(peer);
 }
 
