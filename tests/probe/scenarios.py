@@ -177,6 +177,7 @@ HCALLS = {
     "calls of persistent memory": ["hcall 3e4", "hcall 3e8", "hcall 3ec", "hcall 3f0", "hcall 3fc",
                                    "hcall 400", "hcall 44c"],
     "calls of nested guests": ["hcall f800", "hcall f804", "hcall f808", "hcall f80c"],
+    "calls of secure guests": ["hcall ef00", "hcall ef04", "hcall ef08", "hcall ef0c", "hcall ef14"],
     "breakpoint register": ["hcall 28"],
     "interrupt taken with its time": ["hcall 2fc"],
     "processor woken": ["hcall e8 0"],
