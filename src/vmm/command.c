@@ -407,7 +407,7 @@ static json_t *run_query_registers(struct call *call)
 		    "registers can be read only while the guest does not run");
 		return NULL;
 	}
-	return query_registers(vmm_machine(call->vmm));
+	return list(call, list_registers);
 }
 
 static json_t *run_query_connectors(struct call *call)

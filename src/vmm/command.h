@@ -77,11 +77,11 @@ json_t *command_version_json(bool subscribed);
 /* The replies of the commands of the same names; NULL if memory is out. */
 json_t *query_status(const struct vmm *vmm);
 json_t *query_name(const struct vmm *vmm);
-json_t *query_registers(struct spapr *machine); /* the guest must not run */
 json_t *query_metrics(struct spapr *machine);
 
 /* The same for those that return a list; false if memory is out. start and most have been set. */
 bool list_cpus_fast(struct listing *listing);
+bool list_registers(struct listing *listing); /* the guest must not run */
 bool list_hotpluggable_cpus(struct listing *listing);
 bool list_connectors(struct listing *listing);
 bool list_operations(struct listing *listing);

@@ -152,19 +152,22 @@ static json_t *registers_json(struct spapr *machine, uint32_t id, enum spapr_vcp
 	return vcpu;
 }
 
-json_t *query_registers(struct spapr *machine)
+static json_t *registers_item(struct listing *listing, size_t index)
 {
-	json_t *list = json_array();
+	uint32_t threads = threads_of(listing->machine), thread = (uint32_t)(index % threads);
 	struct spapr_core_info core;
 
-	for (uint32_t i = 0; list != NULL && i < spapr_core_count(machine); i++) {
-		spapr_core_info(machine, i, &core);
-		for (uint32_t t = 0; list != NULL && core.drc.attached && t < threads_of(machine);
-		     t++)
-			list = command_append(
-			    list, registers_json(machine, core.vcpus[t].id, core.vcpus[t].state));
-	}
-	return list;
+	spapr_core_info(listing->machine, (uint32_t)(index / threads), &core);
+	if (!core.drc.attached)
+		return json_null();
+	return registers_json(listing->machine, core.vcpus[thread].id, core.vcpus[thread].state);
+}
+
+bool list_registers(struct listing *listing)
+{
+	listing->count = (size_t)spapr_core_count(listing->machine) * threads_of(listing->machine);
+	listing->item = registers_item;
+	return true;
 }
 
 /* The highest core comes first: clients made for QMP take the last one as the boot core. */

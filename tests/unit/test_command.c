@@ -410,7 +410,7 @@ static void test_commands_and_schema(void **state)
 
 static void test_registers(void **state)
 {
-	struct peer *peer = peer_create_negotiated(*state);
+	struct peer *peer = peer_create_subscribed(*state);
 
 	peer->fixture->vmm.machine.core_count = 1;
 	say(peer, "{'execute': 'query-registers'}\n");
