@@ -5,6 +5,9 @@
  * Whatever a guest can cause to be logged goes through log_guest() with a limiter of its own,
  * so that no guest can fill a disk: after the first lines only a count is kept, which the next
  * line that gets through reports.
+ *
+ * After log_never_wait() no line waits for a reader, in any thread: what standard error does not
+ * take is dropped and counted, and the count is a line of its own as soon as one is taken again.
  */
 #ifndef PAPRIKA_LOG_H
 #define PAPRIKA_LOG_H
@@ -16,7 +19,7 @@
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
-/* The only global of the program. */
+/* Lines above this level are not written. */
 extern enum log_level log_level;
 
 /* Parse "error", "warn", "info" or "debug"; false if the name is unknown. */
@@ -35,9 +38,32 @@ struct log_limit {
 void log_guest(struct log_limit *limit, enum log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Write text to standard error, also if it is interrupted or goes in pieces. If standard error is
- * gone, there is nothing to be done. */
-void log_write(const char *text, size_t length);
+/* A line for the operator whatever the log's level is: "paprika: " and the text. */
+void log_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Write one line, at most LOG_LINE_MAX bytes with its newline; what is longer is cut. Any thread.
+ */
+#define LOG_LINE_MAX 1024
+void log_write(const char *line, size_t length);
+
+/*
+ * From now on nothing here waits for standard error. Opens what standard error is anew if that
+ * can block, because O_NONBLOCK would be seen by everybody who shares the present description.
+ * Before threads are made, and before the sandbox closes: it needs /proc.
+ */
+void log_never_wait(void);
+
+/* True if there is something left to write as soon as somebody reads: then log_catch_up() is to be
+ * called when standard error can be written to. Never true if it is a file. */
+bool log_is_behind(void);
+void log_catch_up(void);
+
+/* Before a last line, and at the end: let a slow reader take what is left. Waits for at most a
+ * quarter of a second, all calls together. */
+void log_settle(void);
+
+/* For a signal handler that is about to end the process: write without waiting or locking. */
+void log_write_dying(const char *line, size_t length);
 
 /* Milliseconds of the monotonic clock, the only clock operations are timed with. */
 uint64_t clock_ms(void);

@@ -51,6 +51,7 @@ struct console {
 	struct listen_identity identity;
 	bool own_in, own_out; /* close them */
 	bool is_terminal;     /* input never pauses, see above */
+	bool is_socket;       /* standard input is */
 	bool in_ended;        /* end of file: the other end may still listen */
 	bool discard;         /* there is no end for output, and there will be none */
 	bool escaped;
@@ -60,7 +61,8 @@ struct console {
 	ev_timer again; /* more to fetch; or listening failed and is to be tried again */
 
 	size_t out_start, out_length; /* a ring */
-	uint64_t dropped;             /* bytes of output that nobody will see */
+	uint64_t dropped;             /* bytes of output that a reader was too slow for, */
+	uint64_t told;                /* and of these, what the log has said */
 	size_t in_length;
 	uint8_t out[OUTPUT_BYTES];
 	uint8_t in[INPUT_BYTES];
@@ -162,11 +164,12 @@ static void put_output(struct console *console, const void *from, size_t length)
 
 		drop_oldest(console, excess);
 		/* While nobody is connected, that is what the ring is for. */
-		console->dropped += excess;
-		if (console->out_fd >= 0)
+		if (console->out_fd >= 0) {
+			console->dropped += excess;
 			log_guest(&console->limit_dropped, LOG_WARN,
 			    "console: output is not read, %llu bytes dropped so far",
 			    (unsigned long long)console->dropped);
+		}
 	}
 	end = (console->out_start + console->out_length) % OUTPUT_BYTES;
 	first = length < OUTPUT_BYTES - end ? length : OUTPUT_BYTES - end;
@@ -239,6 +242,12 @@ static void flush_output(struct console *console)
 		drop_oldest(console, (size_t)written);
 	}
 	ev_io_stop(console->loop, &console->out_watch);
+	if (console->dropped == console->told)
+		return;
+	console->told = console->dropped;
+	log_guest(&console->limit_dropped, LOG_WARN,
+	    "console: output is read again, %llu bytes were dropped",
+	    (unsigned long long)console->dropped);
 }
 
 static void poll_again(struct console *console, double seconds)
@@ -324,7 +333,9 @@ static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
 	(void)loop;
 	if (cannot_watch(console, watcher, events))
 		return;
-	got = read(console->in_fd, typed, sizeof typed);
+	/* Somebody else may have been faster. */
+	got = console->is_socket ? recv(console->in_fd, typed, sizeof typed, MSG_DONTWAIT)
+	                         : read(console->in_fd, typed, sizeof typed);
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (got <= 0) {
@@ -457,8 +468,8 @@ static int open_standard(int fd, int access, bool *ret_own)
 	*ret_own = false;
 	if (fstat(fd, &status) < 0)
 		return -1;
-	/* Files and /dev/null do not block; write_some() knows sockets. */
-	if (!isatty(fd) && !S_ISFIFO(status.st_mode))
+	/* Files do not block; sockets are asked not to. */
+	if (!S_ISCHR(status.st_mode) && !S_ISFIFO(status.st_mode))
 		return fd;
 	snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
 	own = open(name, access | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
@@ -473,6 +484,13 @@ static int open_standard(int fd, int access, bool *ret_own)
 		fcntl(fd, F_SETFL, flags | O_NONBLOCK);
 	}
 	return fd;
+}
+
+static bool is_socket(int fd)
+{
+	struct stat status;
+
+	return fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode);
 }
 
 static bool open_stdio(struct console *console, struct err *err)
@@ -491,9 +509,9 @@ static bool open_stdio(struct console *console, struct err *err)
 			return err_system(
 			    err, errno, "use another --console", "cannot use standard input");
 		console->is_terminal = isatty(STDIN_FILENO) != 0;
+		console->is_socket = is_socket(in_fd);
 		if (console->is_terminal) {
-			dprintf(STDERR_FILENO,
-			    "paprika: Ctrl-A x ends the guest, Ctrl-A ? tells more\n");
+			log_say("Ctrl-A x ends the guest, Ctrl-A ? tells more");
 			make_raw();
 		}
 	} else {
@@ -538,7 +556,7 @@ static bool open_pty(struct console *console, struct err *err)
 	/* Until somebody attaches, nothing may be echoed back to the guest. */
 	cfmakeraw(&raw);
 	tcsetattr(console->slave_fd, TCSANOW, &raw);
-	dprintf(STDERR_FILENO, "paprika: the console is at %s\n", name);
+	log_say("the console is at %s", name);
 	watch(console, fd, fd);
 	return true;
 }
@@ -598,17 +616,19 @@ struct console *console_create(struct ev_loop *loop, const struct options *optio
 /* A guest's last lines are the ones that tell why it went. */
 static void say_last_words(struct console *console)
 {
-	uint64_t until_ms = clock_ms() + LAST_WORDS_MS;
+	uint64_t now_ms = clock_ms(), until_ms = now_ms + LAST_WORDS_MS;
 
 	flush_output(console);
-	while (console->out_length > 0 && console->out_fd >= 0) {
+	while (console->out_length > 0 && console->out_fd >= 0 && now_ms < until_ms) {
 		struct pollfd end = {.fd = console->out_fd, .events = POLLOUT};
-		uint64_t now_ms = clock_ms();
 
-		if (now_ms >= until_ms || poll(&end, 1, (int)(until_ms - now_ms)) <= 0)
-			return;
+		poll(&end, 1, (int)(until_ms - now_ms));
 		flush_output(console);
+		now_ms = clock_ms();
 	}
+	if (console->out_length > 0 && console->out_fd >= 0)
+		log_line(LOG_WARN, "console: output is not read, %llu bytes dropped",
+		    (unsigned long long)console->dropped + console->out_length);
 }
 
 void console_destroy(struct console *console)

@@ -786,8 +786,6 @@ struct control *control_create(
 		return NULL;
 	}
 	snprintf(control->path, sizeof control->path, "%s", path);
-	/* Now, while the source of randomness can surely be opened. */
-	json_object_seed(0);
 	control->loop = loop;
 	control->vmm = vmm;
 	ev_io_init(&control->listening, on_connection, fd, EV_READ);

@@ -42,12 +42,13 @@ static void *take(void *before, long size)
 	const struct block *old = before != NULL ? (const struct block *)before - 1 : NULL;
 	struct block *block = (struct block *)(void *)(memory.bytes + memory.used);
 	size_t length = ((size_t)size + ALIGN_BYTES - 1) & ~(ALIGN_BYTES - 1);
+	size_t left = MEMORY_BYTES - memory.used;
 
 	if (size == 0)
 		return NULL;
 	if (old != NULL && old->size >= length)
 		return before;
-	if (memory.bytes == NULL || length > MEMORY_BYTES - memory.used - sizeof *block)
+	if (memory.bytes == NULL || left < sizeof *block || length > left - sizeof *block)
 		return NULL;
 	memory.used += sizeof *block + length;
 	block->size = length;

@@ -16,9 +16,11 @@
 #include <jansson.h>
 #include <malloc.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -41,6 +43,9 @@ static const int fault_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SI
  * at the console. */
 #define CLIENT_FILES (CONTROL_CLIENTS_MAX + 1 + 2)
 
+/* For on_fault(), with what the kernel saves: much more than it takes. */
+#define FAULT_STACK_BYTES ((size_t)32 << 10)
+
 struct vmm {
 	const struct options *options;
 	struct sandbox *sandbox; /* NULL with --no-sandbox */
@@ -53,7 +58,11 @@ struct vmm {
 	ev_timer deadline;      /* of operations; also when reports go on that had to wait */
 	ev_timer console_pause; /* running: the console was served a moment ago */
 	bool console_waits;     /* ... and has had news since */
+	ev_prepare turn;        /* these two: standard error was not read, see on_turn() */
+	ev_io log_writable;
 	ev_signal signals[COUNT_OF(end_signals)];
+	uint8_t *fault_stacks; /* one per thread; see use_fault_stack() */
+	_Atomic uint32_t fault_stacks_used;
 	enum vmm_status status;
 	struct log_limit limit_report;
 	uint64_t guest_made_since_ms; /* the second that guest_made_reports counts in */
@@ -91,7 +100,10 @@ void complain_error(const struct err *err)
 		if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
 			line[i] = '?';
 	line[length++] = '\n';
+	/* It may be the last line, and the one that matters. */
+	log_settle();
 	log_write(line, (size_t)length);
+	log_settle();
 }
 
 /* --- Reports ------------------------------------------------------------------------------- */
@@ -208,8 +220,56 @@ static void report_all(struct vmm *vmm)
 
 static void event_with_reason(struct vmm *vmm, const char *event, bool guest, const char *reason)
 {
+	if (vmm->control == NULL)
+		return;
 	control_event(
 	    vmm->control, event, json_pack("{s:b, s:s}", "guest", (int)guest, "reason", reason));
+}
+
+/* --- Stacks for faults --------------------------------------------------------------------- */
+
+/* A thread whose stack has overflown needs another one to run on_fault(). None is touched before.
+ */
+static bool create_fault_stacks(struct vmm *vmm, struct err *err)
+{
+	size_t bytes = (vmm->options->max_cpus + 1) * FAULT_STACK_BYTES;
+	void *stacks = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (stacks == MAP_FAILED)
+		return err_system(err, errno, NULL, "cannot map stacks for faults");
+	vmm->fault_stacks = stacks;
+	return true;
+}
+
+/* For the calling thread. A sanitizer may have given it one; and a thread that could not be used is
+ * made anew, so there may be none left: then it goes without. */
+static void use_fault_stack(struct vmm *vmm)
+{
+	stack_t stack;
+	uint32_t number;
+
+	if (sigaltstack(NULL, &stack) < 0 || (stack.ss_flags & SS_DISABLE) == 0)
+		return;
+	number = atomic_fetch_add(&vmm->fault_stacks_used, 1);
+	if (number > vmm->options->max_cpus)
+		return;
+	stack = (stack_t){
+	    .ss_sp = vmm->fault_stacks + number * FAULT_STACK_BYTES, .ss_size = FAULT_STACK_BYTES};
+	sigaltstack(&stack, NULL);
+}
+
+/* The last thread that uses one is the caller. */
+static void destroy_fault_stacks(struct vmm *vmm)
+{
+	const stack_t none = {.ss_flags = SS_DISABLE};
+	stack_t stack;
+
+	if (vmm->fault_stacks == NULL)
+		return;
+	if (sigaltstack(NULL, &stack) == 0 && stack.ss_sp == vmm->fault_stacks)
+		sigaltstack(&none, NULL);
+	munmap(vmm->fault_stacks, (vmm->options->max_cpus + 1) * FAULT_STACK_BYTES);
 }
 
 /* --- The end ------------------------------------------------------------------------------- */
@@ -236,21 +296,40 @@ static void say_farewell(struct vmm *vmm)
 	event_with_reason(vmm, "SHUTDOWN", vmm->ended_by_guest, vmm->end_reason);
 }
 
+/*
+ * The way it ends is decided, and is not to be decided anew by one more signal, as when a service
+ * manager and a person both end it. Only one thread is left; while there were others the signals
+ * still had their handler, which does nothing but wake a loop that has ended.
+ */
+static void ignore_end_signals(struct vmm *vmm)
+{
+	sigset_t signals;
+
+	sigemptyset(&signals);
+	for (size_t i = 0; i < COUNT_OF(end_signals); i++)
+		sigaddset(&signals, end_signals[i]);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+	/* This gives them their default effect back. */
+	for (size_t i = 0; i < COUNT_OF(end_signals); i++)
+		ev_signal_stop(vmm->loop, &vmm->signals[i]);
+}
+
 /* NULL-safe all the way: also for a start that failed half-way. */
 static void tear_down(struct vmm *vmm)
 {
 	control_destroy(vmm->control);
 	console_destroy(vmm->console);
-	/* From here a second signal ends the program at once: nothing is left to be lost. */
-	for (size_t i = 0; i < COUNT_OF(end_signals); i++)
-		ev_signal_stop(vmm->loop, &vmm->signals[i]);
 	spapr_destroy(vmm->machine);
 	loader_destroy(vmm->loader);
+	ignore_end_signals(vmm);
 	ev_timer_stop(vmm->loop, &vmm->deadline);
 	ev_timer_stop(vmm->loop, &vmm->console_pause);
+	ev_prepare_stop(vmm->loop, &vmm->turn);
+	ev_io_stop(vmm->loop, &vmm->log_writable);
 	ev_async_stop(vmm->loop, &vmm->wake);
 	loop_destroy(vmm->loop);
 	sandbox_destroy(vmm->sandbox);
+	destroy_fault_stacks(vmm);
 }
 
 /* --- News from the guest ------------------------------------------------------------------- */
@@ -275,7 +354,9 @@ static void on_guest_panic(struct vmm *vmm)
 			*at = ' ';
 	log_line(LOG_WARN, "the guest panicked: %s", text);
 	vmm->status = VMM_PANICKED;
-	control_event(vmm->control, "GUEST_PANICKED", json_pack("{s:s}", "action", "poweroff"));
+	if (vmm->control != NULL)
+		control_event(
+		    vmm->control, "GUEST_PANICKED", json_pack("{s:s}", "action", "poweroff"));
 	end_with(vmm, EXIT_GUEST_PANIC, true, "guest-panic");
 }
 
@@ -367,6 +448,27 @@ static void on_wake(struct ev_loop *loop, ev_async *watcher, int events)
 	} else if (news & SPAPR_NEWS_RESET) {
 		on_guest_reset(vmm);
 	}
+}
+
+/* Lines that standard error has not taken: go on when it takes something again. */
+static void on_turn(struct ev_loop *loop, ev_prepare *watcher, int events)
+{
+	struct vmm *vmm = watcher->data;
+
+	(void)events;
+	if (log_is_behind())
+		ev_io_start(loop, &vmm->log_writable);
+}
+
+static void on_log_writable(struct ev_loop *loop, ev_io *watcher, int events)
+{
+	struct vmm *vmm = watcher->data;
+
+	log_catch_up();
+	if ((events & EV_ERROR) != 0)
+		ev_prepare_stop(loop, &vmm->turn); /* it cannot be watched: the next line will do */
+	if (!log_is_behind())
+		ev_io_stop(loop, watcher);
 }
 
 static void on_deadline(struct ev_loop *loop, ev_timer *watcher, int events)
@@ -474,16 +576,26 @@ static void on_fault(int number, siginfo_t *info, void *registers)
 	raise(number);
 }
 
+/* nohup(1) has it ignored for a guest that is to outlive its terminal. */
+static bool outlives_terminal(int number)
+{
+	struct sigaction present;
+
+	return number == SIGHUP && sigaction(number, NULL, &present) == 0 &&
+	       present.sa_handler == SIG_IGN;
+}
+
 static void start_signals(struct vmm *vmm)
 {
-	struct sigaction fault = {
-	    .sa_sigaction = on_fault, .sa_flags = (int)(SA_SIGINFO | SA_RESETHAND | SA_NODEFER)};
+	struct sigaction fault = {.sa_sigaction = on_fault,
+	    .sa_flags = (int)(SA_SIGINFO | SA_RESETHAND | SA_NODEFER | SA_ONSTACK)};
 
 	signal(SIGPIPE, SIG_IGN);
 	for (size_t i = 0; i < COUNT_OF(fault_signals); i++)
 		sigaction(fault_signals[i], &fault, NULL);
 	for (size_t i = 0; i < COUNT_OF(end_signals); i++)
-		ev_signal_start(vmm->loop, &vmm->signals[i]);
+		if (!outlives_terminal(end_signals[i]))
+			ev_signal_start(vmm->loop, &vmm->signals[i]);
 }
 
 void raise_file_limit(void)
@@ -496,11 +608,23 @@ void raise_file_limit(void)
 	}
 }
 
+/* The vCPU's own thread, before it enters the guest. */
 static bool confine_vcpu(void *context, struct err *err)
 {
-	const struct vmm *vmm = context;
+	struct vmm *vmm = context;
 
-	return sandbox_enter_vcpu(vmm->sandbox, err);
+	use_fault_stack(vmm);
+	return vmm->sandbox == NULL || sandbox_enter_vcpu(vmm->sandbox, err);
+}
+
+/*
+ * What a library needs of the kernel at its first use, it needs before the sandbox closes, also on
+ * the ways that are only taken at the end. ARCHITECTURE.md ("Into the sandbox") has what each
+ * library does; glibc's time zone is sandbox.c's.
+ */
+static void use_libraries(void)
+{
+	json_object_seed(0);
 }
 
 static bool enter_sandbox(struct vmm *vmm, struct err *err)
@@ -510,6 +634,7 @@ static bool enter_sandbox(struct vmm *vmm, struct err *err)
 	    strcmp(options->control, LISTEN_SYSTEMD) == 0 ? "" : options->control,
 	    options->console == CONSOLE_UNIX ? options->console_path : ""};
 
+	use_libraries();
 	if (vmm->sandbox != NULL)
 		return sandbox_enter(vmm->sandbox,
 		    options->max_cpus - options->boot_cpus + CLIENT_FILES, sockets,
@@ -540,6 +665,9 @@ static bool set_up_loop(struct vmm *vmm, struct err *err)
 	vmm->deadline.data = vmm;
 	ev_timer_init(&vmm->console_pause, on_console_pause, 0., 0.);
 	vmm->console_pause.data = vmm;
+	ev_prepare_init(&vmm->turn, on_turn);
+	ev_io_init(&vmm->log_writable, on_log_writable, STDERR_FILENO, EV_WRITE);
+	vmm->turn.data = vmm->log_writable.data = vmm;
 	for (size_t i = 0; i < COUNT_OF(end_signals); i++) {
 		ev_signal_init(&vmm->signals[i], on_end_signal, end_signals[i]);
 		vmm->signals[i].data = vmm;
@@ -558,10 +686,13 @@ static bool set_up(struct vmm *vmm, struct err *err)
 	config.load = load;
 	config.wake = wake;
 	config.context = vmm;
-	config.confine_vcpu = vmm->sandbox != NULL ? confine_vcpu : NULL;
+	config.confine_vcpu = confine_vcpu;
 	vmm->loader = loader_create(options->kernel, options->initrd, err);
 	if (vmm->loader == NULL || !spapr_check_config(&config, NULL, err))
 		return false;
+	if (!create_fault_stacks(vmm, err))
+		return false;
+	use_fault_stack(vmm);
 	raise_file_limit();
 	keep_no_memory();
 	vmm->machine = spapr_create(&config, err);
@@ -605,6 +736,7 @@ enum exit_code vmm_run(const struct options *options)
 	}
 	vmm->options = options;
 	vmm->status = VMM_RUNNING;
+	log_never_wait();
 	if (!start_sandbox(vmm, &err) || !set_up_loop(vmm, &err)) {
 		complain_error(&err);
 		sandbox_destroy(vmm->sandbox);
@@ -613,6 +745,7 @@ enum exit_code vmm_run(const struct options *options)
 	}
 	if (set_up(vmm, &err)) {
 		log_line(LOG_INFO, "guest \"%s\" started", options->name);
+		ev_prepare_start(vmm->loop, &vmm->turn);
 		ev_run(vmm->loop, 0);
 		say_farewell(vmm);
 		code = vmm->exit_code;
@@ -623,6 +756,7 @@ enum exit_code vmm_run(const struct options *options)
 	/* The terminal is its old self again, so the line comes out well. */
 	if (err.class != ERR_NONE)
 		complain_error(&err);
+	log_settle();
 	free(vmm);
 	return code;
 }

@@ -252,8 +252,7 @@ void sandbox_explain(const siginfo_t *info)
 	used = append(line, used, name != NULL ? name : digit);
 	used = append(line, used, getpid() == gettid() ? " of the loop" : " of a vCPU");
 	used = append(line, used, "; report it, or start with --no-sandbox\n");
-	if (write(STDERR_FILENO, line, used) < 0)
-		return; /* nothing to be done when standard error is gone */
+	log_write_dying(line, used);
 }
 
 size_t sandbox_check(struct kvm_check *lines, size_t max)

@@ -64,6 +64,9 @@ static const struct sandbox_rule rows[] = {
 	EVERY("futex", "locks and conditions"),
 	EVERY("write", "wake the loop", WAKE_FD(0)),
 	EVERY("write", "a line of the log", IS(0, STDERR_FILENO)),
+	EVERY("send", "the same, if that is a socket (ppc64)", IS(0, STDERR_FILENO)),
+	EVERY("sendto", "the same (other processors)", IS(0, STDERR_FILENO), IS(4, 0)),
+	EVERY("poll", "does standard error take a line? does the console's end? has it left?"),
 	EVERY("clock_gettime", "the time, where the vDSO does not tell it"),
 	/* Kicks, and faults. */
 	EVERY("rt_sigreturn", "come back from a kick"),
@@ -93,7 +96,6 @@ static const struct sandbox_rule rows[] = {
 	LOOP("timerfd_settime", "hear of it when the wall clock is set"),
 	LOOP("read", "typed input, the descriptor that wakes the loop"),
 	LOOP("write", "the console's end"),
-	LOOP("poll", "has a console's client left? the guest's last words"),
 	LOOP("restart_syscall", "a poll, after the process was stopped and continued"),
 	/* Clients. */
 	LOOP("accept4", "clients of the control socket and the console's"),
@@ -121,6 +123,7 @@ static const struct sandbox_rule rows[] = {
 	LOOP("set_robust_list", "each new thread does it"),
 	LOOP("rseq", "each new thread does it"),
 	LOOP("prctl", "its name", IS(0, PR_SET_NAME)),
+	LOOP("sigaltstack", "its stack for faults"),
 	LOOP("seccomp", "confine it further", IS(0, SECCOMP_SET_MODE_FILTER), IS(1, 0)),
 	/* The end. */
 	LOOP("rt_sigaction", "the second time it ends us at once", IS(0, SIGTERM)),

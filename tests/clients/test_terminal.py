@@ -32,7 +32,9 @@ from guest import DEADLINE, Control, elf
 class Shell:
     """Runs one command on a new terminal, as a shell would, and keeps the terminal afterwards."""
 
-    def __init__(self, argv: list[str], background: bool = False) -> None:
+    def __init__(self, argv: list[str], background: bool = False,
+                 complains_there: bool = False) -> None:
+        """complains_there: its standard error is the terminal as well, not what wait_log() reads."""
         self.master, self.slave = pty.openpty()
         # Nothing a program would come back to by chance.
         settings = termios.tcgetattr(self.slave)
@@ -49,6 +51,8 @@ class Shell:
             try:
                 for fd in (self.master, self.log, self.news, self.hold):
                     os.close(fd)
+                if complains_there:
+                    os.dup2(self.slave, log)
                 self._lead(argv, background, log, news, hold)
             except BaseException:
                 os.write(log, traceback.format_exc().encode())
@@ -62,6 +66,9 @@ class Shell:
 
     def _lead(self, argv: list[str], background: bool, log: int, news: int, hold: int) -> None:
         """What the shell does, in a process of its own."""
+        # When its terminal is gone a shell says so to what it has started. (A signal with a handler
+        # has its default effect in what is executed.)
+        signal.signal(signal.SIGHUP, lambda *_: os.kill(process.pid, signal.SIGHUP))
         os.login_tty(self.slave)
         # Some of the ways out would leave a core file.
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -94,6 +101,11 @@ class Shell:
     def type(self, keys: bytes) -> None:
         os.write(self.master, keys)
 
+    def hang_up(self) -> None:
+        """The terminal is gone for good."""
+        os.close(self.master)
+        self.master = -1
+
     def wait(self) -> int:
         """The command's exit status, or minus the signal number."""
         if self.status is None:
@@ -111,7 +123,8 @@ class Shell:
         os.close(self.hold)
         os.waitpid(self.leader, 0)
         for fd in (self.master, self.slave, self.log, self.news):
-            os.close(fd)
+            if fd >= 0:
+                os.close(fd)
 
 
 @pytest.fixture

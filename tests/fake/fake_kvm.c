@@ -516,6 +516,24 @@ static bool ask_guest(const struct kvm_vcpu *vcpu, struct record *record)
 	return record->calling;
 }
 
+/* What the guest that acts by itself leaves the guest with. */
+static enum kvm_exit make_exit(const struct record *record, struct kvm_exit_info *exit)
+{
+	exit->hcall = record->hcall;
+	exit->hcall.ret = 0;
+	if (record->hcall.nr == FAKE_NR_STORE) {
+		exit->mmio.address = record->hcall.args[0];
+		exit->mmio.length = 4;
+		exit->mmio.write = true;
+		return KVM_RAN_MMIO;
+	}
+	if (record->hcall.nr == FAKE_NR_FAIL) {
+		snprintf(exit->failure, sizeof exit->failure, "fake KVM: it cannot go on");
+		return KVM_RAN_FAILED;
+	}
+	return KVM_RAN_HCALL;
+}
+
 /* Wait for a kick or an exit to make; the exit is handed out in *exit. */
 static enum kvm_exit wait_for_exit(
     const struct kvm_vcpu *vcpu, struct record *record, struct kvm_exit_info *exit)
@@ -524,11 +542,8 @@ static enum kvm_exit wait_for_exit(
 		pthread_cond_wait(&changed, &lock);
 	if (record->kicked)
 		return KVM_RAN_INTERRUPTED;
-	if (record->calling) {
-		exit->hcall = record->hcall;
-		exit->hcall.ret = 0;
-		return KVM_RAN_HCALL;
-	}
+	if (record->calling)
+		return make_exit(record, exit);
 	record->phase = record->exit == KVM_RAN_FAILED ? PHASE_IDLE : PHASE_TAKEN;
 	record->taken = true;
 	*exit = record->info;

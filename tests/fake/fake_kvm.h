@@ -60,9 +60,14 @@ void fake_run_failure(uint32_t id, const char *failure);
  * since. It puts its next hcall there and returns true, or false to wait until something has
  * changed; interrupts counts those sent so far. NULL: nobody, as after fake_reset().
  */
+#define FAKE_NR_STORE (UINT64_MAX - 1) /* no hcall, but a store to the address in args[0] */
+#define FAKE_NR_FAIL UINT64_MAX        /* it cannot go on */
 typedef bool fake_guest(const struct gmem *memory, uint32_t id, bool fresh, uint64_t interrupts,
     struct kvm_hcall *hcall);
 void fake_set_guest(fake_guest *guest);
+
+/* A guest whose kernel is a text that tells what to do, see fake_script.c. */
+fake_guest fake_script;
 
 /* --- Waiting ----------------------------------------------------------------------------- */
 

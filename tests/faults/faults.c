@@ -252,6 +252,7 @@ CALL(readdir64, struct dirent64 *, (DIR *directory), (directory), NULL, EIO, PLA
 CALL(readlinkat, ssize_t, (int fd, const char *path, char *to, size_t size), (fd, path, to, size),
     -1, EACCES, PLAIN)
 CALL(memfd_create, int, (const char *name, unsigned flags), (name, flags), -1, EMFILE, PLAIN)
+CALL(dup2, int, (int from, int to), (from, to), -1, EMFILE, PLAIN)
 CALL(lseek64, off64_t, (int fd, off64_t to, int from), (fd, to, from), -1, EIO, PLAIN)
 CALL(fstat64, int, (int fd, struct stat64 *status), (fd, status), -1, EIO, PLAIN)
 CALL(lstat64, int, (const char *path, struct stat64 *status), (path, status), -1, EACCES, PLAIN)

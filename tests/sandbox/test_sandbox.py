@@ -21,6 +21,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "lab"), str(ROOT / "tests/clients")]
 from guest import DEADLINE, Control, elf  # noqa: E402
+from play import play  # noqa: E402
 from test_terminal import Shell  # noqa: E402
 
 BUILD = Path(os.environ["PAPRIKA_SANDBOX_BUILD"])
@@ -236,6 +237,21 @@ def test_the_terminal_is_restored_when_a_vcpu_is_ended(kernel: str) -> None:
         assert shell.wait() == -signal.SIGSYS
         # It had been taken over, and says so before the line that names the call.
         assert re.fullmatch("paprika: Ctrl-A x .*\n.*socket of a vCPU.*\n", shell.said), shell.said
+        assert shell.settings() == shell.before
+    finally:
+        shell.close()
+
+
+@pytest.mark.parametrize("who", ["loop", "vcpu"])
+@pytest.mark.parametrize("options", [(), ("--no-sandbox",)], ids=["sandbox", "no sandbox"])
+def test_the_terminal_is_restored_when_a_stack_overflows(tmp_path: Path, who: str,
+                                                         options: tuple[str, ...]) -> None:
+    kernel = tmp_path / "talks"
+    kernel.write_bytes(play("put on", "again"))
+    shell = Shell(["env", f"LD_PRELOAD={BUILD / 'libintruder.so'}", f"PAPRIKA_INTRUDER=deep-{who}",
+                   str(BUILD / "paprika-plain"), "run", "--kernel", str(kernel), *options])
+    try:
+        assert shell.wait() == -signal.SIGSEGV, shell.said
         assert shell.settings() == shell.before
     finally:
         shell.close()

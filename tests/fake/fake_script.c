@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * fake_script.c - a guest whose kernel is a text: what its vCPUs do above the fake KVM, a step a
+ * line. It is how tests of the whole program (tests/clients, tests/sandbox) play a guest. A kernel
+ * that does not begin with the line "play" does nothing. tests/clients/play.py makes one.
+ *
+ *   put TEXT         print up to 16 letters (no spaces) and the end of a line
+ *   rtas NAME [N...] call the service, with these arguments
+ *   hcall NR [N...]  any other hypervisor call
+ *   panic TEXT       ibm,os-term
+ *   store ADDRESS    to where nothing is
+ *   fail             the vCPU cannot go on
+ *   wait             until an interrupt comes
+ *   later LINE       that line, but not in the first life (before any reset)
+ *   again            from the beginning
+ *
+ * At the end, and on a line it does not know, a vCPU rests for ever. Numbers are in C's notation.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/be.h"
+#include "fake_kvm.h"
+#include "spapr/rtas.h"
+
+enum {
+	VCPUS = 16,
+	SCRIPT_BYTES = 4096,
+	BLOCKS = 0x100000, /* RTAS blocks, and behind each a text */
+	BLOCK_BYTES = 0x1000,
+	TEXT = 0x800,
+	H_RTAS = 0xf000,
+	H_PUT_TERM_CHAR = 0x58,
+};
+
+/* How far each vCPU is. */
+static struct {
+	size_t at;
+	uint64_t interrupts; /* seen */
+	unsigned lives;
+	bool rests, waits;
+} vcpus[VCPUS];
+
+static size_t numbers_of(const char *text, uint64_t *numbers, size_t max)
+{
+	size_t count = 0;
+	char *end;
+
+	for (; count < max; text = end, count++) {
+		numbers[count] = strtoull(text, &end, 0);
+		if (end == text)
+			break;
+	}
+	return count;
+}
+
+static bool call_rtas(
+    const struct gmem *memory, uint32_t id, const char *line, struct kvm_hcall *hcall)
+{
+	struct be32 *block = (void *)((char *)memory->host + BLOCKS + id * BLOCK_BYTES);
+	uint64_t args[8] = {0};
+	char name[64] = "";
+	int used = 0;
+	size_t count;
+
+	sscanf(line, "%63s%n", name, &used);
+	count = numbers_of(line + used, args, 8);
+	block[0] = be32(rtas_token_of(name));
+	block[1] = be32((uint32_t)count);
+	block[2] = be32(1);
+	for (size_t i = 0; i < count; i++)
+		block[3 + i] = be32((uint32_t)args[i]);
+	hcall->nr = H_RTAS;
+	hcall->args[0] = BLOCKS + id * BLOCK_BYTES;
+	return true;
+}
+
+static bool panic(const struct gmem *memory, uint32_t id, const char *text, struct kvm_hcall *hcall)
+{
+	unsigned address = BLOCKS + id * BLOCK_BYTES + TEXT;
+	char line[64];
+
+	strcpy((char *)memory->host + address, text);
+	snprintf(line, sizeof line, "ibm,os-term %#x", address);
+	return call_rtas(memory, id, line, hcall);
+}
+
+static bool put(const char *text, struct kvm_hcall *hcall)
+{
+	char bytes[16] = "";
+	size_t length = strlen(text) < 14 ? strlen(text) : 14;
+
+	memcpy(bytes, text, length);
+	memcpy(bytes + length, "\r\n", 2);
+	*hcall = (struct kvm_hcall){.nr = H_PUT_TERM_CHAR, .args = {0, length + 2}};
+	for (size_t i = 0; i < sizeof bytes; i++)
+		hcall->args[2 + i / 8] |= (uint64_t)(uint8_t)bytes[i] << (56 - i % 8 * 8);
+	return true;
+}
+
+static bool take_line(
+    const struct gmem *memory, uint32_t id, const char *line, struct kvm_hcall *hcall);
+
+/* True if it makes the vCPU leave the guest. */
+static bool step(const struct gmem *memory, uint32_t id, const char *verb, const char *rest,
+    struct kvm_hcall *hcall)
+{
+	if (strcmp(verb, "put") == 0)
+		return put(rest, hcall);
+	if (strcmp(verb, "rtas") == 0)
+		return call_rtas(memory, id, rest, hcall);
+	if (strcmp(verb, "panic") == 0)
+		return panic(memory, id, rest, hcall);
+	if (strcmp(verb, "hcall") == 0) {
+		uint64_t numbers[10] = {0};
+
+		numbers_of(rest, numbers, 10);
+		hcall->nr = numbers[0];
+		memcpy(hcall->args, numbers + 1, sizeof hcall->args);
+		return true;
+	}
+	if (strcmp(verb, "store") == 0 || strcmp(verb, "fail") == 0) {
+		hcall->nr = verb[0] == 's' ? FAKE_NR_STORE : FAKE_NR_FAIL;
+		hcall->args[0] = strtoull(rest, NULL, 0);
+		return true;
+	}
+	if (strcmp(verb, "later") == 0)
+		return vcpus[id].lives > 1 && take_line(memory, id, rest, hcall);
+	if (strcmp(verb, "again") == 0)
+		vcpus[id].at = 0;
+	else if (strcmp(verb, "wait") == 0)
+		vcpus[id].waits = true;
+	else if (strcmp(verb, "play") != 0)
+		vcpus[id].rests = true;
+	return false;
+}
+
+static bool take_line(
+    const struct gmem *memory, uint32_t id, const char *line, struct kvm_hcall *hcall)
+{
+	char verb[16] = "";
+	int used = 0;
+
+	sscanf(line, "%15s %n", verb, &used);
+	return step(memory, id, verb, line + used, hcall);
+}
+
+bool fake_script(const struct gmem *memory, uint32_t id, bool fresh, uint64_t interrupts,
+    struct kvm_hcall *hcall)
+{
+	char script[SCRIPT_BYTES + 1];
+
+	if (id >= VCPUS)
+		return false;
+	if (fresh) {
+		unsigned lives = vcpus[id].lives;
+
+		memset(&vcpus[id], 0, sizeof vcpus[id]);
+		vcpus[id].lives = lives + 1;
+		vcpus[id].interrupts = interrupts;
+	}
+	memcpy(script, memory->host, SCRIPT_BYTES);
+	script[SCRIPT_BYTES] = '\0';
+	vcpus[id].rests = vcpus[id].rests || strncmp(script, "play\n", 5) != 0;
+	while (!vcpus[id].rests) {
+		const char *line = script + vcpus[id].at;
+		size_t length = strcspn(line, "\n");
+		char text[128] = "";
+
+		if (vcpus[id].waits && interrupts == vcpus[id].interrupts)
+			return false;
+		vcpus[id].waits = false;
+		vcpus[id].interrupts = interrupts;
+		memcpy(text, line, length < sizeof text - 1 ? length : sizeof text - 1);
+		vcpus[id].at += length + (line[length] == '\n');
+		if (take_line(memory, id, text, hcall))
+			return true;
+	}
+	return false;
+}
+
+/* No test sets another guest in a program that this is linked into. */
+static void __attribute__((constructor)) begin(void)
+{
+	fake_set_guest(fake_script);
+}
