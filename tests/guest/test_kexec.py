@@ -4,8 +4,8 @@
 The machine is not reset, so whatever the kernel before has set up is what the next one finds; and
 nobody tells the machine, so what was asked of the one may be answered by the other.
 
-One CPU runs when a kernel goes. With a second one, the emulated host gets a kernel now and then that
-does not find it, or that never begins: see HACKING.md, Traps.
+One CPU runs when a kernel goes: a second one may be missing from the next kernel. And a kernel may
+stop on its way (HACKING.md, Traps).
 
 PAPRIKA_KEXECS is how often the guest of the long test does it; 3 if it is not set.
 """
