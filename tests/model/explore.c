@@ -285,12 +285,15 @@ static void check_twins(void)
 }
 
 /* What the machine refuses before it asks the connector: an add where something is, a removal and a
- * cancellation of nothing, the end of a walk that could not begin. */
+ * cancellation of nothing, the end of a walk that could not begin, the start of what the guest does
+ * not own; and starts, where no guest makes any. */
 static bool never_reached(const struct drc_row *row)
 {
 	return row->refusal == DRC_OCCUPIED || row->refusal == DRC_EMPTY ||
 	       row->refusal == DRC_NOTHING ||
-	       (row->input == DRC_IN_CONFIGURE_END && row->status != RTAS_SUCCESS);
+	       (row->input == DRC_IN_CONFIGURE_END && row->status != RTAS_SUCCESS) ||
+	       (row->input == DRC_IN_START &&
+	           (row->status != RTAS_SUCCESS || !world.config->starts));
 }
 
 /* Every input of every connector goes through here (the linker sees to it): is there a row, and

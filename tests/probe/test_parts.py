@@ -44,12 +44,12 @@ def test_a_guest_that_does_all_right(start_probe, endian: str) -> None:
     guest.probe.play("linux")
     added = guest.add(1)
     assert added["outcome"] == "done"
-    assert evidence(added) == ("guest", "ibm,configure-connector", None, None, "configured")
+    assert evidence(added) == ("guest", "start-cpu", None, None, "started")
     note = guest.probe.wait_note("hotplug add")
     assert "sense=2 usable=0 unisolate=0 configure=0 start=0" in note
     assert steps(guest.control.operation(added["id"])) == [
-        "requested", "notified", "fetched", "allocated", "unisolated", "configured", "ended",
-        "started"]
+        "requested", "notified", "fetched", "allocated", "unisolated", "configured", "started",
+        "ended"]
     removed = guest.remove(1)
     assert removed["outcome"] == "done"
     assert evidence(removed) == ("guest", "set-indicator", ALLOCATION, 0, "released")
@@ -206,7 +206,8 @@ def test_steps_out_of_order_get_the_documented_answers(start_probe) -> None:
     assert "configure=-9003 unisolate=-3 usable=0" in guest.probe.wait_note("hotplug add")
     operation = guest.control.operation(add)
     assert (operation["outcome"], operation["phase"]) == ("pending", "allocated")
-    assert guest.probe.do(1, "configure unisolate configure") == {"configure": 0, "unisolate": 0}
+    assert guest.probe.do(1, "configure unisolate configure start") == {
+        "configure": 0, "unisolate": 0, "start": 0}
     assert guest.control.wait_end(add)["outcome"] == "done"
     # Set-unusable comes too early, isolate is right, and unisolate then is a refusal.
     removed = guest.remove(1)
@@ -234,7 +235,7 @@ def test_half_a_description_then_nothing_more(start_probe) -> None:
     assert guest.control.operation(add)["outcome"] == "pending"
     assert guest.control.connector(1)["state"] == "unisolated"
     # The walk can be taken up where it was, or begun anew; both come to the same end.
-    assert guest.probe.do(1, "configure") == {"configure": 0}
+    assert guest.probe.do(1, "configure start") == {"configure": 0, "start": 0}
     assert guest.control.wait_end(add)["outcome"] == "done"
     ends_well(guest, 1)
 
