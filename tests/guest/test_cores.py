@@ -135,12 +135,13 @@ def test_guest_gives_a_core_back_and_takes_it_again(start) -> None:
 
 
 def test_remove_while_the_guest_boots(start) -> None:
-    guest: Guest = start(cpus="boot=2,max=2")
-    # Asked before the guest has an interrupt handler for it: it stays queued.
+    guest: Guest = start(cpus="boot=4,max=4")
+    # Asked before the guest has an interrupt handler for it: it stays queued. With two CPUs Linux
+    # 6.1 locks itself up now and then when one goes while it boots (HACKING.md, Traps).
     operation = guest.ask_remove(1)
     assert guest.control.wait_end(operation)["outcome"] == "done"
     guest.wait_ready()
-    assert guest.online() == "0"
+    assert guest.online() == "0,2-3"
 
 
 def test_core_added_while_the_guest_boots(start) -> None:
