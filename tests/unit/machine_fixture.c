@@ -407,7 +407,11 @@ uint32_t sense(uint32_t vcpu, uint32_t core_id)
 
 int32_t start_cpu(uint32_t vcpu, uint32_t id)
 {
-	return RTAS(vcpu, "start-cpu", id, SECONDARY, id);
+	int32_t status = RTAS(vcpu, "start-cpu", id, SECONDARY, id);
+
+	if (status == 0)
+		fake_wait_running(id);
+	return status;
 }
 
 void stop_self(uint32_t id)
@@ -486,7 +490,6 @@ void linux_online(struct fixture *fixture, uint32_t vcpu, uint32_t core_id)
 	for (uint32_t id = core_id; id < core_id + fixture->config.threads; id++) {
 		assert_int_equal(cpu_stopped_state(vcpu, id), 0);
 		assert_int_equal(start_cpu(vcpu, id), 0);
-		fake_wait_running(id);
 		assert_int_equal(fake_vcpu_pc(id), SECONDARY);
 		assert_int_equal(fake_vcpu_r3(id), id);
 		assert_int_equal(cpu_stopped_state(vcpu, id), 2);

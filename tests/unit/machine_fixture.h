@@ -145,6 +145,8 @@ int32_t set_unusable(uint32_t vcpu, uint32_t core_id);
 /* dr-entity-sense; must succeed. */
 uint32_t sense(uint32_t vcpu, uint32_t core_id);
 
+/* Returns when the CPU runs, if the status is 0: what is asked of it sooner is dropped as it
+ * enters. */
 int32_t start_cpu(uint32_t vcpu, uint32_t id);
 void stop_self(uint32_t id);
 uint32_t cpu_stopped_state(uint32_t vcpu, uint32_t id);

@@ -314,7 +314,6 @@ static void a_refusal_leaves_everything_as_it_was(void **state)
 	}
 	/* The cause is gone, and the same request works. */
 	assert_int_equal(start_cpu(1, 0), 0);
-	fake_wait_running(0);
 	take_away(f, 1);
 	linux_remove(f, 0, 1);
 	expect_core(f, 1, DRC_UNUSABLE, SPAPR_VCPU_ABSENT);

@@ -420,7 +420,6 @@ static void registers_are_told_of_a_cpu_that_runs_while_the_guest_stands(void **
 
 	power_on_cpus(f, 2, 4, 1);
 	assert_int_equal(start_cpu(0, 1), 0);
-	fake_wait_running(1);
 	assert_false(spapr_vcpu_registers(f->machine, 1, &registers)); /* the guest runs */
 	spapr_stop(f->machine);
 	assert_true(spapr_vcpu_registers(f->machine, 1, &registers));
