@@ -19,9 +19,10 @@ from scenarios import SCENARIOS, SERVICES
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "differences.md"
 TOLD = {"DEVICE_DELETED": "deleted", "DEVICE_UNPLUG_GUEST_ERROR": "refused by the guest"}
 # QEMU 7.2 does not bear many cores being removed: its heap is damaged after a while. So each pair
-# of machines serves a few scenarios, each of them with a core of its own; and if QEMU aborts all the
-# same (once in some 200 batches), they are asked again.
-BATCH = 10
+# of machines serves a few of the scenarios that have a core come or go, each of them with a core of
+# its own, or many of the others; and if QEMU aborts all the same (once in some 200 batches), they
+# are asked again.
+BATCH, BATCH_WITHOUT = 10, 50
 ATTEMPTS = 4
 
 
@@ -102,13 +103,17 @@ def side_by_side(lines: list[str], ours: list[str], theirs: list[str]) -> tuple[
 
 def batches() -> Iterator[dict[str, list[str]]]:
     """A reset concerns all cores, so it is the last thing a machine sees."""
-    batch: dict[str, list[str]] = {}
-    for name, lines in SCENARIOS.items():
-        batch[name] = lines
-        if len(batch) == BATCH or "reset" in lines:
+    moving = {name: lines for name, lines in SCENARIOS.items() if {"add", "remove"} & set(lines)}
+    others = {name: lines for name, lines in SCENARIOS.items() if name not in moving}
+    for scenarios, size in ((moving, BATCH), (others, BATCH_WITHOUT)):
+        batch: dict[str, list[str]] = {}
+        for name, lines in scenarios.items():
+            batch[name] = lines
+            if len(batch) == size or "reset" in lines:
+                yield batch
+                batch = {}
+        if batch:
             yield batch
-            batch = {}
-    yield batch
 
 
 def measure(ours: ProbeGuest, theirs: PseriesGuest,
@@ -125,7 +130,7 @@ def measure(ours: ProbeGuest, theirs: PseriesGuest,
 
 def measure_until_they_survive(start_probe: Callable[..., ProbeGuest],
                                batch: dict[str, list[str]]) -> dict[str, tuple[str, str]]:
-    places = BATCH + 2
+    places = len(batch) + 2
     for _ in range(ATTEMPTS):
         ours = start_probe(cpus=f"boot=1,max={places}")
         with PseriesGuest(places) as theirs:
