@@ -8,6 +8,7 @@ combinations, with a guest that is played.
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 from collections.abc import Callable, Iterator
@@ -29,8 +30,9 @@ def run(host: Host) -> Iterator[Starter]:
     started: list[Process] = []
 
     def run_until(until: re.Pattern[bytes], *options: str, on_terminal: bool = False) -> Process:
-        process = host.popen([host.path + "/bin/paprika", "run", "--kernel", host.path + "/vmlinux",
-                              "--initrd", host.path + "/initrd", *options],
+        kernel = os.environ.get("PAPRIKA_TEST_KERNEL") or host.path + "/vmlinux"
+        process = host.popen([host.path + "/bin/paprika", "run", "--kernel", kernel, "--initrd",
+                              host.path + "/initrd", *options],
                              terminal=TERMINAL if on_terminal else None)
         started.append(process)
         process.stdout.read_until(until, DEADLINE)
