@@ -124,9 +124,9 @@ static void note_guest_made(struct spapr *machine, struct core *core, enum op_ki
 
 	switch (ops_note_guest(&machine->ops, kind, core->drc_index, core->id, core->device, step,
 	    &evidence, now_ms)) {
-	case OP_NOTED: spapr_tell(machine, SPAPR_NEWS_OPERATION); break;
+	case OP_NOTED: news_tell(&machine->news, SPAPR_NEWS_OPERATION); break;
 	case OP_NOTED_MERGED: break;
-	case OP_NOT_NOTED: spapr_count(machine, COUNT_OPERATIONS_DROPPED, 1); break;
+	case OP_NOT_NOTED: news_count(&machine->news, COUNT_OPERATIONS_DROPPED, 1); break;
 	}
 }
 
@@ -134,7 +134,7 @@ static void note_guest_made(struct spapr *machine, struct core *core, enum op_ki
 static void pass(struct spapr *machine, uint64_t id, enum op_step step)
 {
 	if (op_pass(&machine->ops, ops_find(&machine->ops, id), step, clock_ms()))
-		spapr_tell(machine, SPAPR_NEWS_OPERATION);
+		news_tell(&machine->news, SPAPR_NEWS_OPERATION);
 }
 
 static struct drc_result apply(
@@ -161,7 +161,7 @@ static struct drc_result apply(
 	if (result.effects & DRC_FX_NOTIFY)
 		event_queue_core(machine, core);
 	if (result.effects & ~(unsigned)(DRC_FX_REWIND | DRC_FX_GIVEN | DRC_FX_TAKEN))
-		spapr_tell(machine, SPAPR_NEWS_OPERATION);
+		news_tell(&machine->news, SPAPR_NEWS_OPERATION);
 	return result;
 }
 

@@ -61,7 +61,7 @@ static void give_up(struct vcpu *vcpu, const struct err *err)
 	vcpu->state = at_rest(vcpu);
 	vcpu->entry_set = false;
 	cpus_release(machine); /* out of the guest; they find that they may not go back */
-	spapr_tell(machine, SPAPR_NEWS_FAILED);
+	news_tell(&machine->news, SPAPR_NEWS_FAILED);
 }
 
 static bool held(const struct spapr *machine)
@@ -173,7 +173,7 @@ static void handle_mmio(struct vcpu *vcpu)
 	struct spapr *machine = vcpu->machine;
 
 	/* Nothing is there: loads read all ones, stores vanish, the guest goes on. */
-	spapr_count(machine, COUNT_STRAY_ACCESSES, 1);
+	news_count(&machine->news, COUNT_STRAY_ACCESSES, 1);
 	log_guest(&machine->limit_stray, LOG_WARN, "vCPU %u: %u-byte %s at %#llx, where nothing is",
 	    vcpu->id, vcpu->exit.mmio.length, vcpu->exit.mmio.write ? "store" : "load",
 	    (unsigned long long)vcpu->exit.mmio.address);
@@ -194,7 +194,7 @@ static void run_guest(struct vcpu *vcpu)
 		}
 		exit = kvm_vcpu_run(vcpu->kvm, &vcpu->exit);
 		atomic_store(&vcpu->in_guest, false);
-		spapr_count(vcpu->machine, COUNT_GUEST_EXITS, 1);
+		news_count(&vcpu->machine->news, COUNT_GUEST_EXITS, 1);
 		if (atomic_load(&vcpu->attention)) {
 			pthread_mutex_lock(&vcpu->machine->lock);
 			pthread_cond_broadcast(&vcpu->machine->quiet);

@@ -216,6 +216,6 @@ bool event_fetch(struct spapr *machine, uint32_t mask, uint8_t ret_log[EVENT_LOG
 	} else {
 		return false;
 	}
-	spapr_count(machine, COUNT_EVENTS_FETCHED, 1);
+	news_count(&machine->news, COUNT_EVENTS_FETCHED, 1);
 	return true;
 }

@@ -201,13 +201,13 @@ void hcall_dispatch(struct vcpu *vcpu, struct kvm_hcall *call)
 	const struct hcall_row *row = find_row(call->nr);
 	struct spapr *machine = vcpu->machine;
 
-	spapr_count(machine, COUNT_HCALLS, 1);
+	news_count(&machine->news, COUNT_HCALLS, 1);
 	if (row != NULL && row->function != NULL) {
 		call->ret = (uint64_t)(int64_t)row->function(vcpu, call->args);
 		return;
 	}
 	/* Linux probes a few that it does not need; H_FUNCTION is the answer it expects. */
-	spapr_count(machine, COUNT_HCALLS_UNKNOWN, 1);
+	news_count(&machine->news, COUNT_HCALLS_UNKNOWN, 1);
 	log_guest(&machine->limit_hcall, LOG_DEBUG, "vCPU %u: hcall %#llx answered H_FUNCTION",
 	    vcpu->id, (unsigned long long)call->nr);
 	call->ret = (uint64_t)(int64_t)H_FUNCTION;

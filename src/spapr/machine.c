@@ -17,15 +17,9 @@
 /* How long to wait until KVM is asked again for an interrupt it has refused. */
 #define INTERRUPT_RETRY_MS 100
 
-void spapr_tell(struct spapr *machine, unsigned news)
-{
-	if ((atomic_fetch_or(&machine->news, news) & news) != news)
-		machine->config.wake(machine->config.context);
-}
-
 unsigned spapr_take_news(struct spapr *machine)
 {
-	return atomic_exchange(&machine->news, 0);
+	return news_take(&machine->news);
 }
 
 /* --- Making it ------------------------------------------------------------------------------ */
@@ -137,6 +131,7 @@ struct spapr *spapr_create(const struct spapr_config *config, struct err *err)
 	if (machine == NULL)
 		goto no_memory;
 	machine->config = *config;
+	news_init(&machine->news, config->wake, config->context);
 	machine->core_count = config->max_cpus / config->threads;
 	machine->booting = true; /* nothing runs before spapr_boot() */
 	pthread_mutex_init(&machine->lock, NULL);
@@ -240,9 +235,9 @@ static bool boot_held(struct spapr *machine, struct err *err)
 	events_reset(machine);
 	vty_reset(machine);
 	machine->finished = false;
-	/* How the last run ended is nobody's news any more. */
-	atomic_fetch_and(&machine->news, ~(unsigned)(SPAPR_NEWS_POWER_OFF | SPAPR_NEWS_RESET |
-	                                             SPAPR_NEWS_PANIC | SPAPR_NEWS_FAILED));
+	/* How the last run ended is no longer news. */
+	news_drop(&machine->news,
+	    SPAPR_NEWS_POWER_OFF | SPAPR_NEWS_RESET | SPAPR_NEWS_PANIC | SPAPR_NEWS_FAILED);
 	result = kvm_vm_set_process_table(machine->vm, 0, true);
 	if (result < 0)
 		return err_system(err, -result, NULL, "KVM refuses radix mode");
@@ -265,12 +260,12 @@ bool spapr_boot(struct spapr *machine, struct err *err)
 	machine->booting = true;
 	machine->booted = true;
 	cpus_hold(machine);
-	spapr_count(machine, COUNT_RESETS, 1);
+	news_count(&machine->news, COUNT_RESETS, 1);
 	booted = boot_held(machine, err);
 	if (!booted) {
 		machine->finished = true;
 		/* The caller is told why, and may try again. */
-		atomic_fetch_and(&machine->news, ~(unsigned)SPAPR_NEWS_FAILED);
+		news_drop(&machine->news, SPAPR_NEWS_FAILED);
 	}
 	machine->booting = false;
 	cpus_release(machine);
@@ -391,24 +386,7 @@ size_t spapr_operations(struct spapr *machine, struct operation *ret_operations,
 
 size_t spapr_counters(struct spapr *machine, struct spapr_counter *ret_counters, size_t max)
 {
-	static const char *const names[COUNT_COUNTERS] = {
-	    [COUNT_GUEST_EXITS] = "guest-exits",
-	    [COUNT_HCALLS] = "hcalls",
-	    [COUNT_HCALLS_UNKNOWN] = "hcalls-unknown",
-	    [COUNT_RTAS_CALLS] = "rtas-calls",
-	    [COUNT_RTAS_REFUSED] = "rtas-calls-refused",
-	    [COUNT_STRAY_ACCESSES] = "stray-accesses",
-	    [COUNT_EVENTS_FETCHED] = "events-fetched",
-	    [COUNT_CONSOLE_BYTES] = "console-bytes",
-	    [COUNT_OPERATIONS_DROPPED] = "guest-operations-dropped",
-	    [COUNT_RESETS] = "boots",
-	};
-	size_t count = 0;
-
-	for (; count < COUNT_COUNTERS && count < max; count++)
-		ret_counters[count] =
-		    (struct spapr_counter){names[count], atomic_load(&machine->counts[count])};
-	return count;
+	return news_counters(&machine->news, ret_counters, max);
 }
 
 bool spapr_device_tree(struct spapr *machine, void **ret_blob, size_t *ret_length, struct err *err)

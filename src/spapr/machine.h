@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 
 #include "base/log.h"
+#include "spapr/news.h"
 #include "spapr/spapr.h"
 
 /* Interrupt source numbers; XICS leaves 16 and up to us. All are edge sources. */
@@ -93,21 +94,6 @@ struct vty {
 	uint8_t in[VTY_IN_BYTES];
 };
 
-/* What is counted; names in machine.c. Any thread. */
-enum spapr_count {
-	COUNT_GUEST_EXITS, /* returns from KVM_RUN, whatever for */
-	COUNT_HCALLS,
-	COUNT_HCALLS_UNKNOWN,
-	COUNT_RTAS_CALLS,
-	COUNT_RTAS_REFUSED,
-	COUNT_STRAY_ACCESSES,
-	COUNT_EVENTS_FETCHED,
-	COUNT_CONSOLE_BYTES,
-	COUNT_OPERATIONS_DROPPED, /* guest-made ones there was no slot for */
-	COUNT_RESETS,
-	COUNT_COUNTERS
-};
-
 struct spapr {
 	/* Set at creation, constant since. */
 	struct spapr_config config;
@@ -149,18 +135,9 @@ struct spapr {
 	struct vty vty;
 
 	/* Any thread. */
-	_Atomic unsigned news;
-	_Atomic uint64_t counts[COUNT_COUNTERS];
+	struct news news;
 	struct log_limit limit_hcall, limit_rtas, limit_stray, limit_event, limit_timebase;
 };
-
-static inline void spapr_count(struct spapr *machine, enum spapr_count what, uint64_t by)
-{
-	atomic_fetch_add_explicit(&machine->counts[what], by, memory_order_relaxed);
-}
-
-/* machine.c: tell the operator's thread. Any thread, with or without the lock. */
-void spapr_tell(struct spapr *machine, unsigned news);
 
 /* machine.c: a kernel has begun, perhaps by kexec: interrupt sources as after a reset, and an
  * interrupt for all that is queued. Without the lock. */

@@ -118,10 +118,10 @@ bool rtas_dispatch(struct vcpu *vcpu, uint64_t address)
 
 	if (!read_block(&machine->gmem, address, &block, &call))
 		return false;
-	spapr_count(machine, COUNT_RTAS_CALLS, 1);
+	news_count(&machine->news, COUNT_RTAS_CALLS, 1);
 	status = call_row(find_row(from_be32(block.token)), &call);
 	if (status == RTAS_PARAMETER_ERROR) {
-		spapr_count(machine, COUNT_RTAS_REFUSED, 1);
+		news_count(&machine->news, COUNT_RTAS_REFUSED, 1);
 		log_guest(&machine->limit_rtas, LOG_DEBUG,
 		    "vCPU %u: RTAS call %#x (%u arguments, %u results) refused", vcpu->id,
 		    from_be32(block.token), call.nargs, call.nret);

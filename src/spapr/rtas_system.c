@@ -83,7 +83,7 @@ static enum rtas_status finish(struct spapr *machine, enum spapr_news news)
 {
 	machine->finished = true;
 	cpus_release(machine); /* out of the guest; they find that they may not go back */
-	spapr_tell(machine, news);
+	news_tell(&machine->news, news);
 	return RTAS_SUCCESS;
 }
 

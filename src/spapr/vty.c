@@ -25,9 +25,9 @@ bool vty_put(struct spapr *machine, const uint8_t *from, uint32_t length)
 		vty->out[vty->out_head++ % VTY_OUT_BYTES] = from[i];
 	pthread_mutex_unlock(&vty->lock);
 	if (room)
-		spapr_count(machine, COUNT_CONSOLE_BYTES, length);
+		news_count(&machine->news, COUNT_CONSOLE_BYTES, length);
 	if (was_empty && length > 0)
-		spapr_tell(machine, SPAPR_NEWS_CONSOLE);
+		news_tell(&machine->news, SPAPR_NEWS_CONSOLE);
 	return room;
 }
 
@@ -43,7 +43,7 @@ uint32_t vty_get(struct spapr *machine, uint8_t *to, uint32_t size)
 		to[length++] = vty->in[vty->in_tail++ % VTY_IN_BYTES];
 	pthread_mutex_unlock(&vty->lock);
 	if (was_full)
-		spapr_tell(machine, SPAPR_NEWS_CONSOLE);
+		news_tell(&machine->news, SPAPR_NEWS_CONSOLE);
 	return length;
 }
 
@@ -128,7 +128,7 @@ size_t spapr_console_write(struct spapr *machine, const void *from, size_t size)
 		machine->vty_owed = true;
 		pthread_mutex_unlock(&machine->lock);
 		/* Whoever looks at the deadline sends it again. */
-		spapr_tell(machine, SPAPR_NEWS_OPERATION);
+		news_tell(&machine->news, SPAPR_NEWS_OPERATION);
 	}
 	return length;
 }

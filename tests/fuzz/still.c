@@ -421,7 +421,7 @@ static void forget(void)
 	machine->vty.in_head = machine->vty.in_tail = 0;
 	machine->config.unplug_deadline_ms = 3600 * 1000;
 	for (size_t i = 0; i < COUNT_COUNTERS; i++)
-		atomic_store(&machine->counts[i], 0);
+		atomic_store(&machine->news.counts[i], 0);
 	memset(&seen, 0, sizeof seen);
 	seen.pulses = fake_irq_pulses(IRQ_HOTPLUG);
 }

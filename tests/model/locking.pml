@@ -90,7 +90,7 @@ inline want_attention(v)
 	sleeps_changed[v] = false
 }
 
-/* spapr_tell() in machine.c: two steps, with or without the lock */
+/* news_tell() in news.c: two steps, with or without the lock */
 inline tell()
 {
 	atomic { old = news; news = true }

@@ -149,7 +149,7 @@ static void check_operation(const struct view *view, const struct operation *op)
 	if (!ended && op_stuck_text(op)[0] == '\0')
 		broken("operation %llu: nothing to say about where it is stuck",
 		    (unsigned long long)op->id);
-	if (!all_reported(op) && (world.machine->news & SPAPR_NEWS_OPERATION) == 0)
+	if (!all_reported(op) && (world.machine->news.bits & SPAPR_NEWS_OPERATION) == 0)
 		broken("operation %llu has news, and nobody has told the operator",
 		    (unsigned long long)op->id);
 }

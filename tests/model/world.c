@@ -76,7 +76,7 @@ static size_t parts(struct part *list)
 	list[count++] = (struct part){machine->events, WORLD_CORES * sizeof machine->events[0]};
 	list[count++] = SPAN(machine, event_count, event_log_id);
 	list[count++] = PART(machine->failure.class);
-	list[count++] = PART(machine->news);
+	list[count++] = PART(machine->news.bits);
 	list[count++] = PART(world.ghost);
 	for (uint32_t i = 0; i < machine->core_count; i++) {
 		struct core *core = &machine->cores[i];
@@ -249,8 +249,8 @@ static size_t key_in_order(uint8_t *key, const uint8_t *order)
 	                 (unsigned)world.ghost.kvm_refuses << 5 |
 	                 (unsigned)world.ghost.signalled << 6 |
 	                 (unsigned)(machine->failure.class != ERR_NONE) << 7);
-	at = put(at, (machine->news & SPAPR_NEWS_OPERATION) | (unsigned)machine->epow_owed << 6 |
-	                 (unsigned)machine->event_spare << 7);
+	at = put(at, (machine->news.bits & SPAPR_NEWS_OPERATION) |
+	                 (unsigned)machine->epow_owed << 6 | (unsigned)machine->event_spare << 7);
 	at = put(at, machine->event_count);
 	for (uint32_t i = 0; i < machine->event_count; i++)
 		at = put(at, place[machine->events[i]]);
@@ -536,10 +536,10 @@ WRAPPED(void, cpus_detach, struct spapr *machine, struct core *core)
 		__real_cpus_detach(machine, core);
 }
 
-WRAPPED(void, spapr_tell, struct spapr *machine, unsigned news)
+WRAPPED(void, news_tell, struct news *news, unsigned bits)
 {
 	if (world_fault != FAULT_NEWS_LOST)
-		__real_spapr_tell(machine, news);
+		__real_news_tell(news, bits);
 }
 
 WRAPPED(bool, cpu_start, struct vcpu *vcpu, uint64_t pc, uint64_t r3)
