@@ -103,8 +103,11 @@ const size_t drc_table_rows = sizeof drc_table / sizeof drc_table[0];
 
 /* LoPAR's DR connector types for the names; the index prefix is the one every pseries
  * guest has seen so far; resource type 1 of the hot-plug event section is a processor. */
-const struct drc_type drc_type_cpu = {
-    .name = "CPU", .name_prefix = "CPU ", .index_type = 1, .hotplug_type = 1};
+const struct drc_type drc_type_cpu = {.name = "CPU",
+    .name_prefix = "CPU ",
+    .index_type = 1,
+    .hotplug_type = 1,
+    .id_kind = DRC_ID_INDEX};
 
 uint32_t drc_index(const struct drc_type *type, uint32_t id)
 {

@@ -118,7 +118,11 @@ struct drc_type {
 	const char *name_prefix; /* "ibm,drc-names": prefix and decimal id */
 	uint32_t index_type;     /* bits 31..28 of the drc index */
 	uint8_t hotplug_type;    /* resource type in the hot-plug event section */
+	uint8_t id_kind;         /* how that section names the connector: DRC_ID_... */
 };
+
+/* By drc index: the only kind by which Linux answers with a refusal. */
+enum { DRC_ID_INDEX = 2 };
 
 extern const struct drc_type drc_type_cpu;
 

@@ -159,7 +159,7 @@ static struct drc_result apply(
 		core->device[0] = '\0';
 	}
 	if (result.effects & DRC_FX_NOTIFY)
-		event_queue_core(machine, core);
+		event_queue(&machine->events, core->number);
 	if (result.effects & ~(unsigned)(DRC_FX_REWIND | DRC_FX_GIVEN | DRC_FX_TAKEN))
 		news_tell(&machine->news, SPAPR_NEWS_OPERATION);
 	return result;

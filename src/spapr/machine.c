@@ -90,7 +90,7 @@ static bool create_vm(struct spapr *machine, struct err *err)
 	    .int_on = rtas_token_of("ibm,int-on"),
 	};
 
-	machine->vm = kvm_vm_create(machine->config.kvm_fd, err);
+	machine->vm = machine->events.vm = kvm_vm_create(machine->config.kvm_fd, err);
 	if (machine->vm == NULL ||
 	    !spapr_check_config(&machine->config, kvm_vm_facts(machine->vm), err) ||
 	    !kvm_vm_set_threads(machine->vm, machine->config.threads, err) ||
@@ -141,10 +141,9 @@ struct spapr *spapr_create(const struct spapr_config *config, struct err *err)
 	place_low(machine);
 	machine->cores = calloc(machine->core_count, sizeof *machine->cores);
 	machine->vcpus = calloc(config->max_cpus, sizeof *machine->vcpus);
-	machine->events = calloc(machine->core_count, sizeof *machine->events);
 	machine->fdt_buffer = malloc(FDT_MAX_BYTES);
-	if (machine->cores == NULL || machine->vcpus == NULL || machine->events == NULL ||
-	    machine->fdt_buffer == NULL)
+	if (!events_init(&machine->events, machine->core_count, &machine->news) ||
+	    machine->cores == NULL || machine->vcpus == NULL || machine->fdt_buffer == NULL)
 		goto no_memory;
 	if (!create_vm(machine, err) || !create_cores(machine, err)) {
 		spapr_destroy(machine);
@@ -172,7 +171,7 @@ void spapr_destroy(struct spapr *machine)
 	kvm_vm_destroy(machine->vm);
 	gmem_finish(&machine->gmem);
 	free(machine->fdt_buffer);
-	free(machine->events);
+	events_finish(&machine->events);
 	free(machine->vcpus);
 	free(machine->cores);
 	pthread_cond_destroy(&machine->quiet);
@@ -198,22 +197,18 @@ static bool write_low(struct spapr *machine, struct err *err)
 	return true;
 }
 
-static bool reset_interrupts(struct spapr *machine, struct err *err)
-{
-	for (uint32_t irq = IRQ_FIRST; irq < IRQ_FIRST + IRQ_COUNT; irq++)
-		if (!kvm_irq_reset(machine->vm, irq, machine->cores[0].id, err))
-			return false;
-	return true;
-}
-
 void spapr_kernel_begins(struct spapr *machine)
 {
 	struct err err = {0};
 
 	pthread_mutex_lock(&machine->lock);
-	if (!reset_interrupts(machine, &err))
-		log_guest(&machine->limit_event, LOG_ERROR, "%s", err.message);
-	events_announce(machine);
+	if (!events_reset_sources(&machine->events, machine->cores[0].id, &err))
+		log_guest(&machine->events.limit, LOG_ERROR, "%s", err.message);
+	/* An event that the kernel before has fetched, and not answered, may have gone with it. */
+	for (uint32_t i = 0; i < machine->core_count; i++)
+		if (machine->cores[i].add_operation != 0 || machine->cores[i].remove_operation != 0)
+			event_requeue(&machine->events, i);
+	events_announce(&machine->events);
 	vty_announce(machine);
 	pthread_mutex_unlock(&machine->lock);
 }
@@ -232,7 +227,8 @@ static bool boot_held(struct spapr *machine, struct err *err)
 		*err = machine->failure;
 		return false;
 	}
-	events_reset(machine);
+	events_reset(&machine->events);
+	machine->vty_owed = false;
 	vty_reset(machine);
 	machine->finished = false;
 	/* How the last run ended is no longer news. */
@@ -241,7 +237,8 @@ static bool boot_held(struct spapr *machine, struct err *err)
 	result = kvm_vm_set_process_table(machine->vm, 0, true);
 	if (result < 0)
 		return err_system(err, -result, NULL, "KVM refuses radix mode");
-	if (!reset_interrupts(machine, err) || !gmem_clear(&machine->gmem, err))
+	if (!events_reset_sources(&machine->events, machine->cores[0].id, err) ||
+	    !gmem_clear(&machine->gmem, err))
 		return false;
 	machine->image = (struct spapr_image){0};
 	if (!machine->config.load(
@@ -306,7 +303,7 @@ void spapr_cont(struct spapr *machine)
 void spapr_powerdown(struct spapr *machine)
 {
 	pthread_mutex_lock(&machine->lock);
-	event_queue_shutdown(machine);
+	event_queue_shutdown(&machine->events);
 	pthread_mutex_unlock(&machine->lock);
 }
 
@@ -426,7 +423,10 @@ int64_t spapr_check_deadline(struct spapr *machine)
 	                        : ops_check_deadline(&machine->ops,
 	                              machine->config.unplug_deadline_ms, clock_ms());
 	/* Without its interrupt the guest would not hear of an event until the next one. */
-	if (events_retry(machine) && (next < 0 || next > INTERRUPT_RETRY_MS))
+	if (machine->vty_owed)
+		machine->vty_owed = kvm_irq_pulse(machine->vm, IRQ_VTY) < 0;
+	if ((events_retry(&machine->events) || machine->vty_owed) &&
+	    (next < 0 || next > INTERRUPT_RETRY_MS))
 		next = INTERRUPT_RETRY_MS;
 	pthread_mutex_unlock(&machine->lock);
 	return next;

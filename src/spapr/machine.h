@@ -15,13 +15,10 @@
 #include <stdatomic.h>
 
 #include "base/log.h"
+#include "spapr/event.h"
+#include "spapr/event_log.h"
 #include "spapr/news.h"
 #include "spapr/spapr.h"
-
-/* Interrupt source numbers; XICS leaves 16 and up to us. All are edge sources. */
-enum spapr_irq { IRQ_EPOW = 0x1000, IRQ_HOTPLUG = 0x1001, IRQ_VTY = 0x1002 };
-#define IRQ_FIRST IRQ_EPOW
-#define IRQ_COUNT 3
 
 /* The vty's unit address, and what H_PUT_TERM_CHAR calls it; 0 means the first one too. */
 #define VTY_UNIT 0x71000000u
@@ -70,8 +67,7 @@ struct core {
 	struct drc drc;
 	char device[OP_DEVICE_MAX];
 	uint64_t add_operation, remove_operation; /* pending, or 0 */
-	bool event_queued;
-	struct vcpu *vcpus; /* config.threads of them */
+	struct vcpu *vcpus;                       /* config.threads of them */
 	/* ibm,configure-connector */
 	uint8_t node[CORE_NODE_MAX]; /* flattened tree with this core's node alone */
 	int node_offset;             /* where the walk stands; 0: before the first node */
@@ -121,12 +117,8 @@ struct spapr {
 	struct spapr_image image;
 	struct ops ops;
 	struct operation operations[SPAPR_OPERATIONS];
-	uint32_t *events; /* core numbers with an event queued, oldest first */
-	uint32_t event_count;
-	bool interrupt_owed;         /* events are queued, and KVM refused their interrupt */
-	bool event_spare;            /* an interrupt more than there were events may arrive */
-	bool epow_queued, epow_owed; /* a shutdown is queued; its interrupt was refused */
-	bool vty_owed;               /* something was typed; its interrupt was refused */
+	struct events events;
+	bool vty_owed; /* something was typed; its interrupt was refused */
 	uint32_t event_log_id;
 	int64_t clock_offset_s; /* guest's time of day less the host's */
 	char panic_text[256];
@@ -136,7 +128,7 @@ struct spapr {
 
 	/* Any thread. */
 	struct news news;
-	struct log_limit limit_hcall, limit_rtas, limit_stray, limit_event, limit_timebase;
+	struct log_limit limit_hcall, limit_rtas, limit_stray, limit_timebase;
 };
 
 /* machine.c: a kernel has begun, perhaps by kexec: interrupt sources as after a reset, and an
@@ -197,27 +189,6 @@ bool core_event_fetched(struct spapr *machine, struct core *core);
 
 /* Settle every connector: what is pending ends as superseded. */
 void cores_reset(struct spapr *machine);
-
-/* --- event.c: events to the guest. With the lock held. ------------------------------------ */
-
-void event_queue_core(struct spapr *machine, struct core *core);
-void event_queue_shutdown(struct spapr *machine);
-void events_reset(struct spapr *machine);
-
-/* The interrupt sources have been reset, for a kernel that begins: queue what is pending, and send
- * one interrupt for each class with an event. */
-void events_announce(struct spapr *machine);
-
-/* Send the interrupts that KVM has refused; true if it still refuses one. */
-bool events_retry(struct spapr *machine);
-
-#define EVENT_LOG_BYTES 116
-#define EVENT_MASK_EPOW 0x40000000u
-#define EVENT_MASK_HOTPLUG 0x10000000u
-
-/* Take the first queued event of the classes in mask and write its log; false if none. Pulses
- * again if more of a class are queued. */
-bool event_fetch(struct spapr *machine, uint32_t mask, uint8_t ret_log[EVENT_LOG_BYTES]);
 
 /* --- tree.c ------------------------------------------------------------------------------- */
 

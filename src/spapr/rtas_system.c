@@ -11,22 +11,53 @@
 #include "spapr/machine.h"
 #include "spapr/rtas.h"
 
+/* The machine's time of day, which the guest may have set; UTC. */
+static bool rtas_time_of_day(const struct spapr *machine, struct tm *ret_tm, long *ret_ns)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	now.tv_sec += machine->clock_offset_s;
+	*ret_ns = now.tv_nsec;
+	return gmtime_r(&now.tv_sec, ret_tm) != NULL;
+}
+
+/* Take an event of the classes in mask and write its log; false if there is none. */
+static bool rtas_fetch_event(struct spapr *machine, uint32_t mask, struct event_log *ret_log)
+{
+	uint32_t number = 0;
+	enum event_kind kind = event_fetch(&machine->events, mask, &number);
+	struct core *core = &machine->cores[number];
+	struct tm now = {0};
+	long ns;
+
+	if (kind == EVENT_NONE)
+		return false;
+	rtas_time_of_day(machine, &now, &ns);
+	if (kind == EVENT_SHUTDOWN)
+		event_log_shutdown(ret_log, ++machine->event_log_id, &now);
+	else
+		event_log_hotplug(ret_log, ++machine->event_log_id, &now, &drc_type_cpu,
+		    core->drc_index, core_event_fetched(machine, core));
+	return true;
+}
+
 /* check-exception: vector, interrupt, event mask, time-critical, buffer, length. One event a
- * call; never more than the guest has room for. */
+ * call, and never more of it than the guest has room for. */
 enum rtas_status rtas_check_exception(struct rtas_call *call)
 {
 	uint32_t buffer = call->args[4], length = call->args[5];
-	uint8_t log[EVENT_LOG_BYTES];
+	struct event_log log;
 
 	if (length > sizeof log)
 		length = sizeof log;
-	/* Looked at before the event is taken: a bad buffer must not lose it. */
+	/* Checked before the event is taken: a bad buffer must not lose it. */
 	if (!gmem_contains(&call->machine->gmem, buffer, length))
 		return RTAS_PARAMETER_ERROR;
-	if (!event_fetch(call->machine, call->args[2], log))
+	if (!rtas_fetch_event(call->machine, call->args[2], &log))
 		return RTAS_NO_ERRORS_FOUND;
-	return gmem_write(&call->machine->gmem, buffer, log, length) ? RTAS_SUCCESS
-	                                                             : RTAS_HARDWARE_ERROR;
+	return gmem_write(&call->machine->gmem, buffer, &log, length) ? RTAS_SUCCESS
+	                                                              : RTAS_HARDWARE_ERROR;
 }
 
 /* event-scan reports nothing: our events belong to an interrupt each, and one that were read
@@ -40,12 +71,10 @@ enum rtas_status rtas_event_scan(struct rtas_call *call)
 /* get-time-of-day: -> year, month, day, hour, minute, second, nanosecond; UTC. */
 enum rtas_status rtas_get_time_of_day(struct rtas_call *call)
 {
-	struct timespec now;
 	struct tm tm;
+	long ns;
 
-	clock_gettime(CLOCK_REALTIME, &now);
-	now.tv_sec += call->machine->clock_offset_s;
-	if (gmtime_r(&now.tv_sec, &tm) == NULL)
+	if (!rtas_time_of_day(call->machine, &tm, &ns))
 		return RTAS_HARDWARE_ERROR;
 	call->outputs[0] = (uint32_t)tm.tm_year + 1900;
 	call->outputs[1] = (uint32_t)tm.tm_mon + 1;
@@ -53,7 +82,7 @@ enum rtas_status rtas_get_time_of_day(struct rtas_call *call)
 	call->outputs[3] = (uint32_t)tm.tm_hour;
 	call->outputs[4] = (uint32_t)tm.tm_min;
 	call->outputs[5] = (uint32_t)tm.tm_sec;
-	call->outputs[6] = (uint32_t)now.tv_nsec;
+	call->outputs[6] = (uint32_t)ns;
 	return RTAS_SUCCESS;
 }
 

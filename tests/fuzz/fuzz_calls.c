@@ -207,7 +207,7 @@ static void deadline(struct input *input, uint8_t about)
 	machine->config.unplug_deadline_ms = 0;
 	comes_again = spapr_check_deadline(machine) != -1;
 	FUZZ_CHECK(
-	    comes_again == (machine->interrupt_owed || machine->epow_owed || machine->vty_owed));
+	    comes_again == (machine->events.interrupt_owed || machine->events.shutdown_owed || machine->vty_owed));
 	machine->config.unplug_deadline_ms = 3600 * 1000;
 	still_check();
 }

@@ -236,24 +236,24 @@ FUZZ_UNSEEN static void check_events(void)
 	uint64_t pulses = fake_irq_pulses(IRQ_HOTPLUG);
 	uint32_t flagged = 0;
 
-	FUZZ_CHECK(machine->event_count <= STILL_CORES);
+	FUZZ_CHECK(machine->events.count <= STILL_CORES);
 	for (uint32_t i = 0; i < STILL_CORES; i++)
-		flagged += machine->cores[i].event_queued;
-	FUZZ_CHECK(flagged == machine->event_count);
-	for (uint32_t i = 0; i < machine->event_count; i++)
-		FUZZ_CHECK(machine->cores[machine->events[i]].event_queued);
+		flagged += machine->events.queued[i];
+	FUZZ_CHECK(flagged == machine->events.count);
+	for (uint32_t i = 0; i < machine->events.count; i++)
+		FUZZ_CHECK(machine->events.queued[machine->events.queue[i]]);
 	if (pulses != seen.pulses)
-		FUZZ_CHECK(machine->event_count > 0 && (machine->event_count != seen.queued ||
-		                                           seen.owed || machine->event_spare));
-	if (machine->event_spare && !seen.spare)
-		FUZZ_CHECK(machine->event_count > 0 && pulses > seen.pulses);
-	if (machine->event_count > 0 && !machine->interrupt_owed &&
-	    (seen.queued == 0 || machine->event_count < seen.queued))
+		FUZZ_CHECK(machine->events.count > 0 && (machine->events.count != seen.queued ||
+		                                            seen.owed || machine->events.spare));
+	if (machine->events.spare && !seen.spare)
+		FUZZ_CHECK(machine->events.count > 0 && pulses > seen.pulses);
+	if (machine->events.count > 0 && !machine->events.interrupt_owed &&
+	    (seen.queued == 0 || machine->events.count < seen.queued))
 		FUZZ_CHECK(pulses > seen.pulses);
 	seen.pulses = pulses;
-	seen.queued = machine->event_count;
-	seen.owed = machine->interrupt_owed;
-	seen.spare = machine->event_spare;
+	seen.queued = machine->events.count;
+	seen.owed = machine->events.interrupt_owed;
+	seen.spare = machine->events.spare;
 }
 
 FUZZ_UNSEEN void still_check(void)

@@ -29,11 +29,11 @@ void oracle_look(struct view *view)
 	memcpy(view->operations, machine->operations,
 	    world.config->slots * sizeof view->operations[0]);
 	view->last_id = machine->ops.last_id;
-	view->event_count = machine->event_count;
-	for (uint32_t i = 0; i < machine->event_count; i++)
-		view->events[i] = machine->events[i];
-	view->epow_queued = machine->epow_queued;
-	view->interrupt_owed = machine->interrupt_owed;
+	view->event_count = machine->events.count;
+	for (uint32_t i = 0; i < machine->events.count; i++)
+		view->events[i] = machine->events.queue[i];
+	view->epow_queued = machine->events.shutdown_queued;
+	view->interrupt_owed = machine->events.interrupt_owed;
 	view->ghost = world.ghost;
 }
 
@@ -166,9 +166,10 @@ static void check_events(const struct view *view)
 		queued[view->events[i]] = true;
 	}
 	for (uint32_t i = 0; i < world.machine->core_count; i++)
-		if (world.machine->cores[i].event_queued != queued[i])
+		if (world.machine->events.queued[i] != queued[i])
 			broken("core %u does not know whether it has an event", i);
-	if (view->event_count > 0 && !world.machine->interrupt_owed && !view->ghost.signalled)
+	if (view->event_count > 0 && !world.machine->events.interrupt_owed &&
+	    !view->ghost.signalled)
 		broken("an event waits, and the guest was sent no interrupt");
 }
 
@@ -668,7 +669,7 @@ static void check_queue(const struct view *before, const struct view *after,
 	if (count - fetched != after->event_count ||
 	    memcmp(events + fetched, after->events, after->event_count * sizeof events[0]) != 0)
 		broken("the queue of events is another than it has to be");
-	if (want->notifies && !before->ghost.kvm_refuses && world.machine->interrupt_owed)
+	if (want->notifies && !before->ghost.kvm_refuses && world.machine->events.interrupt_owed)
 		broken("an interrupt is owed, and asking again does not send it");
 	if (move.kind == OPERATOR_POWERDOWN)
 		epow = epow || !before->ghost.kvm_refuses;

@@ -73,8 +73,12 @@ static size_t parts(struct part *list)
 	list[count++] = PART(machine->ops);
 	list[count++] =
 	    (struct part){machine->operations, world.config->slots * sizeof machine->operations[0]};
-	list[count++] = (struct part){machine->events, WORLD_CORES * sizeof machine->events[0]};
-	list[count++] = SPAN(machine, event_count, event_log_id);
+	list[count++] =
+	    (struct part){machine->events.queue, WORLD_CORES * sizeof machine->events.queue[0]};
+	list[count++] =
+	    (struct part){machine->events.queued, WORLD_CORES * sizeof machine->events.queued[0]};
+	list[count++] = SPAN(&machine->events, count, limit);
+	list[count++] = PART(machine->vty_owed);
 	list[count++] = PART(machine->failure.class);
 	list[count++] = PART(machine->news.bits);
 	list[count++] = PART(world.ghost);
@@ -95,7 +99,7 @@ static size_t parts(struct part *list)
 	return count;
 }
 
-enum { PARTS_MAX = 8 + 2 * WORLD_CORES + 3 * WORLD_VCPUS };
+enum { PARTS_MAX = 10 + 2 * WORLD_CORES + 3 * WORLD_VCPUS };
 
 size_t world_save(void *to)
 {
@@ -139,7 +143,8 @@ static uint8_t *put_core(uint8_t *at, const struct core *core)
 
 	at = put(at, (unsigned)drc->state | (unsigned)drc->isolated_from << 2 |
 	                 (unsigned)drc->attached << 4 | (unsigned)drc->adding << 5 |
-	                 (unsigned)drc->removing << 6 | (unsigned)core->event_queued << 7);
+	                 (unsigned)drc->removing << 6 |
+	                 (unsigned)world.machine->events.queued[core->number] << 7);
 	at = put(at, (unsigned)core->node_offset);
 	at = put(at, (unsigned)core->node_depth | (unsigned)(core->device[0] != '\0') << 4);
 	return put(at, world.ghost.asked_from[core->number]);
@@ -243,17 +248,18 @@ static size_t key_in_order(uint8_t *key, const uint8_t *order)
 
 	for (uint8_t i = 0; i < machine->core_count; i++)
 		place[order[i]] = i;
-	at = put(at, (unsigned)machine->stopped | (unsigned)machine->finished << 1 |
-	                 (unsigned)machine->booting << 2 | (unsigned)machine->interrupt_owed << 3 |
-	                 (unsigned)machine->epow_queued << 4 |
-	                 (unsigned)world.ghost.kvm_refuses << 5 |
-	                 (unsigned)world.ghost.signalled << 6 |
-	                 (unsigned)(machine->failure.class != ERR_NONE) << 7);
+	at = put(at,
+	    (unsigned)machine->stopped | (unsigned)machine->finished << 1 |
+	        (unsigned)machine->booting << 2 | (unsigned)machine->events.interrupt_owed << 3 |
+	        (unsigned)machine->events.shutdown_queued << 4 |
+	        (unsigned)world.ghost.kvm_refuses << 5 | (unsigned)world.ghost.signalled << 6 |
+	        (unsigned)(machine->failure.class != ERR_NONE) << 7);
 	at = put(at, (machine->news.bits & SPAPR_NEWS_OPERATION) |
-	                 (unsigned)machine->epow_owed << 6 | (unsigned)machine->event_spare << 7);
-	at = put(at, machine->event_count);
-	for (uint32_t i = 0; i < machine->event_count; i++)
-		at = put(at, place[machine->events[i]]);
+	                 (unsigned)machine->events.shutdown_owed << 6 |
+	                 (unsigned)machine->events.spare << 7);
+	at = put(at, machine->events.count);
+	for (uint32_t i = 0; i < machine->events.count; i++)
+		at = put(at, place[machine->events.queue[i]]);
 	for (uint32_t i = 0; i < machine->core_count; i++)
 		at = put_core(at, &machine->cores[order[i]]);
 	for (uint32_t i = 0; i < machine->config.max_cpus; i++)
@@ -336,7 +342,7 @@ bool kvm_irq_reset(struct kvm_vm *vm, uint32_t irq, uint32_t server, struct err 
 int kvm_irq_pulse(struct kvm_vm *vm, uint32_t irq)
 {
 	(void)vm;
-	if (irq == IRQ_HOTPLUG && world.machine->event_count == 0)
+	if (irq == IRQ_HOTPLUG && world.machine->events.count == 0)
 		broken("a hot-plug interrupt with no event behind it");
 	if (world.ghost.kvm_refuses) {
 		world.ghost.kvm_refuses = false;
@@ -524,10 +530,10 @@ WRAPPED(void, op_pass, struct ops *ops, struct operation *op, enum op_step step,
 		__real_op_pass(ops, op, step, now_ms);
 }
 
-WRAPPED(void, event_queue_core, struct spapr *machine, struct core *core)
+WRAPPED(void, event_queue, struct events *events, uint32_t connector)
 {
-	if (world_fault != FAULT_EVENT_LOST || !core->drc.removing)
-		__real_event_queue_core(machine, core);
+	if (world_fault != FAULT_EVENT_LOST || !world.machine->cores[connector].drc.removing)
+		__real_event_queue(events, connector);
 }
 
 WRAPPED(void, cpus_detach, struct spapr *machine, struct core *core)
@@ -549,8 +555,8 @@ WRAPPED(bool, cpu_start, struct vcpu *vcpu, uint64_t pc, uint64_t r3)
 	return __real_cpu_start(vcpu, pc, r3);
 }
 
-WRAPPED(void, events_reset, struct spapr *machine)
+WRAPPED(void, events_reset, struct events *events)
 {
 	if (world_fault != FAULT_EVENTS_KEPT)
-		__real_events_reset(machine);
+		__real_events_reset(events);
 }
