@@ -16,6 +16,7 @@
  * go in any order, and one that comes back finds the vCPU that KVM still has. */
 void core_init(struct spapr *machine, struct core *core, uint32_t number)
 {
+	core->type = &drc_type_cpu;
 	core->number = number;
 	core->id = number * machine->config.threads;
 	core->drc_index = drc_index(&drc_type_cpu, core->id);
@@ -82,40 +83,6 @@ static void end_operation(struct spapr *machine, struct core *core, uint64_t *id
 	*id = 0;
 }
 
-/* How each effect ends which of the two pending operations. */
-static void end_operations(struct spapr *machine, struct core *core, unsigned effects,
-    const struct op_evidence *by, uint64_t now_ms)
-{
-	static const struct {
-		unsigned effect;
-		bool add;
-		enum op_outcome outcome;
-	} ends[] = {
-	    {DRC_FX_ADD_DONE, true, OP_DONE},
-	    {DRC_FX_ADD_REJECTED, true, OP_REJECTED},
-	    {DRC_FX_ADD_SUPERSEDED, true, OP_SUPERSEDED},
-	    {DRC_FX_ADD_CANCELLED, true, OP_CANCELLED},
-	    {DRC_FX_REMOVE_DONE, false, OP_DONE},
-	    {DRC_FX_REMOVE_REJECTED, false, OP_REJECTED},
-	    {DRC_FX_REMOVE_SUPERSEDED, false, OP_SUPERSEDED},
-	    {DRC_FX_REMOVE_CANCELLED, false, OP_CANCELLED},
-	};
-
-	for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
-		const char *inferred = NULL;
-
-		if ((effects & ends[i].effect) == 0)
-			continue;
-		if (ends[i].effect == DRC_FX_REMOVE_REJECTED)
-			inferred = infer_no_removal(machine, core);
-		if (ends[i].effect == DRC_FX_ADD_REJECTED)
-			inferred = infer_no_add(machine, core);
-		end_operation(machine, core,
-		    ends[i].add ? &core->add_operation : &core->remove_operation, ends[i].outcome,
-		    by, inferred, now_ms);
-	}
-}
-
 /* The guest did something nobody had asked for. */
 static void note_guest_made(struct spapr *machine, struct core *core, enum op_kind kind,
     enum op_step step, const struct op_evidence *by, uint64_t now_ms)
@@ -130,6 +97,12 @@ static void note_guest_made(struct spapr *machine, struct core *core, enum op_ki
 	}
 }
 
+/* The step tells which of the two pending operations passes it. */
+static uint64_t operation_of(const struct core *core, enum op_step step)
+{
+	return op_step_of_removal(step) ? core->remove_operation : core->add_operation;
+}
+
 /* Note that an operation passed a step, and tell the operator if that is new. */
 static void pass(struct spapr *machine, uint64_t id, enum op_step step)
 {
@@ -140,16 +113,24 @@ static void pass(struct spapr *machine, uint64_t id, enum op_step step)
 static struct drc_result apply(
     struct spapr *machine, struct core *core, enum drc_input input, const struct op_evidence *by)
 {
-	struct drc_result result = drc_step(&core->drc, input);
+	struct drc_result result = drc_step(core->type, &core->drc, input);
 	uint64_t now_ms = clock_ms();
 
+	/* First the step, so that an end comes after what led to it. */
+	if (result.step != OP_REQUESTED)
+		pass(machine, operation_of(core, result.step), result.step);
 	if (result.effects & DRC_FX_REWIND)
 		core->node_offset = core->node_depth = 0;
 	if (result.effects & DRC_FX_GIVEN)
 		note_guest_made(machine, core, OP_RELEASE, OP_RELEASED, by, now_ms);
 	if (result.effects & DRC_FX_TAKEN)
 		note_guest_made(machine, core, OP_TAKE, OP_CONFIGURED, by, now_ms);
-	end_operations(machine, core, result.effects, by, now_ms);
+	if (result.add != OP_PENDING)
+		end_operation(machine, core, &core->add_operation, result.add, by,
+		    result.add == OP_REJECTED ? infer_no_add(machine, core) : NULL, now_ms);
+	if (result.remove != OP_PENDING)
+		end_operation(machine, core, &core->remove_operation, result.remove, by,
+		    result.remove == OP_REJECTED ? infer_no_removal(machine, core) : NULL, now_ms);
 	if (result.effects & DRC_FX_ATTACH)
 		for (uint32_t i = 0; i < machine->config.threads; i++)
 			if (core->vcpus[i].state == SPAPR_VCPU_ABSENT)
@@ -160,43 +141,20 @@ static struct drc_result apply(
 	}
 	if (result.effects & DRC_FX_NOTIFY)
 		event_queue(&machine->events, core->number);
-	if (result.effects & ~(unsigned)(DRC_FX_REWIND | DRC_FX_GIVEN | DRC_FX_TAKEN))
+	if (result.effects & (DRC_FX_ATTACH | DRC_FX_DETACH | DRC_FX_NOTIFY) ||
+	    result.add != OP_PENDING || result.remove != OP_PENDING)
 		news_tell(&machine->news, SPAPR_NEWS_OPERATION);
 	return result;
 }
 
 /* --- The guest ---------------------------------------------------------------------------- */
 
-/* Note how far the guest got with what is pending. */
-static void pass_step(struct spapr *machine, const struct core *core, enum drc_input input)
-{
-	static const struct {
-		bool add;
-		enum op_step step;
-	} steps[DRC_INPUT_COUNT] = {
-	    [DRC_IN_USABLE] = {true, OP_ALLOCATED},
-	    [DRC_IN_UNISOLATE] = {true, OP_UNISOLATED},
-	    [DRC_IN_CONFIGURE_END] = {true, OP_CONFIGURED},
-	    [DRC_IN_START] = {true, OP_STARTED},
-	    [DRC_IN_ISOLATE] = {false, OP_ISOLATED},
-	    [DRC_IN_UNUSABLE] = {false, OP_RELEASED},
-	};
-	uint64_t id = steps[input].add ? core->add_operation : core->remove_operation;
-
-	if (steps[input].step != OP_REQUESTED)
-		pass(machine, id, steps[input].step);
-}
-
 enum rtas_status core_guest_input(struct spapr *machine, struct core *core, enum drc_input input,
     const struct vcpu *vcpu, const struct op_evidence *by)
 {
-	const struct drc_row *row = drc_row_for(&core->drc, input);
 	uint32_t slot = (uint32_t)(core->history_next % SPAPR_HISTORY);
 	struct drc_result result;
 
-	/* Before the step, so that an end comes after what led to it. */
-	if (row != NULL && row->status == RTAS_SUCCESS)
-		pass_step(machine, core, input);
 	result = apply(machine, core, input, by);
 	/* A thread that was started before the core was configured counts now. */
 	if (core->drc.adding && core->drc.state == DRC_CONFIGURED &&

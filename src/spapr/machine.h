@@ -61,6 +61,7 @@ struct vcpu {
 };
 
 struct core {
+	const struct drc_type *type;
 	uint32_t number; /* index into spapr.cores */
 	uint32_t id;     /* core-id: number * threads; the id of its first vCPU */
 	uint32_t drc_index;

@@ -21,7 +21,7 @@ enum rtas_status rtas_start_cpu(struct rtas_call *call)
 	if (vcpu == NULL)
 		return RTAS_PARAMETER_ERROR;
 	/* The table says whether the guest may, before anything is started. */
-	row = drc_row_for(&vcpu->core->drc, DRC_IN_START);
+	row = drc_row_for(vcpu->core->type, &vcpu->core->drc, DRC_IN_START);
 	if (row == NULL || row->status != RTAS_SUCCESS)
 		return row != NULL ? row->status : RTAS_HARDWARE_ERROR;
 	if (!cpu_start(vcpu, call->args[1], call->args[2]))

@@ -55,7 +55,7 @@ enum rtas_status rtas_get_sensor_state(struct rtas_call *call)
 	core = core_find(call->machine, call->args[1]);
 	if (call->args[0] != SENSOR_ENTITY_SENSE || core == NULL)
 		return RTAS_PARAMETER_ERROR;
-	call->outputs[0] = (uint32_t)drc_sense(&core->drc);
+	call->outputs[0] = (uint32_t)core->type->sense(&core->drc);
 	return RTAS_SUCCESS;
 }
 

@@ -46,7 +46,7 @@ static void get_sensor(struct input *input, uint8_t about)
 
 	(void)input;
 	if (still_rtas(vcpu_of(about), "get-sensor-state", args, 2, 2, &state) == RTAS_SUCCESS)
-		FUZZ_CHECK(state == (uint32_t)drc_sense(&core_of(about)->drc));
+		FUZZ_CHECK(state == (uint32_t)drc_type_cpu.sense(&core_of(about)->drc));
 }
 
 /* One step of a walk, or all of it: which must end. */
@@ -206,8 +206,8 @@ static void deadline(struct input *input, uint8_t about)
 	(void)about;
 	machine->config.unplug_deadline_ms = 0;
 	comes_again = spapr_check_deadline(machine) != -1;
-	FUZZ_CHECK(
-	    comes_again == (machine->events.interrupt_owed || machine->events.shutdown_owed || machine->vty_owed));
+	FUZZ_CHECK(comes_again == (machine->events.interrupt_owed ||
+	                              machine->events.shutdown_owed || machine->vty_owed));
 	machine->config.unplug_deadline_ms = 3600 * 1000;
 	still_check();
 }
