@@ -35,7 +35,8 @@
 #define ISOLATED DRC_IF_ISOLATED_SINCE
 #define FX(name) DRC_FX_##name
 
-/* An empty cell says that no step is passed, or that nothing ends. */
+/* An empty cell: no step is passed (none can be pending then, or it has passed it before), or
+ * nothing ends. */
 #define OP_ 0
 #define DRC_TO_STAY DRC_STAY
 #define DRC_TO_BACK DRC_BACK
@@ -57,29 +58,29 @@ static const struct drc_row logical_rows[] = {
 GUEST(UNU | AVA, ISOLATE,       0,                   STAY,       SUCCESS,          ISOLATED,   ,           ,         0),
 GUEST(UNI | CON, ISOLATE,       0,                   AVAILABLE,  SUCCESS,          ISOLATED,   ,           ,         0),
 GUEST(UNU,       UNISOLATE,     0,                   STAY,       PARAMETER_ERROR,  ,           ,           ,         0),
-GUEST(AVA,       UNISOLATE,     REMOVING | ISOLATED, BACK,       SUCCESS,          UNISOLATED, ,           REJECTED, 0),
+GUEST(AVA,       UNISOLATE,     REMOVING | ISOLATED, BACK,       SUCCESS,          ,           ,           REJECTED, 0),
 GUEST(AVA,       UNISOLATE,     0,                   UNISOLATED, SUCCESS,          UNISOLATED, ,           ,         FX(REWIND)),
-GUEST(UNI | CON, UNISOLATE,     REMOVING,            STAY,       SUCCESS,          UNISOLATED, ,           REJECTED, 0),
-GUEST(UNI | CON, UNISOLATE,     0,                   STAY,       SUCCESS,          UNISOLATED, ,           ,         0),
+GUEST(UNI | CON, UNISOLATE,     REMOVING,            STAY,       SUCCESS,          ,           ,           REJECTED, 0),
+GUEST(UNI | CON, UNISOLATE,     0,                   STAY,       SUCCESS,          ,           ,           ,         0),
 
 /* The guest: set-indicator allocation-state. */
-GUEST(UNU,       UNUSABLE,      0,                   STAY,       SUCCESS,          RELEASED,   ,           ,         0),
+GUEST(UNU,       UNUSABLE,      0,                   STAY,       SUCCESS,          ,           ,           ,         0),
 GUEST(AVA,       UNUSABLE,      REMOVING | ADDING,   UNUSABLE,   SUCCESS,          RELEASED,   REJECTED,   DONE,     FX(DETACH)),
 GUEST(AVA,       UNUSABLE,      REMOVING,            UNUSABLE,   SUCCESS,          RELEASED,   ,           DONE,     FX(DETACH)),
-GUEST(AVA,       UNUSABLE,      ADDING,              UNUSABLE,   SUCCESS,          RELEASED,   REJECTED,   ,         FX(DETACH)),
-GUEST(AVA,       UNUSABLE,      0,                   UNUSABLE,   SUCCESS,          RELEASED,   ,           ,         FX(GIVEN)),
+GUEST(AVA,       UNUSABLE,      ADDING,              UNUSABLE,   SUCCESS,          ,           REJECTED,   ,         FX(DETACH)),
+GUEST(AVA,       UNUSABLE,      0,                   UNUSABLE,   SUCCESS,          ,           ,           ,         FX(GIVEN)),
 GUEST(UNI | CON, UNUSABLE,      0,                   STAY,       PARAMETER_ERROR,  ,           ,           ,         0),
 GUEST(UNU,       USABLE,        ATTACHED,            AVAILABLE,  SUCCESS,          ALLOCATED,  ,           ,         0),
 GUEST(UNU,       USABLE,        0,                   STAY,       PARAMETER_ERROR,  ,           ,           ,         0),
-GUEST(OWNED,     USABLE,        0,                   STAY,       SUCCESS,          ALLOCATED,  ,           ,         0),
+GUEST(OWNED,     USABLE,        0,                   STAY,       SUCCESS,          ,           ,           ,         0),
 
 /* The guest: ibm,configure-connector. A configured one may be read again. */
 GUEST(UNU | AVA, CONFIGURE,     0,                   STAY,       NOT_CONFIGURABLE, ,           ,           ,         0),
 GUEST(UNI | CON, CONFIGURE,     0,                   STAY,       SUCCESS,          ,           ,           ,         0),
 GUEST(UNU | AVA, CONFIGURE_END, 0,                   STAY,       NOT_CONFIGURABLE, ,           ,           ,         0),
 GUEST(UNI,       CONFIGURE_END, ADDING,              CONFIGURED, SUCCESS,          CONFIGURED, ,           ,         FX(REWIND)),
-GUEST(UNI,       CONFIGURE_END, 0,                   CONFIGURED, SUCCESS,          CONFIGURED, ,           ,         FX(REWIND) | FX(TAKEN)),
-GUEST(CON,       CONFIGURE_END, 0,                   STAY,       SUCCESS,          CONFIGURED, ,           ,         FX(REWIND)),
+GUEST(UNI,       CONFIGURE_END, 0,                   CONFIGURED, SUCCESS,          ,           ,           ,         FX(REWIND) | FX(TAKEN)),
+GUEST(CON,       CONFIGURE_END, 0,                   STAY,       SUCCESS,          ,           ,           ,         FX(REWIND)),
 
 /* The guest: start-cpu for a thread of the core. A thread that is started before the core is
  * configured counts when it is: device_input() makes this input then. */

@@ -319,7 +319,15 @@ struct drc_result __wrap_drc_step(
 
 /* --- Mutants -------------------------------------------------------------------------------- */
 
-enum { MUTATE_NEXT, MUTATE_STATUS, MUTATE_REFUSAL, MUTATE_ADD, MUTATE_REMOVE, MUTATE_EFFECT };
+enum {
+	MUTATE_NEXT,
+	MUTATE_STATUS,
+	MUTATE_REFUSAL,
+	MUTATE_STEP,
+	MUTATE_ADD,
+	MUTATE_REMOVE,
+	MUTATE_EFFECT
+};
 
 /* The table is constant: to its own program, not to this one. */
 static struct drc_row *writable_row(size_t row)
@@ -345,6 +353,7 @@ static bool mutate(size_t number, int how, unsigned effect)
 	    (how == MUTATE_NEXT && (refuses || was->input == DRC_IN_ATTACH)) ||
 	    (how == MUTATE_STATUS && was->input >= DRC_IN_ATTACH) ||
 	    (how == MUTATE_REFUSAL && (was->input < DRC_IN_ATTACH || was->input == DRC_IN_RESET)) ||
+	    (how == MUTATE_STEP && was->step == OP_REQUESTED) ||
 	    (how == MUTATE_ADD && was->add == OP_PENDING) ||
 	    (how == MUTATE_REMOVE && was->remove == OP_PENDING) ||
 	    (how == MUTATE_EFFECT && (was->effects & effect) == 0))
@@ -356,6 +365,8 @@ static bool mutate(size_t number, int how, unsigned effect)
 		row->status = was->status == RTAS_SUCCESS ? RTAS_HARDWARE_ERROR : RTAS_SUCCESS;
 	if (how == MUTATE_REFUSAL)
 		row->refusal = was->refusal == DRC_ACCEPTED ? DRC_NOTHING : DRC_ACCEPTED;
+	if (how == MUTATE_STEP)
+		row->step = OP_REQUESTED;
 	if (how == MUTATE_ADD)
 		row->add = OP_PENDING;
 	if (how == MUTATE_REMOVE)
@@ -382,6 +393,7 @@ static int try_mutant(size_t row, int how, unsigned effect, enum fault fault)
 	if (child == 0) {
 		quiet = true;
 		world_fault = fault;
+		world.config = config_named("core"); /* never_reached() looks there */
 		if (fault == FAULT_NONE && !mutate(row, how, effect))
 			_exit(3);
 		explore(config_named("core"));

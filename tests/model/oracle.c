@@ -713,6 +713,33 @@ static void check_started(const struct view *before, const struct view *after, s
 	}
 }
 
+/* A call that was answered with success is a step of what is pending on its connector. */
+static void check_call_noted(const struct view *before, const struct view *after, struct move move,
+    const struct answer *answer)
+{
+	const uint64_t add = before->cores[move.core].add,
+	               removal = before->cores[move.core].remove;
+	uint64_t id = add;
+	enum op_step step = OP_REQUESTED;
+
+	if (move.kind == GUEST_INDICATOR) {
+		switch (world_indicators[move.argument].input) {
+		case DRC_IN_USABLE: step = OP_ALLOCATED; break;
+		case DRC_IN_UNISOLATE: step = OP_UNISOLATED; break;
+		case DRC_IN_ISOLATE: step = OP_ISOLATED, id = removal; break;
+		case DRC_IN_UNUSABLE: step = OP_RELEASED, id = removal; break;
+		default: return;
+		}
+	} else if (move.kind == GUEST_CONFIGURE_FIRST || move.kind == GUEST_CONFIGURE_NEXT) {
+		step = OP_CONFIGURED;
+	} else if (move.kind == GUEST_START) {
+		step = OP_STARTED;
+	}
+	if (step != OP_REQUESTED && answer->status == 0 && id != 0 && find(after, id) != NULL &&
+	    passed(after, id, step) == 0)
+		broken("operation %llu: a call of the guest is not noted", (unsigned long long)id);
+}
+
 /* The steps that a call or a request is worth noting for. */
 static void check_steps(const struct view *before, const struct view *after, struct move move,
     const struct answer *answer)
@@ -744,6 +771,7 @@ static void check_steps(const struct view *before, const struct view *after, str
 		broken(
 		    "operation %llu was asked for, and nobody would know", (unsigned long long)id);
 	check_started(before, after, move, answer);
+	check_call_noted(before, after, move, answer);
 }
 
 static void check_answer(const struct view *before, const struct prediction *want, struct move move,
