@@ -148,7 +148,6 @@ struct drc_type {
 	uint32_t index_type;     /* bits 31..28 of the drc index */
 	uint8_t hotplug_type;    /* resource type in the hot-plug event section */
 	uint8_t id_kind;         /* how that section names the connector: DRC_ID_... */
-	const char *parent;      /* device tree node that lists the connectors: "cpus" */
 	const struct drc_row *rows;
 	size_t row_count;
 	enum drc_sense (*sense)(const struct drc *drc);

@@ -125,7 +125,6 @@ const struct drc_type drc_type_cpu = {.name = "CPU",
     .index_type = 1,
     .hotplug_type = 1,
     .id_kind = DRC_ID_INDEX,
-    .parent = "cpus",
     .rows = logical_rows,
     .row_count = sizeof logical_rows / sizeof logical_rows[0],
     .sense = drc_logical_sense};

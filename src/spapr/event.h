@@ -11,12 +11,8 @@
 
 #include "base/log.h"
 #include "kvm/kvm.h"
+#include "spapr/irq.h"
 #include "spapr/news.h"
-
-/* Interrupt source numbers, all edge-triggered; XICS leaves 16 and up to us. */
-enum spapr_irq { IRQ_EPOW = 0x1000, IRQ_HOTPLUG = 0x1001, IRQ_VTY = 0x1002 };
-#define IRQ_FIRST IRQ_EPOW
-#define IRQ_COUNT 3
 
 /* Event classes in check-exception's mask. */
 #define EVENT_MASK_EPOW 0x40000000u

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "base/be.h"
+#include "spapr/event_log.h"
 #include "spapr/machine.h"
 #include "spapr/rtas.h"
 
@@ -27,7 +28,7 @@ static bool rtas_fetch_event(struct spapr *machine, uint32_t mask, struct event_
 {
 	uint32_t number = 0;
 	enum event_kind kind = event_fetch(&machine->events, mask, &number);
-	struct core *core = &machine->cores[number];
+	const struct connector *connector = &machine->connectors.list[number];
 	struct tm now = {0};
 	long ns;
 
@@ -37,8 +38,8 @@ static bool rtas_fetch_event(struct spapr *machine, uint32_t mask, struct event_
 	if (kind == EVENT_SHUTDOWN)
 		event_log_shutdown(ret_log, ++machine->event_log_id, &now);
 	else
-		event_log_hotplug(ret_log, ++machine->event_log_id, &now, &drc_type_cpu,
-		    core->drc_index, core_event_fetched(machine, core));
+		event_log_hotplug(ret_log, ++machine->event_log_id, &now, connector->type,
+		    connector->drc_index, device_event_fetched(&machine->devices, connector));
 	return true;
 }
 
@@ -107,26 +108,19 @@ enum rtas_status rtas_set_time_of_day(struct rtas_call *call)
 	return RTAS_SUCCESS;
 }
 
-/* The guest is done with this run: no vCPU goes back into it, the operator decides what next. */
-static enum rtas_status finish(struct spapr *machine, enum spapr_news news)
-{
-	machine->finished = true;
-	cpus_release(machine); /* out of the guest; they find that they may not go back */
-	news_tell(&machine->news, news);
-	return RTAS_SUCCESS;
-}
-
 enum rtas_status rtas_power_off(struct rtas_call *call)
 {
-	return finish(call->machine, SPAPR_NEWS_POWER_OFF);
+	cpus_end_guest(&call->machine->cpus, SPAPR_NEWS_POWER_OFF);
+	return RTAS_SUCCESS;
 }
 
 enum rtas_status rtas_system_reboot(struct rtas_call *call)
 {
-	return finish(call->machine, SPAPR_NEWS_RESET);
+	cpus_end_guest(&call->machine->cpus, SPAPR_NEWS_RESET);
+	return RTAS_SUCCESS;
 }
 
-static void read_panic_text(struct spapr *machine, uint32_t address)
+static void rtas_read_panic_text(struct spapr *machine, uint32_t address)
 {
 	char *text = machine->panic_text;
 
@@ -139,7 +133,7 @@ static void read_panic_text(struct spapr *machine, uint32_t address)
 	/* Linux 6.12 and 7.2 pass address 0, by mistake (6.1 does not). What they would say is
 	 * also what they have printed last, behind these words. */
 	if (text[0] == '\0' &&
-	    !vty_find_last(machine, "Kernel panic", text, sizeof machine->panic_text))
+	    !vty_find_last(&machine->vty, "Kernel panic", text, sizeof machine->panic_text))
 		snprintf(text, sizeof machine->panic_text, "it gave no reason");
 	for (size_t i = 0; text[i] != '\0'; i++)
 		if (text[i] < ' ' || text[i] > '~')
@@ -149,8 +143,9 @@ static void read_panic_text(struct spapr *machine, uint32_t address)
 /* ibm,os-term: address of a text. Linux calls it at the end of panic(). */
 enum rtas_status rtas_os_term(struct rtas_call *call)
 {
-	read_panic_text(call->machine, call->args[0]);
-	return finish(call->machine, SPAPR_NEWS_PANIC);
+	rtas_read_panic_text(call->machine, call->args[0]);
+	cpus_end_guest(&call->machine->cpus, SPAPR_NEWS_PANIC);
+	return RTAS_SUCCESS;
 }
 
 /* System parameters, by LoPAR's numbers. */
@@ -162,7 +157,8 @@ enum {
 };
 
 /* Into value; returns the length, or a negative number if there is no such parameter. */
-static int system_parameter(const struct spapr_config *config, uint32_t parameter, char value[256])
+static int rtas_system_parameter(
+    const struct spapr_config *config, uint32_t parameter, char value[256])
 {
 	value[0] = '\0';
 	switch (parameter) {
@@ -186,7 +182,7 @@ static int system_parameter(const struct spapr_config *config, uint32_t paramete
 enum rtas_status rtas_get_system_parameter(struct rtas_call *call)
 {
 	char value[256];
-	int length = system_parameter(&call->machine->config, call->args[0], value);
+	int length = rtas_system_parameter(&call->machine->config, call->args[0], value);
 	uint32_t buffer = call->args[1], room = call->args[2], count;
 	struct be16 head;
 

@@ -151,7 +151,7 @@ inline set_mode()
 	release()
 }
 
-/* set-indicator: the guest gives the core up, or says no. core_guest_input() in core.c */
+/* set-indicator: the guest gives the core up, or says no. device_guest_input() in device.c */
 inline answer_removal(gives)
 {
 	acquire();

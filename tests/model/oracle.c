@@ -15,20 +15,21 @@ void oracle_look(struct view *view)
 	const struct spapr *machine = world.machine;
 
 	memset(view, 0, sizeof *view);
-	for (uint32_t i = 0; i < machine->core_count; i++) {
-		const struct core *core = &machine->cores[i];
+	for (uint32_t i = 0; i < machine->cores.count; i++) {
+		const struct device *core = &machine->devices.list[i];
 
-		view->cores[i].drc = core->drc;
-		memcpy(view->cores[i].device, core->device, sizeof core->device);
-		view->cores[i].add = core->add_operation;
-		view->cores[i].remove = core->remove_operation;
-		view->cores[i].walk = (uint32_t)(core->node_offset << 8 | core->node_depth);
+		view->cores[i].drc = core->connectors->drc;
+		memcpy(view->cores[i].device, core->name, sizeof core->name);
+		view->cores[i].add = core->add.operation;
+		view->cores[i].remove = core->remove.operation;
+		view->cores[i].walk =
+		    (uint32_t)(core->connectors->node_offset << 8 | core->connectors->node_depth);
 	}
 	for (uint32_t i = 0; i < machine->config.max_cpus; i++)
-		view->vcpus[i] = machine->vcpus[i].state;
-	memcpy(view->operations, machine->operations,
+		view->vcpus[i] = machine->cpus.list[i].state;
+	memcpy(view->operations, machine->devices.operations,
 	    world.config->slots * sizeof view->operations[0]);
-	view->last_id = machine->ops.last_id;
+	view->last_id = machine->devices.ops.last_id;
 	view->event_count = machine->events.count;
 	for (uint32_t i = 0; i < machine->events.count; i++)
 		view->events[i] = machine->events.queue[i];
@@ -96,7 +97,8 @@ static void check_core(const struct view *view, uint32_t number)
 	    (remove == NULL || remove->kind != OP_REMOVE || remove->outcome != OP_PENDING))
 		broken("core %u: its removal is not a pending operation", number);
 	for (uint32_t i = 0; i < world.config->threads; i++) {
-		const struct vcpu *vcpu = &world.machine->vcpus[number * world.config->threads + i];
+		const struct vcpu *vcpu =
+		    &world.machine->cpus.list[number * world.config->threads + i];
 
 		if (drc->attached && (vcpu->state == SPAPR_VCPU_ABSENT || !vcpu->has_thread))
 			broken("vCPU %u is absent, and its core is there", vcpu->id);
@@ -109,8 +111,8 @@ static void check_core(const struct view *view, uint32_t number)
 /* No wake-up is lost: whoever has something to do has been told. */
 static void check_vcpu(const struct vcpu *vcpu)
 {
-	const struct spapr *machine = vcpu->machine;
-	bool held = machine->stopped || machine->finished;
+	const struct spapr *machine = world.machine;
+	bool held = machine->cpus.stopped || machine->cpus.finished;
 
 	if (vcpu->entry_set && vcpu->state != SPAPR_VCPU_RUNNING)
 		broken("vCPU %u is to start, and nobody has started it", vcpu->id);
@@ -158,14 +160,14 @@ static void check_events(const struct view *view)
 {
 	bool queued[WORLD_CORES] = {false};
 
-	if (view->event_count > world.machine->core_count)
+	if (view->event_count > world.machine->cores.count)
 		broken("more events than connectors");
 	for (uint32_t i = 0; i < view->event_count; i++) {
 		if (queued[view->events[i]])
 			broken("core %u has two events", view->events[i]);
 		queued[view->events[i]] = true;
 	}
-	for (uint32_t i = 0; i < world.machine->core_count; i++)
+	for (uint32_t i = 0; i < world.machine->cores.count; i++)
 		if (world.machine->events.queued[i] != queued[i])
 			broken("core %u does not know whether it has an event", i);
 	if (view->event_count > 0 && !world.machine->events.interrupt_owed &&
@@ -178,15 +180,15 @@ void oracle_check_state(void)
 	struct view view;
 
 	oracle_look(&view);
-	for (uint32_t i = 0; i < world.machine->core_count; i++)
+	for (uint32_t i = 0; i < world.machine->cores.count; i++)
 		check_core(&view, i);
 	for (uint32_t i = 0; i < world.machine->config.max_cpus; i++)
-		check_vcpu(&world.machine->vcpus[i]);
+		check_vcpu(&world.machine->cpus.list[i]);
 	for (size_t i = 0; i < WORLD_SLOTS; i++)
 		if (view.operations[i].id != 0)
 			check_operation(&view, &view.operations[i]);
 	check_events(&view);
-	if (world.machine->booting)
+	if (world.machine->cpus.booting)
 		broken("the machine boots for ever");
 }
 
@@ -643,7 +645,8 @@ static void check_spare(const struct view *before, const struct prediction *want
 	if (move.kind != GUEST_FETCH || before->event_count > 0 || !before->ghost.spare)
 		return;
 	*spare = false;
-	if (answer->event_core != world.machine->cores[0].drc_index || answer->event_action != 1)
+	if (answer->event_core != world.machine->connectors.list[0].drc_index ||
+	    answer->event_action != 1)
 		broken("the spare event is not an add of core 0");
 }
 
@@ -660,7 +663,7 @@ static void check_queue(const struct view *before, const struct view *after,
 		events[count++] = move.core;
 	if (move.kind == GUEST_FETCH && count > 0) {
 		fetched = 1;
-		if (answer->event_core != world.machine->cores[events[0]].drc_index ||
+		if (answer->event_core != world.machine->connectors.list[events[0]].drc_index ||
 		    answer->event_action != (removal ? 2u : 1u))
 			broken("the event fetched is another");
 	}
@@ -690,7 +693,8 @@ static void check_stopped(const struct view *before, const struct view *after, s
 {
 	uint64_t id = after->cores[move.core].remove;
 	bool was = passed(before, id, OP_STOPPED) != 0, is = passed(after, id, OP_STOPPED) != 0;
-	bool last = cpus_running(world.machine, &world.machine->cores[move.core]) == 0;
+	bool last = cpus_running(&world.machine->cpus, move.core * world.config->threads,
+	                world.config->threads) == 0;
 
 	if (id != 0 && is != (was || last))
 		broken("operation %llu: whether all threads have stopped is told wrongly",
@@ -756,7 +760,7 @@ static void check_steps(const struct view *before, const struct view *after, str
 		check_stopped(before, after, move);
 	id = move.argument == 0 ? after->cores[move.core].add : after->cores[move.core].remove;
 	/* For a machine that is stopped no time passes. */
-	if (move.kind == DEADLINE_PASSES && world.machine->stopped) {
+	if (move.kind == DEADLINE_PASSES && world.machine->cpus.stopped) {
 		if (find(after, id)->unresolved)
 			broken("operation %llu is called unresolved while the machine is stopped",
 			    (unsigned long long)id);
@@ -901,6 +905,6 @@ void oracle_report(void)
 			    (unsigned long long)op.id);
 	}
 	for (size_t i = 0; i < WORLD_SLOTS && i < world.config->slots; i++)
-		if (!all_reported(&world.machine->operations[i]))
+		if (!all_reported(&world.machine->devices.operations[i]))
 			broken("a step is never reported");
 }
