@@ -3,7 +3,7 @@
  * draw_states.c - draws docs/connector-states.svg from the transition table the program runs.
  *
  * Prints a graph in the language of Graphviz. It takes every state a connector can come to, gives
- * it every input, and notes which row of drc_table decides. What differs only in what is pending is
+ * it every input, and notes which row of the table decides. What differs only in what is pending is
  * one node; a row that leads elsewhere, or is a refusal by the guest, is a line on an edge; what
  * stays is a line in the node. `ninja -C build drawing` makes the picture anew.
  */
@@ -40,20 +40,21 @@ static const struct {
 
 static const struct {
 	unsigned effect;
+	enum op_outcome add, remove;
 	const char *words;
 } effects[] = {
-    {DRC_FX_ATTACH, "plugged in"},
-    {DRC_FX_NOTIFY, "guest notified"},
-    {DRC_FX_ADD_DONE, "add done"},
-    {DRC_FX_ADD_REJECTED, "add rejected"},
-    {DRC_FX_ADD_SUPERSEDED, "add superseded"},
-    {DRC_FX_ADD_CANCELLED, "add cancelled"},
-    {DRC_FX_REMOVE_DONE, "removal done"},
-    {DRC_FX_REMOVE_REJECTED, "removal rejected"},
-    {DRC_FX_REMOVE_SUPERSEDED, "removal superseded"},
-    {DRC_FX_REMOVE_CANCELLED, "removal cancelled"},
-    {DRC_FX_GIVEN, "given back unasked"},
-    {DRC_FX_TAKEN, "taken unasked"},
+    {DRC_FX_ATTACH, 0, 0, "plugged in"},
+    {DRC_FX_NOTIFY, 0, 0, "guest notified"},
+    {0, OP_DONE, 0, "add done"},
+    {0, OP_REJECTED, 0, "add rejected"},
+    {0, OP_SUPERSEDED, 0, "add superseded"},
+    {0, OP_CANCELLED, 0, "add cancelled"},
+    {0, 0, OP_DONE, "removal done"},
+    {0, 0, OP_REJECTED, "removal rejected"},
+    {0, 0, OP_SUPERSEDED, "removal superseded"},
+    {0, 0, OP_CANCELLED, "removal cancelled"},
+    {DRC_FX_GIVEN, 0, 0, "given back unasked"},
+    {DRC_FX_TAKEN, 0, 0, "taken unasked"},
 };
 
 /* Lines of text, each once, in the order of the table. */
@@ -95,7 +96,7 @@ static enum party party_of(const struct drc_row *row)
 		return RESET;
 	if (row->input >= DRC_IN_ATTACH)
 		return OPERATOR;
-	return row->effects & (DRC_FX_REMOVE_REJECTED | DRC_FX_ADD_REJECTED) ? REFUSAL : GUEST;
+	return row->add == OP_REJECTED || row->remove == OP_REJECTED ? REFUSAL : GUEST;
 }
 
 /* What the row does, in words. */
@@ -106,7 +107,9 @@ static void describe(const struct drc_row *row, char text[LINE_MAX])
 	snprintf(text, LINE_MAX, "%s%s", drc_input_name(row->input),
 	    row->when & DRC_IF_ISOLATED_SINCE ? ", taking isolate back" : "");
 	for (size_t i = 0; i < sizeof effects / sizeof effects[0]; i++) {
-		if ((row->effects & effects[i].effect) == 0)
+		if ((row->effects & effects[i].effect) == 0 &&
+		    (effects[i].add == OP_PENDING || row->add != effects[i].add) &&
+		    (effects[i].remove == OP_PENDING || row->remove != effects[i].remove))
 			continue;
 		append(text, before, effects[i].words);
 		before = ", ";
@@ -152,11 +155,12 @@ static void walk(void)
 
 	for (size_t i = 0; i < count; i++)
 		for (int input = 0; input < DRC_INPUT_COUNT; input++) {
-			const struct drc_row *row = drc_row_for(&states[i], (enum drc_input)input);
+			const struct drc_row *row =
+			    drc_row_for(&drc_type_cpu, &states[i], (enum drc_input)input);
 			struct drc next = states[i];
 			size_t known = 0;
 
-			drc_step(&next, (enum drc_input)input);
+			drc_step(&drc_type_cpu, &next, (enum drc_input)input);
 			note(&states[i], &next, row);
 			while (known < count && memcmp(&states[known], &next, sizeof next) != 0)
 				known++;

@@ -15,9 +15,10 @@ ROOT = Path(__file__).resolve().parents[1]
 MAY_INCLUDE = {
     "base": {"base"},
     "drc": {"drc"},
-    "kvm": {"kvm", "base"},
-    "spapr": {"spapr", "drc", "kvm", "base"},
-    "vmm": {"vmm", "spapr", "drc", "kvm", "base"},
+    "mem": {"mem", "base"},
+    "kvm": {"kvm", "mem", "base"},
+    "spapr": {"spapr", "drc", "kvm", "mem", "base"},
+    "vmm": {"vmm", "spapr", "drc", "kvm", "mem", "base"},
     "ctl": {"ctl"},
 }
 # Where which outside library may appear.

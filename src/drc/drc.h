@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * drc.h - one dynamic-reconfiguration connector: the socket a CPU core (later a memory block,
- * a PCI slot, a host bridge) is plugged into, as PAPR's "Dynamic Reconfiguration" chapter
- * (LoPAR chapter 13; the state diagram of 13.4) defines it.
+ * drc.h - one dynamic-reconfiguration connector (DRC): the slot that a CPU core, later a block of
+ * memory, a PCI device or a host bridge, is plugged into (LoPAR chapter 13, "Dynamic
+ * Reconfiguration (DR) Architecture"; the state diagram is in 13.4).
  *
- * A connector is shared by two parties who do not trust each other. The operator attaches
- * something, or asks for it back. The guest allocates, unisolates, configures, isolates and
- * frees it through RTAS, and may do so in any order. drc_step() takes one input of either
- * party and answers with the RTAS status (or the operator's error), the next state, and the
- * effects the machine has to carry out. It is a pure function over a table: no clock, no
- * memory, no I/O, no input it has no row for. tests/unit/test_drc.c walks all of it.
+ * Two parties who do not trust each other share a connector. The operator attaches something, or
+ * asks for it back. The guest allocates, unisolates, configures, isolates and frees it through
+ * RTAS, in any order. drc_step() takes one input of either party. It returns the RTAS status (or
+ * the operator's refusal), the effects the machine has to carry out, the step that a pending
+ * operation passes, and how pending operations end. It is a pure function over a table: no clock,
+ * no memory, no I/O. Each family of connector has its table; struct drc_type names it.
+ * tests/unit/test_drc.c enumerates every state and input.
  *
- * What is "pending" is part of the state. Only the guest (release, or UNISOLATE as refusal),
- * a reset, or the operator (cancel, or removing what the guest has not taken yet) ends a
- * pending request; time never does.
+ * What is pending is part of the state. A pending request is ended by the guest (release, or
+ * UNISOLATE as refusal), by a reset, or by the operator (cancel, or removing what the guest has
+ * not taken yet). Time never ends one.
  */
 #ifndef PAPRIKA_DRC_H
 #define PAPRIKA_DRC_H
@@ -21,6 +22,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "operation.h"
 
 /* RTAS status words (LoPAR, RTAS status word values); never mixed with errno. */
 enum rtas_status {
@@ -51,7 +54,7 @@ enum drc_input {
 	/* ibm,configure-connector: a call, and the call that reads the last item */
 	DRC_IN_CONFIGURE,
 	DRC_IN_CONFIGURE_END,
-	/* start-cpu for a thread of the core: the guest uses it */
+	/* the guest uses it: of a core, start-cpu for one of its threads */
 	DRC_IN_START,
 	/* the operator */
 	DRC_IN_ATTACH,
@@ -80,15 +83,6 @@ enum drc_effect {
 	DRC_FX_DETACH = 1u << 3, /* what was attached leaves the machine */
 	DRC_FX_GIVEN = 1u << 4,  /* the guest gave it back unasked; it stays attached */
 	DRC_FX_TAKEN = 1u << 5,  /* the guest took it unasked */
-	/* how the pending add and the pending removal end */
-	DRC_FX_ADD_DONE = 1u << 8,
-	DRC_FX_ADD_REJECTED = 1u << 9,
-	DRC_FX_ADD_SUPERSEDED = 1u << 10,
-	DRC_FX_ADD_CANCELLED = 1u << 11,
-	DRC_FX_REMOVE_DONE = 1u << 12,
-	DRC_FX_REMOVE_REJECTED = 1u << 13,
-	DRC_FX_REMOVE_SUPERSEDED = 1u << 14,
-	DRC_FX_REMOVE_CANCELLED = 1u << 15,
 };
 
 /* Values of get-sensor-state dr-entity-sense (9003), as LoPAR defines them. */
@@ -110,42 +104,14 @@ struct drc_result {
 	enum rtas_status status;  /* the answer to a guest's input */
 	enum drc_refusal refusal; /* the answer to an operator's input */
 	unsigned effects;         /* DRC_FX_... */
+	enum op_step step;        /* the pending operation passes it; OP_REQUESTED: none */
+	/* How the pending add and the pending removal end; OP_PENDING: they do not. */
+	enum op_outcome add, remove;
 };
 
-/* Everything that differs between kinds of connector. */
-struct drc_type {
-	const char *name;        /* "ibm,drc-types" */
-	const char *name_prefix; /* "ibm,drc-names": prefix and decimal id */
-	uint32_t index_type;     /* bits 31..28 of the drc index */
-	uint8_t hotplug_type;    /* resource type in the hot-plug event section */
-};
-
-extern const struct drc_type drc_type_cpu;
-
-/* The drc index of connector id of a type: type in bits 31..28, id in the rest. */
-uint32_t drc_index(const struct drc_type *type, uint32_t id);
-
 /*
- * Apply one input. *drc changes only as the result says; a refused operator's input and a
- * guest's input answered with an error leave it exactly as it was.
- */
-struct drc_result drc_step(struct drc *drc, enum drc_input input);
-
-/* What dr-entity-sense reports. A core that is plugged but not yet acquired reads UNUSABLE:
- * Linux acquires only connectors that do (linux dlpar_acquire_drc). */
-enum drc_sense drc_sense(const struct drc *drc);
-
-/* True if *drc satisfies every invariant named in drc.c; for tests. */
-bool drc_valid(const struct drc *drc);
-
-/* Names for people and for query-connectors: "unusable", "available", ... */
-const char *drc_state_name(enum drc_state state);
-const char *drc_input_name(enum drc_input input);
-
-/*
- * The transition table itself, for what is derived from it (documentation, the drawing).
- * A row applies to its state and input if all conditions in `when` hold; the first that
- * applies decides.
+ * A family's transition table. A row applies to its states and input if all conditions in `when`
+ * hold; the first that applies decides.
  */
 enum drc_condition {
 	DRC_IF_ATTACHED = 1u << 0,
@@ -170,13 +136,47 @@ struct drc_row {
 	enum drc_next next;
 	enum rtas_status status;
 	enum drc_refusal refusal;
+	enum op_step step;
+	enum op_outcome add, remove;
 	unsigned effects;
 };
 
-extern const struct drc_row drc_table[];
-extern const size_t drc_table_rows;
+/* What differs between families of connector. */
+struct drc_type {
+	const char *name;        /* "ibm,drc-types" */
+	const char *name_prefix; /* "ibm,drc-names": prefix and decimal id */
+	uint32_t index_type;     /* bits 31..28 of the drc index */
+	uint8_t hotplug_type;    /* resource type in the hot-plug event section */
+	uint8_t id_kind;         /* how that section names the connector: DRC_ID_... */
+	const struct drc_row *rows;
+	size_t row_count;
+	enum drc_sense (*sense)(const struct drc *drc);
+};
 
-/* The row that decides for *drc and input, or NULL: which no test has ever seen. */
-const struct drc_row *drc_row_for(const struct drc *drc, enum drc_input input);
+/* By drc index: the only kind by which Linux answers with a refusal. */
+enum { DRC_ID_INDEX = 2 };
+
+extern const struct drc_type drc_type_cpu;
+
+/* The drc index of connector id of a type: type in bits 31..28, id in the rest. */
+uint32_t drc_index(const struct drc_type *type, uint32_t id);
+
+/* The row that decides for *drc and input, or NULL if none applies: test_drc.c shows that there
+ * always is one. */
+const struct drc_row *drc_row_for(
+    const struct drc_type *type, const struct drc *drc, enum drc_input input);
+
+/*
+ * Apply one input. *drc changes only as the result says; a refused operator's input, and a
+ * guest's input answered with an error, leave it exactly as it was.
+ */
+struct drc_result drc_step(const struct drc_type *type, struct drc *drc, enum drc_input input);
+
+/* True if *drc satisfies every invariant named in drc.c; for tests. */
+bool drc_valid(const struct drc *drc);
+
+/* Names for people and for query-connectors: "unusable", "available", ... */
+const char *drc_state_name(enum drc_state state);
+const char *drc_input_name(enum drc_input input);
 
 #endif

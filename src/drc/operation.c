@@ -218,6 +218,11 @@ bool ops_next_report(
 	return true;
 }
 
+bool op_step_of_removal(enum op_step step)
+{
+	return step == OP_STOPPED || step == OP_ISOLATED || step == OP_RELEASED;
+}
+
 const char *op_stuck_text(const struct operation *op)
 {
 	switch (op->phase) {

@@ -162,6 +162,9 @@ bool ops_next_report(
 /* The guest made it, unasked: OP_RELEASE or OP_TAKE. */
 bool op_is_guest_made(enum op_kind kind);
 
+/* The step is one of a removal, not of an add: OP_STOPPED, OP_ISOLATED or OP_RELEASED. */
+bool op_step_of_removal(enum op_step step);
+
 /* In words, where a pending operation is stuck: "event never fetched by the guest", ... */
 const char *op_stuck_text(const struct operation *op);
 

@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "kvm/gmem.h"
+#include "mem/gmem.h"
 
 enum { KVM_AP_ENCODINGS = 8, KVM_CACHE_COUNT = 2 };
 

@@ -1,41 +1,54 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * cpu.c - vCPU threads: one per vCPU, made when its core is first attached and kept for good,
- * because KVM cannot delete a vCPU. A thread is in one of three places:
+ * cpu.c - see cpu.h. A vCPU's thread is in one of three places:
  *
  *   in the guest     KVM_RUN; `in_guest` is set
- *   in a handler     dispatching what the guest stopped for (hcall.c)
- *   attending        cpu_attend(): the lock is held, or it waits for its condition
+ *   in a handler     dispatching what the guest stopped for
+ *   attending        cpu_attend(): it holds the lock, or waits for its condition
  *
- * Whoever wants something of a vCPU writes it down under the lock, sets `attention` and kicks
- * it. The thread carries it out itself in cpu_attend(), so that every ioctl on a vCPU is made
- * by its own thread, and between two guest instructions. That includes parking: what a vCPU
+ * What another thread wants of a vCPU it writes down under the lock; then it sets `attention` and
+ * kicks the vCPU. The vCPU's thread carries it out in cpu_attend(), so that every ioctl on a vCPU
+ * is made by its own thread, between two guest instructions. That includes parking: what a vCPU
  * had registered in its last life is undone before anything else happens to it.
  */
-#include "spapr/machine.h"
+#include "spapr/cpu.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "spapr/hcall.h"
-
-void cpu_init(struct spapr *machine, struct vcpu *vcpu, struct core *core, uint32_t id)
+bool cpus_init(struct cpus *cpus, uint32_t count, struct spapr *machine)
 {
-	*vcpu =
-	    (struct vcpu){.machine = machine, .core = core, .id = id, .state = SPAPR_VCPU_ABSENT};
-	pthread_cond_init(&vcpu->changed, NULL);
+	pthread_cond_init(&cpus->quiet, NULL);
+	cpus->booting = true; /* nothing runs before the first boot */
+	cpus->list = calloc(count, sizeof *cpus->list);
+	for (uint32_t i = 0; cpus->list != NULL && i < count; i++) {
+		cpus->list[i] = (struct vcpu){
+		    .cpus = cpus, .machine = machine, .id = i, .state = SPAPR_VCPU_ABSENT};
+		pthread_cond_init(&cpus->list[i].changed, NULL);
+		cpus->count++;
+	}
+	return cpus->list != NULL;
 }
 
-void cpu_finish(struct vcpu *vcpu)
+void cpus_finish(struct cpus *cpus)
 {
-	if (vcpu->has_thread)
-		pthread_join(vcpu->thread, NULL);
-	pthread_cond_destroy(&vcpu->changed);
+	pthread_mutex_lock(cpus->lock);
+	cpus->ending = true;
+	cpus_release(cpus);
+	pthread_mutex_unlock(cpus->lock);
+	for (uint32_t i = 0; i < cpus->count; i++) {
+		if (cpus->list[i].has_thread)
+			pthread_join(cpus->list[i].thread, NULL);
+		pthread_cond_destroy(&cpus->list[i].changed);
+	}
+	free(cpus->list);
+	pthread_cond_destroy(&cpus->quiet);
 }
 
-static void want_attention(struct vcpu *vcpu)
+static void cpu_want_attention(struct vcpu *vcpu)
 {
 	atomic_store(&vcpu->attention, true);
 	if (vcpu->kvm != NULL)
@@ -44,62 +57,64 @@ static void want_attention(struct vcpu *vcpu)
 }
 
 /* What a vCPU that does not run is to the guest. */
-static enum spapr_vcpu_state at_rest(const struct vcpu *vcpu)
+static enum spapr_vcpu_state cpu_idle_state(const struct vcpu *vcpu)
 {
-	return vcpu->core->drc.attached ? SPAPR_VCPU_STOPPED : SPAPR_VCPU_ABSENT;
+	return vcpu->present ? SPAPR_VCPU_STOPPED : SPAPR_VCPU_ABSENT;
 }
 
-/* The vCPU cannot go on. No other may either: half a machine would be worse than none. The
- * operator is told why. */
-static void give_up(struct vcpu *vcpu, const struct err *err)
+void cpus_end_guest(struct cpus *cpus, enum spapr_news news)
 {
-	struct spapr *machine = vcpu->machine;
+	cpus->finished = true;
+	cpus_release(cpus); /* they leave the guest, and find that they may not go back */
+	news_tell(cpus->news, news);
+}
 
-	if (machine->failure.class == ERR_NONE)
-		machine->failure = *err;
-	machine->finished = true;
-	vcpu->state = at_rest(vcpu);
+/* The vCPU cannot go on. The others stop too, because half a machine is worse than none. */
+static void cpu_give_up(struct vcpu *vcpu, const struct err *err)
+{
+	if (vcpu->cpus->failure.class == ERR_NONE)
+		vcpu->cpus->failure = *err;
+	vcpu->state = cpu_idle_state(vcpu);
 	vcpu->entry_set = false;
-	cpus_release(machine); /* out of the guest; they find that they may not go back */
-	spapr_tell(machine, SPAPR_NEWS_FAILED);
+	cpus_end_guest(vcpu->cpus, SPAPR_NEWS_FAILED);
 }
 
-static bool held(const struct spapr *machine)
+static bool cpus_held(const struct cpus *cpus)
 {
-	return machine->stopped || machine->booting || machine->finished;
+	return cpus->stopped || cpus->booting || cpus->finished;
 }
 
 /* Give up what a vCPU thread does not need. The threads of the boot cores are older than what
  * confines them, and do it on their way to the first boot; the others as soon as they have
  * made their vCPU. */
-static bool confine(struct vcpu *vcpu, struct err *err)
+static bool cpu_confine(struct vcpu *vcpu, struct err *err)
 {
-	const struct spapr *machine = vcpu->machine;
+	const struct cpus *cpus = vcpu->cpus;
 
-	if (vcpu->confined || !machine->booted || machine->config.confine_vcpu == NULL)
+	if (vcpu->confined || !cpus->booted || cpus->confine == NULL)
 		return true;
-	vcpu->confined = machine->config.confine_vcpu(machine->config.context, err);
+	vcpu->confined = cpus->confine(cpus->context, err);
 	return vcpu->confined;
 }
 
 /* Without it the guest finds that its CPUs stood still for as long as it was stopped, and goes on.
  */
-static void set_timebase(struct vcpu *vcpu)
+static void cpu_set_timebase(struct vcpu *vcpu)
 {
-	struct spapr *machine = vcpu->machine;
+	struct cpus *cpus = vcpu->cpus;
 	struct err err = {0};
 
-	if (vcpu->timebase_offset == machine->timebase_offset)
+	if (vcpu->timebase_offset == cpus->timebase_offset)
 		return;
-	if (!kvm_vcpu_set_timebase_offset(vcpu->kvm, machine->timebase_offset, &err))
-		log_guest(&machine->limit_timebase, LOG_WARN, "%s", err.message);
-	vcpu->timebase_offset = machine->timebase_offset;
+	if (!kvm_vcpu_set_timebase_offset(vcpu->kvm, cpus->timebase_offset, &err))
+		log_guest(&cpus->limit_timebase, LOG_WARN, "%s", err.message);
+	vcpu->timebase_offset = cpus->timebase_offset;
 }
 
 /* Bring the vCPU's registers to where its state says they should be; false on failure. */
-static bool prepare(struct vcpu *vcpu, struct err *err)
+static bool cpu_prepare(struct vcpu *vcpu, struct err *err)
 {
-	struct spapr *machine = vcpu->machine;
+	struct cpus *cpus = vcpu->cpus;
 
 	if (vcpu->registers_wanted) {
 		vcpu->registers_wanted = false;
@@ -110,82 +125,82 @@ static bool prepare(struct vcpu *vcpu, struct err *err)
 		if (!kvm_vcpu_park(vcpu->kvm, err))
 			return false;
 		if (vcpu->state == SPAPR_VCPU_STOPPING)
-			vcpu->state = at_rest(vcpu);
+			vcpu->state = cpu_idle_state(vcpu);
 	}
-	/* After what others wait for. */
-	if (!confine(vcpu, err))
+	/* cpus_reset() waits for the parking above only, so this comes after it. */
+	if (!cpu_confine(vcpu, err))
 		return false;
-	if (vcpu->state != SPAPR_VCPU_RUNNING || held(machine))
+	if (vcpu->state != SPAPR_VCPU_RUNNING || cpus_held(cpus))
 		return true;
-	set_timebase(vcpu);
+	cpu_set_timebase(vcpu);
 	if (vcpu->entry_set) {
 		vcpu->entry_set = false;
 		if (!kvm_vcpu_enter_at(
-		        vcpu->kvm, vcpu->entry_pc, vcpu->entry_r3, &machine->modes, err))
+		        vcpu->kvm, vcpu->entry_pc, vcpu->entry_r3, &cpus->modes, err))
 			return false;
-	} else if (vcpu->modes_version != machine->modes_version &&
-	           !kvm_vcpu_set_modes(vcpu->kvm, &machine->modes, err)) {
+	} else if (vcpu->modes_version != cpus->modes_version &&
+	           !kvm_vcpu_set_modes(vcpu->kvm, &cpus->modes, err)) {
 		return false;
 	}
-	vcpu->modes_version = machine->modes_version;
+	vcpu->modes_version = cpus->modes_version;
 	return true;
 }
 
 /* Do what has been asked for and wait until the vCPU may run; false: the machine goes away. */
 static bool cpu_attend(struct vcpu *vcpu)
 {
-	struct spapr *machine = vcpu->machine;
+	struct cpus *cpus = vcpu->cpus;
 	bool run = false;
 
-	pthread_mutex_lock(&machine->lock);
-	while (!machine->ending) {
+	pthread_mutex_lock(cpus->lock);
+	while (!cpus->ending) {
 		struct err err = {0};
 
 		kvm_vcpu_unkick(vcpu->kvm);
 		atomic_store(&vcpu->attention, false);
-		if (!prepare(vcpu, &err))
-			give_up(vcpu, &err);
-		run = vcpu->state == SPAPR_VCPU_RUNNING && !held(machine);
-		/* Whoever holds the machine, resets it or changes its modes waits for this. */
+		if (!cpu_prepare(vcpu, &err))
+			cpu_give_up(vcpu, &err);
+		run = vcpu->state == SPAPR_VCPU_RUNNING && !cpus_held(cpus);
+		/* cpus_hold(), cpus_reset() and cpus_set_modes() wait for this. */
 		vcpu->waiting = !run;
-		pthread_cond_broadcast(&machine->quiet);
+		pthread_cond_broadcast(&cpus->quiet);
 		if (run)
 			break;
-		pthread_cond_wait(&vcpu->changed, &machine->lock);
+		pthread_cond_wait(&vcpu->changed, cpus->lock);
 	}
-	pthread_mutex_unlock(&machine->lock);
+	pthread_mutex_unlock(cpus->lock);
 	return run;
 }
 
-static void handle_failure(struct vcpu *vcpu)
+static void cpu_handle_failure(struct vcpu *vcpu)
 {
 	struct err err = {0};
 
 	err_set(&err, ERR_SYSTEM, "the host's kernel log may tell more", "vCPU %u: %s", vcpu->id,
 	    vcpu->exit.failure);
-	pthread_mutex_lock(&vcpu->machine->lock);
-	give_up(vcpu, &err);
-	pthread_mutex_unlock(&vcpu->machine->lock);
+	pthread_mutex_lock(vcpu->cpus->lock);
+	cpu_give_up(vcpu, &err);
+	pthread_mutex_unlock(vcpu->cpus->lock);
 }
 
-static void handle_mmio(struct vcpu *vcpu)
+static void cpu_handle_mmio(struct vcpu *vcpu)
 {
-	struct spapr *machine = vcpu->machine;
+	struct cpus *cpus = vcpu->cpus;
 
 	/* Nothing is there: loads read all ones, stores vanish, the guest goes on. */
-	spapr_count(machine, COUNT_STRAY_ACCESSES, 1);
-	log_guest(&machine->limit_stray, LOG_WARN, "vCPU %u: %u-byte %s at %#llx, where nothing is",
+	news_count(cpus->news, COUNT_STRAY_ACCESSES, 1);
+	log_guest(&cpus->limit_stray, LOG_WARN, "vCPU %u: %u-byte %s at %#llx, where nothing is",
 	    vcpu->id, vcpu->exit.mmio.length, vcpu->exit.mmio.write ? "store" : "load",
 	    (unsigned long long)vcpu->exit.mmio.address);
 }
 
 /* Run until something wants this thread's attention. */
-static void run_guest(struct vcpu *vcpu)
+static void cpu_run_guest(struct vcpu *vcpu)
 {
 	while (!atomic_load(&vcpu->attention)) {
 		enum kvm_exit exit;
 
-		/* cpus_apply_modes() reads in_guest after it has set attention; here the order is
+		/* cpus_set_modes() reads in_guest after it has set attention; here the order is
 		 * the other way round, so one of the two sees the other. */
 		atomic_store(&vcpu->in_guest, true);
 		if (atomic_load(&vcpu->attention)) {
@@ -194,34 +209,34 @@ static void run_guest(struct vcpu *vcpu)
 		}
 		exit = kvm_vcpu_run(vcpu->kvm, &vcpu->exit);
 		atomic_store(&vcpu->in_guest, false);
-		spapr_count(vcpu->machine, COUNT_GUEST_EXITS, 1);
+		news_count(vcpu->cpus->news, COUNT_GUEST_EXITS, 1);
 		if (atomic_load(&vcpu->attention)) {
-			pthread_mutex_lock(&vcpu->machine->lock);
-			pthread_cond_broadcast(&vcpu->machine->quiet);
-			pthread_mutex_unlock(&vcpu->machine->lock);
+			pthread_mutex_lock(vcpu->cpus->lock);
+			pthread_cond_broadcast(&vcpu->cpus->quiet);
+			pthread_mutex_unlock(vcpu->cpus->lock);
 		}
 		switch (exit) {
-		case KVM_RAN_HCALL: hcall_dispatch(vcpu, &vcpu->exit.hcall); break;
-		case KVM_RAN_MMIO: handle_mmio(vcpu); break;
+		case KVM_RAN_HCALL: vcpu->cpus->on_hcall(vcpu, &vcpu->exit.hcall); break;
+		case KVM_RAN_MMIO: cpu_handle_mmio(vcpu); break;
 		case KVM_RAN_INTERRUPTED: break;
-		case KVM_RAN_FAILED: handle_failure(vcpu); break;
+		case KVM_RAN_FAILED: cpu_handle_failure(vcpu); break;
 		}
 	}
 }
 
-static void *vcpu_main(void *argument)
+static void *cpu_main(void *argument)
 {
 	struct vcpu *vcpu = argument;
-	struct spapr *machine = vcpu->machine;
+	struct cpus *cpus = vcpu->cpus;
 	struct err err = {0};
-	struct kvm_vcpu *kvm = kvm_vcpu_create(machine->vm, vcpu->id, &err);
+	struct kvm_vcpu *kvm = kvm_vcpu_create(cpus->vm, vcpu->id, &err);
 	char name[16];
 
 	snprintf(name, sizeof name, "vcpu%u", vcpu->id);
 	pthread_setname_np(pthread_self(), name);
-	pthread_mutex_lock(&machine->lock);
+	pthread_mutex_lock(cpus->lock);
 	vcpu->confined = false;
-	if (kvm != NULL && !confine(vcpu, &err)) {
+	if (kvm != NULL && !cpu_confine(vcpu, &err)) {
 		kvm_vcpu_set_aside(kvm);
 		kvm = NULL;
 	}
@@ -230,14 +245,14 @@ static void *vcpu_main(void *argument)
 	vcpu->create_error = err;
 	vcpu->host_thread = (int)syscall(SYS_gettid);
 	pthread_cond_broadcast(&vcpu->changed);
-	pthread_mutex_unlock(&machine->lock);
+	pthread_mutex_unlock(cpus->lock);
 	if (kvm == NULL)
 		return NULL;
 	while (cpu_attend(vcpu))
-		run_guest(vcpu);
-	pthread_mutex_lock(&machine->lock);
+		cpu_run_guest(vcpu);
+	pthread_mutex_lock(cpus->lock);
 	vcpu->kvm = NULL;
-	pthread_mutex_unlock(&machine->lock);
+	pthread_mutex_unlock(cpus->lock);
 	kvm_vcpu_destroy(kvm);
 	return NULL;
 }
@@ -245,7 +260,7 @@ static void *vcpu_main(void *argument)
 /* Much more than it needs, and too little for the kernel to make a huge page of it. */
 #define STACK_BYTES (512u << 10)
 
-static int start_thread(struct vcpu *vcpu)
+static int cpu_start_thread(struct vcpu *vcpu)
 {
 	pthread_attr_t attributes;
 	int error = pthread_attr_init(&attributes);
@@ -254,41 +269,52 @@ static int start_thread(struct vcpu *vcpu)
 		return error;
 	error = pthread_attr_setstacksize(&attributes, STACK_BYTES);
 	if (error == 0)
-		error = pthread_create(&vcpu->thread, &attributes, vcpu_main, vcpu);
+		error = pthread_create(&vcpu->thread, &attributes, cpu_main, vcpu);
 	pthread_attr_destroy(&attributes);
 	return error;
 }
 
-static bool cpu_create(struct spapr *machine, struct vcpu *vcpu, struct err *err)
+static bool cpu_create(struct cpus *cpus, struct vcpu *vcpu, struct err *err)
 {
 	int error;
 
 	if (vcpu->has_thread)
 		return true;
 	vcpu->create_error = (struct err){0};
-	error = start_thread(vcpu);
+	error = cpu_start_thread(vcpu);
 	if (error != 0)
 		return err_system(err, error, NULL, "cannot make a thread for vCPU %u", vcpu->id);
 	vcpu->has_thread = true;
 	while (vcpu->kvm == NULL && vcpu->create_error.class == ERR_NONE)
-		pthread_cond_wait(&vcpu->changed, &machine->lock);
+		pthread_cond_wait(&vcpu->changed, cpus->lock);
 	if (vcpu->kvm != NULL)
 		return true;
 	/* The next attempt starts with a new thread. */
-	pthread_mutex_unlock(&machine->lock);
+	pthread_mutex_unlock(cpus->lock);
 	pthread_join(vcpu->thread, NULL);
-	pthread_mutex_lock(&machine->lock);
+	pthread_mutex_lock(cpus->lock);
 	vcpu->has_thread = false;
 	*err = vcpu->create_error;
 	return false;
 }
 
-bool cpus_create(struct spapr *machine, struct core *core, struct err *err)
+bool cpus_create(struct cpus *cpus, uint32_t first, uint32_t count, struct err *err)
 {
-	for (uint32_t i = 0; i < machine->config.threads; i++)
-		if (!cpu_create(machine, &core->vcpus[i], err))
+	for (uint32_t i = 0; i < count; i++)
+		if (!cpu_create(cpus, &cpus->list[first + i], err))
 			return false;
 	return true;
+}
+
+void cpus_attach(struct cpus *cpus, uint32_t first, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		struct vcpu *vcpu = &cpus->list[first + i];
+
+		vcpu->present = true;
+		if (vcpu->state == SPAPR_VCPU_ABSENT)
+			vcpu->state = SPAPR_VCPU_STOPPED;
+	}
 }
 
 bool cpu_start(struct vcpu *vcpu, uint64_t pc, uint64_t r3)
@@ -299,7 +325,7 @@ bool cpu_start(struct vcpu *vcpu, uint64_t pc, uint64_t r3)
 	vcpu->entry_r3 = r3;
 	vcpu->entry_set = true;
 	vcpu->state = SPAPR_VCPU_RUNNING;
-	want_attention(vcpu);
+	cpu_want_attention(vcpu);
 	return true;
 }
 
@@ -309,105 +335,105 @@ void cpu_stop_self(struct vcpu *vcpu)
 	 * has parked KVM writes to areas there, as we write the status of this call. */
 	vcpu->state = SPAPR_VCPU_STOPPING;
 	vcpu->park_needed = true;
-	want_attention(vcpu);
+	cpu_want_attention(vcpu);
 }
 
-void cpus_detach(struct spapr *machine, struct core *core)
+void cpus_detach(struct cpus *cpus, uint32_t first, uint32_t count)
 {
-	for (uint32_t i = 0; i < machine->config.threads; i++) {
-		struct vcpu *vcpu = &core->vcpus[i];
+	for (uint32_t i = 0; i < count; i++) {
+		struct vcpu *vcpu = &cpus->list[first + i];
 
+		vcpu->present = false;
 		if (vcpu->state == SPAPR_VCPU_STOPPED)
 			vcpu->state = SPAPR_VCPU_ABSENT;
 		if (vcpu->state == SPAPR_VCPU_RUNNING)
 			vcpu->state = SPAPR_VCPU_STOPPING;
 		vcpu->entry_set = false;
 		vcpu->park_needed = vcpu->has_thread;
-		want_attention(vcpu);
+		cpu_want_attention(vcpu);
 	}
 }
 
-void cpus_hold(struct spapr *machine)
+void cpus_hold(struct cpus *cpus)
 {
-	uint32_t count = machine->core_count * machine->config.threads;
-
-	for (uint32_t i = 0; i < count; i++)
-		if (machine->vcpus[i].has_thread)
-			want_attention(&machine->vcpus[i]);
-	for (uint32_t i = 0; i < count; i++)
-		while (machine->vcpus[i].has_thread && !machine->vcpus[i].waiting)
-			pthread_cond_wait(&machine->quiet, &machine->lock);
+	for (uint32_t i = 0; i < cpus->count; i++)
+		if (cpus->list[i].has_thread)
+			cpu_want_attention(&cpus->list[i]);
+	for (uint32_t i = 0; i < cpus->count; i++)
+		while (cpus->list[i].has_thread && !cpus->list[i].waiting)
+			pthread_cond_wait(&cpus->quiet, cpus->lock);
 }
 
-void cpus_release(struct spapr *machine)
+void cpus_release(struct cpus *cpus)
 {
-	for (uint32_t i = 0; i < machine->core_count * machine->config.threads; i++)
-		if (machine->vcpus[i].has_thread)
-			want_attention(&machine->vcpus[i]);
+	for (uint32_t i = 0; i < cpus->count; i++)
+		if (cpus->list[i].has_thread)
+			cpu_want_attention(&cpus->list[i]);
 }
 
-void cpus_reset(struct spapr *machine)
+bool cpus_reset(struct cpus *cpus, struct err *err)
 {
-	uint32_t count = machine->core_count * machine->config.threads;
+	cpus->modes = (struct kvm_modes){0};
+	cpus->modes_version++;
+	cpus->failure = (struct err){0};
+	for (uint32_t i = 0; i < cpus->count; i++) {
+		struct vcpu *vcpu = &cpus->list[i];
 
-	for (uint32_t i = 0; i < count; i++) {
-		struct vcpu *vcpu = &machine->vcpus[i];
-
-		vcpu->state = at_rest(vcpu);
+		vcpu->state = cpu_idle_state(vcpu);
 		vcpu->entry_set = false;
 		vcpu->park_needed = vcpu->has_thread;
 		if (vcpu->has_thread)
-			want_attention(vcpu);
+			cpu_want_attention(vcpu);
 	}
-	for (uint32_t i = 0; i < count; i++)
-		while (machine->vcpus[i].park_needed)
-			pthread_cond_wait(&machine->quiet, &machine->lock);
+	for (uint32_t i = 0; i < cpus->count; i++)
+		while (cpus->list[i].park_needed)
+			pthread_cond_wait(&cpus->quiet, cpus->lock);
+	*err = cpus->failure;
+	return cpus->failure.class == ERR_NONE;
 }
 
 bool cpu_registers(struct vcpu *vcpu, struct kvm_registers *ret_registers)
 {
-	struct spapr *machine = vcpu->machine;
+	struct cpus *cpus = vcpu->cpus;
 
 	/* One that waits for its first instruction has no registers yet. */
-	if (!held(machine) || vcpu->state != SPAPR_VCPU_RUNNING || vcpu->entry_set)
+	if (!cpus_held(cpus) || vcpu->state != SPAPR_VCPU_RUNNING || vcpu->entry_set)
 		return false;
 	vcpu->registers_wanted = true;
-	want_attention(vcpu);
+	cpu_want_attention(vcpu);
 	while (vcpu->registers_wanted)
-		pthread_cond_wait(&machine->quiet, &machine->lock);
+		pthread_cond_wait(&cpus->quiet, cpus->lock);
 	*ret_registers = vcpu->registers;
 	return vcpu->registers_known;
 }
 
-static bool runs_with_old_modes(const struct vcpu *vcpu)
+static bool cpu_runs_with_old_modes(const struct vcpu *vcpu)
 {
-	return vcpu->modes_version != vcpu->machine->modes_version && atomic_load(&vcpu->in_guest);
+	return vcpu->modes_version != vcpu->cpus->modes_version && atomic_load(&vcpu->in_guest);
 }
 
-void cpus_apply_modes(struct spapr *machine, struct vcpu *caller)
+void cpus_set_modes(struct cpus *cpus, const struct kvm_modes *modes, struct vcpu *caller)
 {
-	uint32_t count = machine->core_count * machine->config.threads;
-
-	machine->modes_version++;
-	for (uint32_t i = 0; i < count; i++)
-		if (machine->vcpus[i].state == SPAPR_VCPU_RUNNING)
-			want_attention(&machine->vcpus[i]);
-	for (uint32_t i = 0; i < count; i++)
-		while (&machine->vcpus[i] != caller && runs_with_old_modes(&machine->vcpus[i]))
-			pthread_cond_wait(&machine->quiet, &machine->lock);
+	cpus->modes = *modes;
+	cpus->modes_version++;
+	for (uint32_t i = 0; i < cpus->count; i++)
+		if (cpus->list[i].state == SPAPR_VCPU_RUNNING)
+			cpu_want_attention(&cpus->list[i]);
+	for (uint32_t i = 0; i < cpus->count; i++)
+		while (&cpus->list[i] != caller && cpu_runs_with_old_modes(&cpus->list[i]))
+			pthread_cond_wait(&cpus->quiet, cpus->lock);
 }
 
-struct vcpu *cpu_find(struct spapr *machine, uint32_t id)
+struct vcpu *cpu_find(struct cpus *cpus, uint32_t id)
 {
-	/* Ids are dense: core-id is number * threads, and a thread's id follows its core's. */
-	return id < machine->core_count * machine->config.threads ? &machine->vcpus[id] : NULL;
+	return id < cpus->count ? &cpus->list[id] : NULL;
 }
 
-uint32_t cpus_running(const struct spapr *machine, const struct core *core)
+uint32_t cpus_running(const struct cpus *cpus, uint32_t first, uint32_t count)
 {
 	uint32_t running = 0;
 
-	for (uint32_t i = 0; i < machine->config.threads; i++)
-		running += core->vcpus[i].state == SPAPR_VCPU_RUNNING;
+	for (uint32_t i = 0; i < count; i++)
+		running += cpus->list[first + i].state == SPAPR_VCPU_RUNNING;
 	return running;
 }

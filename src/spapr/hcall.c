@@ -28,7 +28,7 @@ static enum hcall_status h_get_term_char(struct vcpu *vcpu, uint64_t args[9])
 
 	if (!vty_is(args[0]))
 		return H_PARAMETER;
-	args[0] = vty_get(vcpu->machine, (uint8_t *)words, sizeof words);
+	args[0] = vty_get(&vcpu->machine->vty, (uint8_t *)words, sizeof words);
 	args[1] = from_be64(words[0]);
 	args[2] = from_be64(words[1]);
 	return H_SUCCESS;
@@ -41,8 +41,8 @@ static enum hcall_status h_put_term_char(struct vcpu *vcpu, uint64_t args[9])
 
 	if (!vty_is(args[0]) || args[1] > sizeof words)
 		return H_PARAMETER;
-	return vty_put(vcpu->machine, (const uint8_t *)words, (uint32_t)args[1]) ? H_SUCCESS
-	                                                                         : H_BUSY;
+	return vty_put(&vcpu->machine->vty, (const uint8_t *)words, (uint32_t)args[1]) ? H_SUCCESS
+	                                                                               : H_BUSY;
 }
 
 /* H_GET_CPU_CHARACTERISTICS: -> r4 character, r5 behaviour, as KVM vouches for them. */
@@ -71,8 +71,8 @@ static enum hcall_status h_home_node_associativity(struct vcpu *vcpu, uint64_t a
 	if (args[1] > UINT32_MAX)
 		return H_P2;
 	pthread_mutex_lock(&machine->lock);
-	asked = cpu_find(machine, (uint32_t)args[1]);
-	there = asked != NULL && asked->core->drc.attached;
+	asked = cpu_find(&machine->cpus, (uint32_t)args[1]);
+	there = asked != NULL && asked->present;
 	pthread_mutex_unlock(&machine->lock);
 	if (!there)
 		return H_P2;
@@ -97,7 +97,7 @@ static enum hcall_status h_set_mode(struct vcpu *vcpu, uint64_t args[9])
 	if (args[3] != 0)
 		return H_P4;
 	pthread_mutex_lock(&machine->lock);
-	modes = machine->modes;
+	modes = machine->cpus.modes;
 	if (args[1] == SET_MODE_LE && args[0] <= 1) {
 		modes.little_endian_interrupts = args[0] == 1;
 	} else if (args[1] == SET_MODE_AIL &&
@@ -107,8 +107,7 @@ static enum hcall_status h_set_mode(struct vcpu *vcpu, uint64_t args[9])
 		pthread_mutex_unlock(&machine->lock);
 		return H_UNSUPPORTED_FLAG;
 	}
-	machine->modes = modes;
-	cpus_apply_modes(machine, vcpu);
+	cpus_set_modes(&machine->cpus, &modes, vcpu);
 	pthread_mutex_unlock(&machine->lock);
 	return H_SUCCESS;
 }
@@ -123,6 +122,20 @@ enum {
 	PROC_TABLE_GTSE = 0x01,
 	PROC_TABLE_SIZE_MAX = 24,
 };
+
+/* A kernel has begun, perhaps by kexec: interrupt sources as after a reset, and an interrupt for
+ * all that is queued. */
+static void hcall_kernel_begins(struct spapr *machine)
+{
+	struct err err = {0};
+
+	pthread_mutex_lock(&machine->lock);
+	if (!events_reset_sources(&machine->events, 0, &err))
+		log_guest(&machine->events.limit, LOG_ERROR, "%s", err.message);
+	connectors_announce(&machine->connectors);
+	vty_announce(&machine->vty);
+	pthread_mutex_unlock(&machine->lock);
+}
 
 static enum hcall_status h_register_proc_tbl(struct vcpu *vcpu, uint64_t args[9])
 {
@@ -151,7 +164,7 @@ static enum hcall_status h_register_proc_tbl(struct vcpu *vcpu, uint64_t args[9]
 	/* A kernel registers its table once, before it enables interrupts. It may have been started
 	 * by another (kexec), of which nobody tells the machine. */
 	if (table != 0)
-		spapr_kernel_begins(machine);
+		hcall_kernel_begins(machine);
 	return H_SUCCESS;
 }
 
@@ -188,7 +201,7 @@ const struct hcall_row hcall_table[] = {
 
 const size_t hcall_table_rows = sizeof hcall_table / sizeof hcall_table[0];
 
-static const struct hcall_row *find_row(uint64_t number)
+static const struct hcall_row *hcall_find_row(uint64_t number)
 {
 	for (size_t i = 0; i < hcall_table_rows; i++)
 		if (hcall_table[i].number == number)
@@ -198,16 +211,16 @@ static const struct hcall_row *find_row(uint64_t number)
 
 void hcall_dispatch(struct vcpu *vcpu, struct kvm_hcall *call)
 {
-	const struct hcall_row *row = find_row(call->nr);
+	const struct hcall_row *row = hcall_find_row(call->nr);
 	struct spapr *machine = vcpu->machine;
 
-	spapr_count(machine, COUNT_HCALLS, 1);
+	news_count(&machine->news, COUNT_HCALLS, 1);
 	if (row != NULL && row->function != NULL) {
 		call->ret = (uint64_t)(int64_t)row->function(vcpu, call->args);
 		return;
 	}
 	/* Linux probes a few that it does not need; H_FUNCTION is the answer it expects. */
-	spapr_count(machine, COUNT_HCALLS_UNKNOWN, 1);
+	news_count(&machine->news, COUNT_HCALLS_UNKNOWN, 1);
 	log_guest(&machine->limit_hcall, LOG_DEBUG, "vCPU %u: hcall %#llx answered H_FUNCTION",
 	    vcpu->id, (unsigned long long)call->nr);
 	call->ret = (uint64_t)(int64_t)H_FUNCTION;

@@ -22,9 +22,6 @@ enum hcall_status {
 	H_UNSUPPORTED_FLAG = -256,
 };
 
-/* The hcall number by which the RTAS blob in guest memory enters; KVM listens there too. */
-#define HCALL_RTAS 0xf000
-
 struct hcall_row {
 	uint16_t number;
 	const char *name;

@@ -1,48 +1,37 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * machine.c - the machine as a whole: made, booted and booted again, held, taken apart, and
- * what it tells its operator.
+ * machine.c - the machine as a whole: created, booted and reset, stopped, destroyed, and what the
+ * operator asks of it. What the operator can look at is in query.c.
  */
 #include "spapr/machine.h"
 
 #include <errno.h>
-#include <libfdt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "spapr/hcall.h"
 #include "spapr/rtas.h"
+#include "spapr/tree.h"
 
 /* How long to wait until KVM is asked again for an interrupt it has refused. */
 #define INTERRUPT_RETRY_MS 100
 
-void spapr_tell(struct spapr *machine, unsigned news)
-{
-	if ((atomic_fetch_or(&machine->news, news) & news) != news)
-		machine->config.wake(machine->config.context);
-}
+/* --- Creation -------------------------------------------------------------------------------- */
 
-unsigned spapr_take_news(struct spapr *machine)
-{
-	return atomic_exchange(&machine->news, 0);
-}
-
-/* --- Making it ------------------------------------------------------------------------------ */
-
-static bool power_of_two(uint32_t value)
+static bool is_power_of_two(uint32_t value)
 {
 	return value != 0 && (value & (value - 1)) == 0;
 }
 
-static bool check_cpus(
+static bool machine_check_cpus(
     const struct spapr_config *config, const struct kvm_facts *facts, struct err *err)
 {
 	uint32_t most =
 	    facts != NULL && facts->max_vcpus < UINT16_MAX ? facts->max_vcpus : UINT16_MAX;
 	char hint[64];
 
-	if (!power_of_two(config->threads) || config->threads > SPAPR_MAX_THREADS)
+	if (!is_power_of_two(config->threads) || config->threads > SPAPR_MAX_THREADS)
 		return err_set(err, ERR_USAGE, "use --cpus with threads=1, 2, 4 or 8",
 		    "%u threads per core are not possible", config->threads);
 	if (config->boot_cpus == 0 || config->boot_cpus > config->max_cpus)
@@ -73,10 +62,10 @@ bool spapr_check_config(
 		return err_set(err, ERR_USAGE, "use a multiple, such as --memory 512M",
 		    "memory of %llu bytes is not a multiple of 256 MiB",
 		    (unsigned long long)config->memory_bytes);
-	return check_cpus(config, facts, err);
+	return machine_check_cpus(config, facts, err);
 }
 
-static void place_low(struct spapr *machine)
+static void machine_place_low(struct spapr *machine)
 {
 	uint64_t end = machine->config.memory_bytes < SPAPR_LOW_MEMORY_END
 	                   ? machine->config.memory_bytes
@@ -87,7 +76,7 @@ static void place_low(struct spapr *machine)
 	machine->layout.fdt = machine->layout.rtas - FDT_MAX_BYTES;
 }
 
-static bool create_vm(struct spapr *machine, struct err *err)
+static bool machine_create_vm(struct spapr *machine, struct err *err)
 {
 	const struct kvm_xics_tokens tokens = {
 	    .set_xive = rtas_token_of("ibm,set-xive"),
@@ -97,6 +86,7 @@ static bool create_vm(struct spapr *machine, struct err *err)
 	};
 
 	machine->vm = kvm_vm_create(machine->config.kvm_fd, err);
+	machine->events.vm = machine->vty.vm = machine->cpus.vm = machine->vm;
 	if (machine->vm == NULL ||
 	    !spapr_check_config(&machine->config, kvm_vm_facts(machine->vm), err) ||
 	    !kvm_vm_set_threads(machine->vm, machine->config.threads, err) ||
@@ -108,21 +98,36 @@ static bool create_vm(struct spapr *machine, struct err *err)
 	return true;
 }
 
-static bool create_cores(struct spapr *machine, struct err *err)
+/* Everything that needs neither KVM nor guest memory. */
+static bool machine_create_parts(struct spapr *machine)
 {
-	uint32_t boot_cores = machine->config.boot_cpus / machine->config.threads;
-	bool created = true;
+	const struct spapr_config *config = &machine->config;
+	uint32_t cores = config->max_cpus / config->threads;
 
-	for (uint32_t i = 0; i < machine->core_count; i++)
-		core_init(machine, &machine->cores[i], i);
+	pthread_mutex_init(&machine->lock, NULL);
+	news_init(&machine->news, config->wake, config->context);
+	vty_init(&machine->vty, &machine->news);
+	machine->cpus.lock = &machine->lock;
+	machine->cpus.news = &machine->news;
+	machine->cpus.on_hcall = hcall_dispatch;
+	machine->cpus.confine = config->confine_vcpu;
+	machine->cpus.context = config->context;
+	machine->fdt_buffer = malloc(FDT_MAX_BYTES);
+	return cpus_init(&machine->cpus, config->max_cpus, machine) &&
+	       events_init(&machine->events, cores, &machine->news) &&
+	       connectors_init(&machine->connectors, cores, &machine->events) &&
+	       devices_init(&machine->devices, cores, &machine->connectors, &machine->news) &&
+	       machine->fdt_buffer != NULL;
+}
+
+static bool machine_create_cores(struct spapr *machine, struct err *err)
+{
+	const struct spapr_config *config = &machine->config;
+	bool created;
+
+	cores_init(&machine->cores, &machine->cpus, &machine->devices, config->threads);
 	pthread_mutex_lock(&machine->lock);
-	for (uint32_t i = 0; created && i < boot_cores; i++) {
-		struct core *core = &machine->cores[i];
-
-		created = cpus_create(machine, core, err) && tree_build_core(machine, core, err);
-		core->drc = (struct drc){.attached = true, .state = DRC_CONFIGURED};
-		snprintf(core->device, sizeof core->device, "core%u", core->id);
-	}
+	created = cores_boot(&machine->cores, config->boot_cpus / config->threads, err);
 	pthread_mutex_unlock(&machine->lock);
 	return created;
 }
@@ -134,30 +139,16 @@ struct spapr *spapr_create(const struct spapr_config *config, struct err *err)
 	if (!spapr_check_config(config, NULL, err))
 		return NULL;
 	machine = calloc(1, sizeof *machine);
-	if (machine == NULL)
-		goto no_memory;
-	machine->config = *config;
-	machine->core_count = config->max_cpus / config->threads;
-	machine->booting = true; /* nothing runs before spapr_boot() */
-	pthread_mutex_init(&machine->lock, NULL);
-	pthread_mutex_init(&machine->vty.lock, NULL);
-	pthread_cond_init(&machine->quiet, NULL);
-	ops_init(&machine->ops, machine->operations, SPAPR_OPERATIONS);
-	place_low(machine);
-	machine->cores = calloc(machine->core_count, sizeof *machine->cores);
-	machine->vcpus = calloc(config->max_cpus, sizeof *machine->vcpus);
-	machine->events = calloc(machine->core_count, sizeof *machine->events);
-	machine->fdt_buffer = malloc(FDT_MAX_BYTES);
-	if (machine->cores == NULL || machine->vcpus == NULL || machine->events == NULL ||
-	    machine->fdt_buffer == NULL)
-		goto no_memory;
-	if (!create_vm(machine, err) || !create_cores(machine, err)) {
-		spapr_destroy(machine);
+	if (machine == NULL) {
+		err_system(err, ENOMEM, NULL, "cannot create the machine");
 		return NULL;
 	}
-	return machine;
-no_memory:
-	err_system(err, ENOMEM, NULL, "cannot create the machine");
+	machine->config = *config;
+	machine_place_low(machine);
+	if (!machine_create_parts(machine))
+		err_system(err, ENOMEM, NULL, "cannot create the machine");
+	else if (machine_create_vm(machine, err) && machine_create_cores(machine, err))
+		return machine;
 	spapr_destroy(machine);
 	return NULL;
 }
@@ -166,29 +157,21 @@ void spapr_destroy(struct spapr *machine)
 {
 	if (machine == NULL)
 		return;
-	pthread_mutex_lock(&machine->lock);
-	machine->ending = true;
-	if (machine->vcpus != NULL)
-		cpus_release(machine);
-	pthread_mutex_unlock(&machine->lock);
-	for (uint32_t i = 0; machine->vcpus != NULL && i < machine->config.max_cpus; i++)
-		if (machine->vcpus[i].machine != NULL)
-			cpu_finish(&machine->vcpus[i]);
+	cpus_finish(&machine->cpus);
 	kvm_vm_destroy(machine->vm);
 	gmem_finish(&machine->gmem);
 	free(machine->fdt_buffer);
-	free(machine->events);
-	free(machine->vcpus);
-	free(machine->cores);
-	pthread_cond_destroy(&machine->quiet);
-	pthread_mutex_destroy(&machine->vty.lock);
+	devices_finish(&machine->devices);
+	connectors_finish(&machine->connectors);
+	events_finish(&machine->events);
+	vty_finish(&machine->vty);
 	pthread_mutex_destroy(&machine->lock);
 	free(machine);
 }
 
-/* --- Booting it ----------------------------------------------------------------------------- */
+/* --- Boot and reset -------------------------------------------------------------------------- */
 
-static bool write_low(struct spapr *machine, struct err *err)
+static bool machine_write_low(struct spapr *machine, struct err *err)
 {
 	struct be32 blob[RTAS_BLOB_WORDS];
 	size_t length;
@@ -203,57 +186,80 @@ static bool write_low(struct spapr *machine, struct err *err)
 	return true;
 }
 
-static bool reset_interrupts(struct spapr *machine, struct err *err)
+/* What a reset must forget, in this order, with all vCPU threads out of the guest and of every
+ * handler. A part that fails ends the reset. */
+static bool machine_reset_devices(struct spapr *machine, struct err *err)
 {
-	for (uint32_t irq = IRQ_FIRST; irq < IRQ_FIRST + IRQ_COUNT; irq++)
-		if (!kvm_irq_reset(machine->vm, irq, machine->cores[0].id, err))
-			return false;
+	(void)err;
+	devices_reset(&machine->devices);
 	return true;
 }
 
-void spapr_kernel_begins(struct spapr *machine)
+static bool machine_reset_cpus(struct spapr *machine, struct err *err)
 {
-	struct err err = {0};
-
-	pthread_mutex_lock(&machine->lock);
-	if (!reset_interrupts(machine, &err))
-		log_guest(&machine->limit_event, LOG_ERROR, "%s", err.message);
-	events_announce(machine);
-	vty_announce(machine);
-	pthread_mutex_unlock(&machine->lock);
+	return cpus_reset(&machine->cpus, err);
 }
 
-/* With all vCPU threads out of the guest and of every handler. */
-static bool boot_held(struct spapr *machine, struct err *err)
+static bool machine_reset_events(struct spapr *machine, struct err *err)
 {
-	int result;
+	(void)err;
+	events_reset(&machine->events);
+	vty_reset(&machine->vty);
+	return true;
+}
 
-	cores_reset(machine);
-	machine->modes = (struct kvm_modes){0};
-	machine->modes_version++;
-	machine->failure = (struct err){0};
-	cpus_reset(machine);
-	if (machine->failure.class != ERR_NONE) {
-		*err = machine->failure;
-		return false;
-	}
-	events_reset(machine);
-	vty_reset(machine);
-	machine->finished = false;
-	/* How the last run ended is nobody's news any more. */
-	atomic_fetch_and(&machine->news, ~(unsigned)(SPAPR_NEWS_POWER_OFF | SPAPR_NEWS_RESET |
-	                                             SPAPR_NEWS_PANIC | SPAPR_NEWS_FAILED));
-	result = kvm_vm_set_process_table(machine->vm, 0, true);
-	if (result < 0)
-		return err_system(err, -result, NULL, "KVM refuses radix mode");
-	if (!reset_interrupts(machine, err) || !gmem_clear(&machine->gmem, err))
-		return false;
+/* How the last run ended is no longer news. */
+static bool machine_reset_end(struct spapr *machine, struct err *err)
+{
+	(void)err;
+	machine->cpus.finished = false;
+	news_drop(&machine->news,
+	    SPAPR_NEWS_POWER_OFF | SPAPR_NEWS_RESET | SPAPR_NEWS_PANIC | SPAPR_NEWS_FAILED);
+	return true;
+}
+
+static bool machine_reset_mmu(struct spapr *machine, struct err *err)
+{
+	int result = kvm_vm_set_process_table(machine->vm, 0, true);
+
+	return result == 0 || err_system(err, -result, NULL, "KVM refuses radix mode");
+}
+
+static bool machine_reset_interrupts(struct spapr *machine, struct err *err)
+{
+	return events_reset_sources(&machine->events, 0, err);
+}
+
+static bool machine_reset_memory(struct spapr *machine, struct err *err)
+{
+	return gmem_clear(&machine->gmem, err);
+}
+
+static const struct part {
+	bool (*reset)(struct spapr *machine, struct err *err);
+} parts[] = {
+    {machine_reset_devices},
+    {machine_reset_cpus},
+    {machine_reset_events},
+    {machine_reset_end},
+    {machine_reset_mmu},
+    {machine_reset_interrupts},
+    {machine_reset_memory},
+};
+
+static bool machine_boot_held(struct spapr *machine, struct err *err)
+{
+	const struct spapr_config *config = &machine->config;
+
+	for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+		if (!parts[i].reset(machine, err))
+			return false;
 	machine->image = (struct spapr_image){0};
-	if (!machine->config.load(
-	        machine->config.context, &machine->gmem, &machine->layout, &machine->image, err) ||
-	    !write_low(machine, err))
+	if (!config->load(
+	        config->context, &machine->gmem, &machine->layout, &machine->image, err) ||
+	    !machine_write_low(machine, err))
 		return false;
-	cpu_start(&machine->vcpus[0], machine->image.entry, machine->layout.fdt);
+	cpu_start(cpu_find(&machine->cpus, 0), machine->image.entry, machine->layout.fdt);
 	return true;
 }
 
@@ -262,18 +268,18 @@ bool spapr_boot(struct spapr *machine, struct err *err)
 	bool booted;
 
 	pthread_mutex_lock(&machine->lock);
-	machine->booting = true;
-	machine->booted = true;
-	cpus_hold(machine);
-	spapr_count(machine, COUNT_RESETS, 1);
-	booted = boot_held(machine, err);
+	machine->cpus.booting = true;
+	machine->cpus.booted = true;
+	cpus_hold(&machine->cpus);
+	news_count(&machine->news, COUNT_RESETS, 1);
+	booted = machine_boot_held(machine, err);
 	if (!booted) {
-		machine->finished = true;
+		machine->cpus.finished = true;
 		/* The caller is told why, and may try again. */
-		atomic_fetch_and(&machine->news, ~(unsigned)SPAPR_NEWS_FAILED);
+		news_drop(&machine->news, SPAPR_NEWS_FAILED);
 	}
-	machine->booting = false;
-	cpus_release(machine);
+	machine->cpus.booting = false;
+	cpus_release(&machine->cpus);
 	pthread_mutex_unlock(&machine->lock);
 	return booted;
 }
@@ -283,12 +289,12 @@ void spapr_stop(struct spapr *machine)
 	bool was_stopped;
 
 	pthread_mutex_lock(&machine->lock);
-	was_stopped = machine->stopped;
-	machine->stopped = true;
-	cpus_hold(machine);
+	was_stopped = machine->cpus.stopped;
+	machine->cpus.stopped = true;
+	cpus_hold(&machine->cpus);
 	if (!was_stopped) {
-		machine->stopped_ms = clock_ms();
-		machine->stopped_timebase = kvm_timebase();
+		machine->cpus.stopped_ms = clock_ms();
+		machine->cpus.stopped_timebase = kvm_timebase();
 	}
 	pthread_mutex_unlock(&machine->lock);
 }
@@ -296,14 +302,15 @@ void spapr_stop(struct spapr *machine)
 void spapr_cont(struct spapr *machine)
 {
 	pthread_mutex_lock(&machine->lock);
-	if (machine->stopped) {
+	if (machine->cpus.stopped) {
 		uint64_t now_ms = clock_ms();
 
-		machine->stopped = false;
+		machine->cpus.stopped = false;
 		/* A guest that saw its timebase jump would find its CPUs stalled. */
-		machine->timebase_offset -= (int64_t)(kvm_timebase() - machine->stopped_timebase);
-		ops_stood_still(&machine->ops, now_ms - machine->stopped_ms, now_ms);
-		cpus_release(machine);
+		machine->cpus.timebase_offset -=
+		    (int64_t)(kvm_timebase() - machine->cpus.stopped_timebase);
+		ops_stood_still(&machine->devices.ops, now_ms - machine->cpus.stopped_ms, now_ms);
+		cpus_release(&machine->cpus);
 	}
 	pthread_mutex_unlock(&machine->lock);
 }
@@ -311,159 +318,70 @@ void spapr_cont(struct spapr *machine)
 void spapr_powerdown(struct spapr *machine)
 {
 	pthread_mutex_lock(&machine->lock);
-	event_queue_shutdown(machine);
+	event_queue_shutdown(&machine->events);
 	pthread_mutex_unlock(&machine->lock);
 }
 
 void spapr_settle(struct spapr *machine)
 {
 	pthread_mutex_lock(&machine->lock);
-	machine->finished = true;
-	cpus_hold(machine);
-	cores_reset(machine);
+	machine->cpus.finished = true;
+	cpus_hold(&machine->cpus);
+	devices_reset(&machine->devices);
 	pthread_mutex_unlock(&machine->lock);
 }
 
-/* --- What there is -------------------------------------------------------------------------- */
+/* --- The operator's requests ------------------------------------------------------------------ */
 
-const struct spapr_config *spapr_get_config(const struct spapr *machine)
+bool spapr_core_add(struct spapr *machine, uint32_t core_id, const char *device,
+    uint64_t *ret_operation, struct err *err)
 {
-	return &machine->config;
-}
-
-const struct kvm_facts *spapr_get_facts(const struct spapr *machine)
-{
-	return kvm_vm_facts(machine->vm);
-}
-
-uint32_t spapr_core_count(const struct spapr *machine)
-{
-	return machine->core_count;
-}
-
-void spapr_core_info(struct spapr *machine, uint32_t number, struct spapr_core_info *ret_info)
-{
-	const struct core *core = &machine->cores[number];
+	struct device *core;
+	bool added;
 
 	pthread_mutex_lock(&machine->lock);
-	*ret_info = (struct spapr_core_info){.core_id = core->id,
-	    .drc_index = core->drc_index,
-	    .drc = core->drc,
-	    .add_operation = core->add_operation,
-	    .remove_operation = core->remove_operation};
-	memcpy(ret_info->device, core->device, sizeof ret_info->device);
-	for (uint32_t i = 0; i < machine->config.threads; i++) {
-		ret_info->vcpus[i].id = core->vcpus[i].id;
-		ret_info->vcpus[i].state = core->vcpus[i].state;
-		ret_info->vcpus[i].host_thread = core->vcpus[i].host_thread;
-	}
-	for (uint32_t i = 0; i < SPAPR_HISTORY && i < core->history_next; i++) {
-		uint32_t slot = (uint32_t)((core->history_next - 1 - i) % SPAPR_HISTORY);
-
-		ret_info->history[i] = core->history[slot];
-		ret_info->history_count = i + 1;
-	}
+	core = core_with_id(&machine->cores, core_id, err);
+	added = core != NULL && device_add(&machine->devices, core, device, ret_operation, err);
 	pthread_mutex_unlock(&machine->lock);
+	return added;
 }
 
-bool spapr_vcpu_registers(struct spapr *machine, uint32_t vcpu, struct kvm_registers *ret_registers)
+bool spapr_core_remove(
+    struct spapr *machine, const char *device, uint64_t *ret_operation, struct err *err)
 {
-	bool known;
+	bool accepted;
 
 	pthread_mutex_lock(&machine->lock);
-	known =
-	    vcpu < machine->config.max_cpus && cpu_registers(&machine->vcpus[vcpu], ret_registers);
+	accepted = device_remove(&machine->devices, device, ret_operation, err);
 	pthread_mutex_unlock(&machine->lock);
-	return known;
+	return accepted;
 }
 
-size_t spapr_operations(struct spapr *machine, struct operation *ret_operations, size_t max)
+bool spapr_operation_cancel(struct spapr *machine, uint64_t id, struct err *err)
 {
-	const struct operation *op = NULL;
-	size_t count = 0;
+	bool cancelled;
 
 	pthread_mutex_lock(&machine->lock);
-	while (count < max && (op = ops_after(&machine->ops, op != NULL ? op->id : 0)) != NULL)
-		ret_operations[count++] = *op;
+	cancelled = device_cancel(&machine->devices, id, err);
 	pthread_mutex_unlock(&machine->lock);
-	return count;
-}
-
-size_t spapr_counters(struct spapr *machine, struct spapr_counter *ret_counters, size_t max)
-{
-	static const char *const names[COUNT_COUNTERS] = {
-	    [COUNT_GUEST_EXITS] = "guest-exits",
-	    [COUNT_HCALLS] = "hcalls",
-	    [COUNT_HCALLS_UNKNOWN] = "hcalls-unknown",
-	    [COUNT_RTAS_CALLS] = "rtas-calls",
-	    [COUNT_RTAS_REFUSED] = "rtas-calls-refused",
-	    [COUNT_STRAY_ACCESSES] = "stray-accesses",
-	    [COUNT_EVENTS_FETCHED] = "events-fetched",
-	    [COUNT_CONSOLE_BYTES] = "console-bytes",
-	    [COUNT_OPERATIONS_DROPPED] = "guest-operations-dropped",
-	    [COUNT_RESETS] = "boots",
-	};
-	size_t count = 0;
-
-	for (; count < COUNT_COUNTERS && count < max; count++)
-		ret_counters[count] =
-		    (struct spapr_counter){names[count], atomic_load(&machine->counts[count])};
-	return count;
-}
-
-bool spapr_device_tree(struct spapr *machine, void **ret_blob, size_t *ret_length, struct err *err)
-{
-	bool built;
-	size_t length = 0;
-
-	pthread_mutex_lock(&machine->lock);
-	built = tree_build(machine, &length, err);
-	pthread_mutex_unlock(&machine->lock);
-	*ret_blob = built ? malloc(length) : NULL;
-	if (*ret_blob == NULL)
-		return built && err_system(err, ENOMEM, NULL, "cannot copy the device tree");
-	memcpy(*ret_blob, machine->fdt_buffer, length);
-	*ret_length = length;
-	return true;
-}
-
-bool spapr_next_report(
-    struct spapr *machine, bool guest_made, struct operation *ret_operation, enum op_step *ret_step)
-{
-	bool found;
-
-	pthread_mutex_lock(&machine->lock);
-	found = ops_next_report(&machine->ops, guest_made, ret_operation, ret_step);
-	pthread_mutex_unlock(&machine->lock);
-	return found;
+	return cancelled;
 }
 
 int64_t spapr_check_deadline(struct spapr *machine)
 {
 	int64_t next;
+	bool events_owed, vty_owed;
 
 	pthread_mutex_lock(&machine->lock);
 	/* Time does not run for a guest that is stopped. */
-	next = machine->stopped ? -1
-	                        : ops_check_deadline(&machine->ops,
-	                              machine->config.unplug_deadline_ms, clock_ms());
+	next = machine->cpus.stopped ? -1
+	                             : ops_check_deadline(&machine->devices.ops,
+	                                   machine->config.unplug_deadline_ms, clock_ms());
 	/* Without its interrupt the guest would not hear of an event until the next one. */
-	if (events_retry(machine) && (next < 0 || next > INTERRUPT_RETRY_MS))
+	events_owed = events_retry(&machine->events);
+	vty_owed = vty_retry(&machine->vty);
+	if ((events_owed || vty_owed) && (next < 0 || next > INTERRUPT_RETRY_MS))
 		next = INTERRUPT_RETRY_MS;
 	pthread_mutex_unlock(&machine->lock);
 	return next;
-}
-
-void spapr_panic_text(struct spapr *machine, char *ret_text, size_t size)
-{
-	pthread_mutex_lock(&machine->lock);
-	snprintf(ret_text, size, "%s", machine->panic_text);
-	pthread_mutex_unlock(&machine->lock);
-}
-
-void spapr_failure(struct spapr *machine, struct err *err)
-{
-	pthread_mutex_lock(&machine->lock);
-	*err = machine->failure;
-	pthread_mutex_unlock(&machine->lock);
 }

@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "base/be.h"
-#include "spapr/hcall.h"
 #include "spapr/machine.h"
 
 /* mr r4,r3; lis r3,0; ori r3,r3,HCALL_RTAS; sc 1; blr. Big-endian: RTAS is entered so. */
@@ -60,14 +59,14 @@ uint32_t rtas_token_of(const char *name)
 	return UINT32_MAX; /* "unknown service" */
 }
 
-static const struct rtas_row *find_row(uint32_t token)
+static const struct rtas_row *rtas_find_row(uint32_t token)
 {
 	return token >= TOKEN_BASE && token - TOKEN_BASE < rtas_table_rows
 	           ? &rtas_table[token - TOKEN_BASE]
 	           : NULL;
 }
 
-static enum rtas_status call_row(const struct rtas_row *row, struct rtas_call *call)
+static enum rtas_status rtas_call_row(const struct rtas_row *row, struct rtas_call *call)
 {
 	enum rtas_status status;
 
@@ -88,7 +87,7 @@ struct block {
 	struct be32 words[RTAS_WORDS];
 };
 
-static bool read_block(
+static bool rtas_read_block(
     const struct gmem *gmem, uint64_t address, struct block *block, struct rtas_call *call)
 {
 	size_t head = offsetof(struct block, words);
@@ -116,12 +115,12 @@ bool rtas_dispatch(struct vcpu *vcpu, uint64_t address)
 	enum rtas_status status;
 	size_t head = offsetof(struct block, words);
 
-	if (!read_block(&machine->gmem, address, &block, &call))
+	if (!rtas_read_block(&machine->gmem, address, &block, &call))
 		return false;
-	spapr_count(machine, COUNT_RTAS_CALLS, 1);
-	status = call_row(find_row(from_be32(block.token)), &call);
+	news_count(&machine->news, COUNT_RTAS_CALLS, 1);
+	status = rtas_call_row(rtas_find_row(from_be32(block.token)), &call);
 	if (status == RTAS_PARAMETER_ERROR) {
-		spapr_count(machine, COUNT_RTAS_REFUSED, 1);
+		news_count(&machine->news, COUNT_RTAS_REFUSED, 1);
 		log_guest(&machine->limit_rtas, LOG_DEBUG,
 		    "vCPU %u: RTAS call %#x (%u arguments, %u results) refused", vcpu->id,
 		    from_be32(block.token), call.nargs, call.nret);

@@ -19,6 +19,9 @@
 struct vcpu;
 struct spapr;
 
+/* The hcall number by which the RTAS blob in guest memory enters; KVM listens there too. */
+#define HCALL_RTAS 0xf000
+
 /* An argument block holds this many words for arguments and results together. */
 #define RTAS_WORDS 16
 

@@ -8,25 +8,57 @@
 #include <time.h>
 
 #include "base/be.h"
+#include "spapr/event_log.h"
 #include "spapr/machine.h"
 #include "spapr/rtas.h"
 
+/* The machine's time of day, which the guest may have set; UTC. */
+static bool rtas_time_of_day(const struct spapr *machine, struct tm *ret_tm, long *ret_ns)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	now.tv_sec += machine->clock_offset_s;
+	*ret_ns = now.tv_nsec;
+	return gmtime_r(&now.tv_sec, ret_tm) != NULL;
+}
+
+/* Take an event of the classes in mask and write its log; false if there is none. */
+static bool rtas_fetch_event(struct spapr *machine, uint32_t mask, struct event_log *ret_log)
+{
+	uint32_t number = 0;
+	enum event_kind kind = event_fetch(&machine->events, mask, &number);
+	const struct connector *connector = &machine->connectors.list[number];
+	struct tm now = {0};
+	long ns;
+
+	if (kind == EVENT_NONE)
+		return false;
+	rtas_time_of_day(machine, &now, &ns);
+	if (kind == EVENT_SHUTDOWN)
+		event_log_shutdown(ret_log, ++machine->event_log_id, &now);
+	else
+		event_log_hotplug(ret_log, ++machine->event_log_id, &now, connector->type,
+		    connector->drc_index, device_event_fetched(&machine->devices, connector));
+	return true;
+}
+
 /* check-exception: vector, interrupt, event mask, time-critical, buffer, length. One event a
- * call; never more than the guest has room for. */
+ * call, and never more of it than the guest has room for. */
 enum rtas_status rtas_check_exception(struct rtas_call *call)
 {
 	uint32_t buffer = call->args[4], length = call->args[5];
-	uint8_t log[EVENT_LOG_BYTES];
+	struct event_log log;
 
 	if (length > sizeof log)
 		length = sizeof log;
-	/* Looked at before the event is taken: a bad buffer must not lose it. */
+	/* Checked before the event is taken: a bad buffer must not lose it. */
 	if (!gmem_contains(&call->machine->gmem, buffer, length))
 		return RTAS_PARAMETER_ERROR;
-	if (!event_fetch(call->machine, call->args[2], log))
+	if (!rtas_fetch_event(call->machine, call->args[2], &log))
 		return RTAS_NO_ERRORS_FOUND;
-	return gmem_write(&call->machine->gmem, buffer, log, length) ? RTAS_SUCCESS
-	                                                             : RTAS_HARDWARE_ERROR;
+	return gmem_write(&call->machine->gmem, buffer, &log, length) ? RTAS_SUCCESS
+	                                                              : RTAS_HARDWARE_ERROR;
 }
 
 /* event-scan reports nothing: our events belong to an interrupt each, and one that were read
@@ -40,12 +72,10 @@ enum rtas_status rtas_event_scan(struct rtas_call *call)
 /* get-time-of-day: -> year, month, day, hour, minute, second, nanosecond; UTC. */
 enum rtas_status rtas_get_time_of_day(struct rtas_call *call)
 {
-	struct timespec now;
 	struct tm tm;
+	long ns;
 
-	clock_gettime(CLOCK_REALTIME, &now);
-	now.tv_sec += call->machine->clock_offset_s;
-	if (gmtime_r(&now.tv_sec, &tm) == NULL)
+	if (!rtas_time_of_day(call->machine, &tm, &ns))
 		return RTAS_HARDWARE_ERROR;
 	call->outputs[0] = (uint32_t)tm.tm_year + 1900;
 	call->outputs[1] = (uint32_t)tm.tm_mon + 1;
@@ -53,7 +83,7 @@ enum rtas_status rtas_get_time_of_day(struct rtas_call *call)
 	call->outputs[3] = (uint32_t)tm.tm_hour;
 	call->outputs[4] = (uint32_t)tm.tm_min;
 	call->outputs[5] = (uint32_t)tm.tm_sec;
-	call->outputs[6] = (uint32_t)now.tv_nsec;
+	call->outputs[6] = (uint32_t)ns;
 	return RTAS_SUCCESS;
 }
 
@@ -78,26 +108,19 @@ enum rtas_status rtas_set_time_of_day(struct rtas_call *call)
 	return RTAS_SUCCESS;
 }
 
-/* The guest is done with this run: no vCPU goes back into it, the operator decides what next. */
-static enum rtas_status finish(struct spapr *machine, enum spapr_news news)
-{
-	machine->finished = true;
-	cpus_release(machine); /* out of the guest; they find that they may not go back */
-	spapr_tell(machine, news);
-	return RTAS_SUCCESS;
-}
-
 enum rtas_status rtas_power_off(struct rtas_call *call)
 {
-	return finish(call->machine, SPAPR_NEWS_POWER_OFF);
+	cpus_end_guest(&call->machine->cpus, SPAPR_NEWS_POWER_OFF);
+	return RTAS_SUCCESS;
 }
 
 enum rtas_status rtas_system_reboot(struct rtas_call *call)
 {
-	return finish(call->machine, SPAPR_NEWS_RESET);
+	cpus_end_guest(&call->machine->cpus, SPAPR_NEWS_RESET);
+	return RTAS_SUCCESS;
 }
 
-static void read_panic_text(struct spapr *machine, uint32_t address)
+static void rtas_read_panic_text(struct spapr *machine, uint32_t address)
 {
 	char *text = machine->panic_text;
 
@@ -110,7 +133,7 @@ static void read_panic_text(struct spapr *machine, uint32_t address)
 	/* Linux 6.12 and 7.2 pass address 0, by mistake (6.1 does not). What they would say is
 	 * also what they have printed last, behind these words. */
 	if (text[0] == '\0' &&
-	    !vty_find_last(machine, "Kernel panic", text, sizeof machine->panic_text))
+	    !vty_find_last(&machine->vty, "Kernel panic", text, sizeof machine->panic_text))
 		snprintf(text, sizeof machine->panic_text, "it gave no reason");
 	for (size_t i = 0; text[i] != '\0'; i++)
 		if (text[i] < ' ' || text[i] > '~')
@@ -120,8 +143,9 @@ static void read_panic_text(struct spapr *machine, uint32_t address)
 /* ibm,os-term: address of a text. Linux calls it at the end of panic(). */
 enum rtas_status rtas_os_term(struct rtas_call *call)
 {
-	read_panic_text(call->machine, call->args[0]);
-	return finish(call->machine, SPAPR_NEWS_PANIC);
+	rtas_read_panic_text(call->machine, call->args[0]);
+	cpus_end_guest(&call->machine->cpus, SPAPR_NEWS_PANIC);
+	return RTAS_SUCCESS;
 }
 
 /* System parameters, by LoPAR's numbers. */
@@ -133,7 +157,8 @@ enum {
 };
 
 /* Into value; returns the length, or a negative number if there is no such parameter. */
-static int system_parameter(const struct spapr_config *config, uint32_t parameter, char value[256])
+static int rtas_system_parameter(
+    const struct spapr_config *config, uint32_t parameter, char value[256])
 {
 	value[0] = '\0';
 	switch (parameter) {
@@ -157,7 +182,7 @@ static int system_parameter(const struct spapr_config *config, uint32_t paramete
 enum rtas_status rtas_get_system_parameter(struct rtas_call *call)
 {
 	char value[256];
-	int length = system_parameter(&call->machine->config, call->args[0], value);
+	int length = rtas_system_parameter(&call->machine->config, call->args[0], value);
 	uint32_t buffer = call->args[1], room = call->args[2], count;
 	struct be16 head;
 

@@ -1,21 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vty.c - the hvc console: two bounded byte rings between H_PUT_TERM_CHAR / H_GET_TERM_CHAR
- * and the operator, with an interrupt when there is something to read.
+ * vty.c - see vty.h.
  *
- * When the output ring is full the hcall answers H_BUSY and the guest tries again: the
- * operator's side always empties the ring (it drops what nobody reads), so that is short.
+ * When the output ring is full the hcall answers H_BUSY and the guest tries again. That does not
+ * last: the operator's side always empties the ring, and drops what nothing reads.
  */
-#include "spapr/machine.h"
+#include "spapr/vty.h"
+
+#include "spapr/irq.h"
+
+void vty_init(struct vty *vty, struct news *news)
+{
+	vty->news = news;
+	pthread_mutex_init(&vty->lock, NULL);
+}
+
+void vty_finish(struct vty *vty)
+{
+	pthread_mutex_destroy(&vty->lock);
+}
 
 bool vty_is(uint64_t unit)
 {
 	return unit == VTY_UNIT || unit == 0;
 }
 
-bool vty_put(struct spapr *machine, const uint8_t *from, uint32_t length)
+bool vty_put(struct vty *vty, const uint8_t *from, uint32_t length)
 {
-	struct vty *vty = &machine->vty;
 	bool was_empty, room;
 
 	pthread_mutex_lock(&vty->lock);
@@ -25,15 +36,14 @@ bool vty_put(struct spapr *machine, const uint8_t *from, uint32_t length)
 		vty->out[vty->out_head++ % VTY_OUT_BYTES] = from[i];
 	pthread_mutex_unlock(&vty->lock);
 	if (room)
-		spapr_count(machine, COUNT_CONSOLE_BYTES, length);
+		news_count(vty->news, COUNT_CONSOLE_BYTES, length);
 	if (was_empty && length > 0)
-		spapr_tell(machine, SPAPR_NEWS_CONSOLE);
+		news_tell(vty->news, SPAPR_NEWS_CONSOLE);
 	return room;
 }
 
-uint32_t vty_get(struct spapr *machine, uint8_t *to, uint32_t size)
+uint32_t vty_get(struct vty *vty, uint8_t *to, uint32_t size)
 {
-	struct vty *vty = &machine->vty;
 	uint32_t length = 0;
 	bool was_full;
 
@@ -43,46 +53,52 @@ uint32_t vty_get(struct spapr *machine, uint8_t *to, uint32_t size)
 		to[length++] = vty->in[vty->in_tail++ % VTY_IN_BYTES];
 	pthread_mutex_unlock(&vty->lock);
 	if (was_full)
-		spapr_tell(machine, SPAPR_NEWS_CONSOLE);
+		news_tell(vty->news, SPAPR_NEWS_CONSOLE);
 	return length;
 }
 
-void vty_reset(struct spapr *machine)
+void vty_reset(struct vty *vty)
 {
-	pthread_mutex_lock(&machine->vty.lock);
-	/* What was printed before the reset is still to be read; what was typed is not. */
-	machine->vty.in_tail = machine->vty.in_head;
-	machine->vty.out_reset = machine->vty.out_head;
-	pthread_mutex_unlock(&machine->vty.lock);
+	pthread_mutex_lock(&vty->lock);
+	vty->in_tail = vty->in_head;
+	vty->out_reset = vty->out_head;
+	vty->interrupt_owed = false;
+	pthread_mutex_unlock(&vty->lock);
 }
 
-void vty_announce(struct spapr *machine)
+void vty_announce(struct vty *vty)
 {
 	bool typed;
 
-	pthread_mutex_lock(&machine->vty.lock);
-	typed = machine->vty.in_head != machine->vty.in_tail;
-	pthread_mutex_unlock(&machine->vty.lock);
+	pthread_mutex_lock(&vty->lock);
+	typed = vty->in_head != vty->in_tail;
+	pthread_mutex_unlock(&vty->lock);
 	if (typed)
-		kvm_irq_pulse(machine->vm, IRQ_VTY);
+		kvm_irq_pulse(vty->vm, IRQ_VTY);
 }
 
-static uint8_t out_byte(const struct vty *vty, uint32_t index)
+bool vty_retry(struct vty *vty)
+{
+	if (vty->interrupt_owed)
+		vty->interrupt_owed = kvm_irq_pulse(vty->vm, IRQ_VTY) < 0;
+	return vty->interrupt_owed;
+}
+
+static uint8_t vty_out_byte(const struct vty *vty, uint32_t index)
 {
 	return vty->out[index % VTY_OUT_BYTES];
 }
 
-static bool text_at(const struct vty *vty, uint32_t index, const char *text)
+static bool vty_text_at(const struct vty *vty, uint32_t index, const char *text)
 {
 	for (size_t i = 0; text[i] != '\0'; i++)
-		if (index + i == vty->out_head || out_byte(vty, index + (uint32_t)i) != text[i])
+		if (index + i == vty->out_head || vty_out_byte(vty, index + (uint32_t)i) != text[i])
 			return false;
 	return true;
 }
 
-bool vty_find_last(struct spapr *machine, const char *text, char *ret_line, size_t size)
+bool vty_find_last(struct vty *vty, const char *text, char *ret_line, size_t size)
 {
-	struct vty *vty = &machine->vty;
 	uint32_t at, left;
 	size_t length = 0;
 	bool found = false;
@@ -92,43 +108,37 @@ bool vty_find_last(struct spapr *machine, const char *text, char *ret_line, size
 	at = vty->out_head;
 	left = vty->out_head - vty->out_reset;
 	for (left = left < VTY_OUT_BYTES ? left : VTY_OUT_BYTES; !found && left > 0; left--)
-		found = text_at(vty, --at, text);
-	while (found && length < size - 1 && at != vty->out_head && out_byte(vty, at) >= ' ')
-		ret_line[length++] = (char)out_byte(vty, at++);
+		found = vty_text_at(vty, --at, text);
+	while (found && length < size - 1 && at != vty->out_head && vty_out_byte(vty, at) >= ' ')
+		ret_line[length++] = (char)vty_out_byte(vty, at++);
 	pthread_mutex_unlock(&vty->lock);
 	ret_line[length] = '\0';
 	return found;
 }
 
-size_t spapr_console_read(struct spapr *machine, void *to, size_t size)
+size_t vty_read(struct vty *vty, uint8_t *to, size_t size)
 {
-	struct vty *vty = &machine->vty;
-	uint8_t *bytes = to;
 	size_t length = 0;
 
 	pthread_mutex_lock(&vty->lock);
 	while (length < size && vty->out_tail != vty->out_head)
-		bytes[length++] = vty->out[vty->out_tail++ % VTY_OUT_BYTES];
+		to[length++] = vty->out[vty->out_tail++ % VTY_OUT_BYTES];
 	pthread_mutex_unlock(&vty->lock);
 	return length;
 }
 
-size_t spapr_console_write(struct spapr *machine, const void *from, size_t size)
+size_t vty_write(struct vty *vty, const uint8_t *from, size_t size)
 {
-	struct vty *vty = &machine->vty;
-	const uint8_t *bytes = from;
 	size_t length = 0;
 
 	pthread_mutex_lock(&vty->lock);
 	while (length < size && vty->in_head - vty->in_tail < VTY_IN_BYTES)
-		vty->in[vty->in_head++ % VTY_IN_BYTES] = bytes[length++];
+		vty->in[vty->in_head++ % VTY_IN_BYTES] = from[length++];
 	pthread_mutex_unlock(&vty->lock);
-	if (length > 0 && kvm_irq_pulse(machine->vm, IRQ_VTY) < 0) {
-		pthread_mutex_lock(&machine->lock);
-		machine->vty_owed = true;
-		pthread_mutex_unlock(&machine->lock);
-		/* Whoever looks at the deadline sends it again. */
-		spapr_tell(machine, SPAPR_NEWS_OPERATION);
+	if (length > 0 && kvm_irq_pulse(vty->vm, IRQ_VTY) < 0) {
+		vty->interrupt_owed = true;
+		/* spapr_check_deadline(), called for this news, sends it again. */
+		news_tell(vty->news, SPAPR_NEWS_OPERATION);
 	}
 	return length;
 }

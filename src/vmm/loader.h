@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "kvm/gmem.h"
+#include "mem/gmem.h"
 #include "spapr/spapr.h"
 
 struct loader;

@@ -18,9 +18,9 @@ enum { STEPS_MAX = 200, WORK_AREA = 0xb000, LOG_BUFFER = 0x9000 };
 
 static struct spapr *machine;
 
-static struct core *core_of(uint8_t about)
+static struct device *core_about(uint8_t about)
 {
-	return &machine->cores[about % STILL_CORES];
+	return &machine->devices.list[about % STILL_CORES];
 }
 
 static uint32_t vcpu_of(uint8_t about)
@@ -34,19 +34,20 @@ static void set_indicator(struct input *input, uint8_t about)
 {
 	static const uint32_t pairs[][2] = {{9001, 0}, {9001, 1}, {9003, 0}, {9003, 1}, {9002, 1}};
 	const uint32_t *pair = pairs[input_take(input, 1) % 5];
-	const uint32_t args[] = {pair[0], core_of(about)->drc_index, pair[1]};
+	const uint32_t args[] = {pair[0], core_about(about)->connectors->drc_index, pair[1]};
 
 	still_rtas(vcpu_of(about), "set-indicator", args, 3, 1, NULL);
 }
 
 static void get_sensor(struct input *input, uint8_t about)
 {
-	const uint32_t args[] = {9003, core_of(about)->drc_index};
+	const uint32_t args[] = {9003, core_about(about)->connectors->drc_index};
 	uint32_t state = 0;
 
 	(void)input;
 	if (still_rtas(vcpu_of(about), "get-sensor-state", args, 2, 2, &state) == RTAS_SUCCESS)
-		FUZZ_CHECK(state == (uint32_t)drc_sense(&core_of(about)->drc));
+		FUZZ_CHECK(
+		    state == (uint32_t)drc_type_cpu.sense(&core_about(about)->connectors->drc));
 }
 
 /* One step of a walk, or all of it: which must end. */
@@ -55,7 +56,7 @@ static void configure(struct input *input, uint8_t about)
 	uint32_t area = WORK_AREA + about % STILL_CORES * 4096u;
 	const uint32_t args[] = {area, 0};
 	uint8_t how = (uint8_t)input_take(input, 1);
-	struct be32 head[2] = {be32(core_of(about)->drc_index), be32(0)};
+	struct be32 head[2] = {be32(core_about(about)->connectors->drc_index), be32(0)};
 	int32_t answer = 1;
 	unsigned calls = 0;
 
@@ -148,7 +149,7 @@ static void add(struct input *input, uint8_t about)
 
 	(void)input;
 	device[4] = (char)('0' + about / STILL_CORES % 8);
-	added = spapr_core_add(machine, core_of(about)->id + about / 128, device, &id, &err);
+	added = spapr_core_add(machine, core_about(about)->unit + about / 128, device, &id, &err);
 	FUZZ_CHECK(added == (err.class == ERR_NONE) && added == (id != 0));
 	still_check();
 }
@@ -157,7 +158,7 @@ static void take_away(struct input *input, uint8_t about)
 {
 	struct err err = {0};
 	uint64_t id = 0;
-	bool accepted = spapr_core_remove(machine, core_of(about)->device, &id, &err);
+	bool accepted = spapr_core_remove(machine, core_about(about)->name, &id, &err);
 
 	(void)input;
 	FUZZ_CHECK(accepted == (err.class == ERR_NONE) && accepted == (id != 0));
@@ -166,7 +167,7 @@ static void take_away(struct input *input, uint8_t about)
 
 static void cancel(struct input *input, uint8_t about)
 {
-	uint64_t last = machine->ops.last_id;
+	uint64_t last = machine->devices.ops.last_id;
 	struct err err = {0};
 	bool cancelled = spapr_operation_cancel(machine, last - about % 8u, &err);
 
@@ -182,7 +183,7 @@ static void reset(struct input *input, uint8_t about)
 
 	(void)input;
 	(void)about;
-	FUZZ_CHECK(spapr_boot(machine, &err) || machine->finished);
+	FUZZ_CHECK(spapr_boot(machine, &err) || machine->cpus.finished);
 	still_check();
 }
 
@@ -207,7 +208,8 @@ static void deadline(struct input *input, uint8_t about)
 	machine->config.unplug_deadline_ms = 0;
 	comes_again = spapr_check_deadline(machine) != -1;
 	FUZZ_CHECK(
-	    comes_again == (machine->interrupt_owed || machine->epow_owed || machine->vty_owed));
+	    comes_again == (machine->events.interrupt_owed || machine->events.shutdown_owed ||
+	                       machine->vty.interrupt_owed));
 	machine->config.unplug_deadline_ms = 3600 * 1000;
 	still_check();
 }

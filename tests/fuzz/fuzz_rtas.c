@@ -18,14 +18,14 @@ static struct spapr *machine;
 
 static void indicator(uint32_t token, uint32_t value)
 {
-	const uint32_t args[] = {token, machine->cores[1].drc_index, value};
+	const uint32_t args[] = {token, machine->connectors.list[1].drc_index, value};
 
 	still_rtas(0, "set-indicator", args, 3, 1, NULL);
 }
 
 static void start_core(void)
 {
-	const uint32_t args[] = {machine->cores[1].id, 0x60, 1};
+	const uint32_t args[] = {machine->devices.list[1].unit, 0x60, 1};
 
 	still_rtas(0, "start-cpu", args, 3, 1, NULL);
 }
@@ -33,7 +33,7 @@ static void start_core(void)
 static void configure(unsigned calls)
 {
 	const uint32_t args[] = {0xa000, 0};
-	struct be32 head[2] = {be32(machine->cores[1].drc_index), be32(0)};
+	struct be32 head[2] = {be32(machine->connectors.list[1].drc_index), be32(0)};
 	int32_t answer = 1;
 
 	FUZZ_CHECK(gmem_write(&machine->gmem, 0xa000, head, sizeof head));
@@ -46,7 +46,7 @@ static void operate(bool add)
 	struct err err = {0};
 	uint64_t id = 0;
 
-	FUZZ_CHECK(add ? spapr_core_add(machine, machine->cores[1].id, "core", &id, &err)
+	FUZZ_CHECK(add ? spapr_core_add(machine, machine->devices.list[1].unit, "core", &id, &err)
 	               : spapr_core_remove(machine, "core", &id, &err));
 	still_check();
 }

@@ -13,6 +13,7 @@
 #include "fake_kvm.h"
 #include "spapr/hcall.h"
 #include "spapr/rtas.h"
+#include "spapr/tree.h"
 
 /* --- cpu.c without threads ------------------------------------------------------------------ */
 
@@ -41,9 +42,9 @@ static void take_turn(struct vcpu *vcpu)
 	atomic_store(&vcpu->in_guest, false);
 	kvm_vcpu_unkick(vcpu->kvm);
 	atomic_store(&vcpu->attention, false);
-	if (!prepare(vcpu, &err))
-		give_up(vcpu, &err);
-	run = vcpu->state == SPAPR_VCPU_RUNNING && !held(vcpu->machine);
+	if (!cpu_prepare(vcpu, &err))
+		cpu_give_up(vcpu, &err);
+	run = vcpu->state == SPAPR_VCPU_RUNNING && !cpus_held(vcpu->cpus);
 	vcpu->waiting = !run;
 	atomic_store(&vcpu->in_guest, run);
 }
@@ -56,7 +57,7 @@ static int still_create(
 	(void)attributes;
 	(void)function;
 	*thread = (pthread_t)vcpu; /* what still_join() knows it by */
-	vcpu->kvm = kvm_vcpu_create(vcpu->machine->vm, vcpu->id, &vcpu->create_error);
+	vcpu->kvm = kvm_vcpu_create(vcpu->cpus->vm, vcpu->id, &vcpu->create_error);
 	if (vcpu->kvm != NULL)
 		take_turn(vcpu);
 	return 0;
@@ -81,14 +82,14 @@ static int still_wait(pthread_cond_t *changed, pthread_mutex_t *lock)
 	(void)lock;
 	FUZZ_CHECK(++waits < 4 * STILL_VCPUS && "somebody waits for ever");
 	for (uint32_t i = 0; i < STILL_VCPUS; i++)
-		if (machine->vcpus[i].kvm != NULL)
-			take_turn(&machine->vcpus[i]);
+		if (machine->cpus.list[i].kvm != NULL)
+			take_turn(&machine->cpus.list[i]);
 	return 0;
 }
 
 void still_attend(uint32_t id)
 {
-	struct vcpu *vcpu = &machine->vcpus[id];
+	struct vcpu *vcpu = &machine->cpus.list[id];
 
 	pthread_mutex_lock(&machine->lock);
 	if (vcpu->kvm != NULL && atomic_load(&vcpu->attention))
@@ -169,32 +170,34 @@ static struct {
 } seen;
 
 FUZZ_UNSEEN static void check_operation(
-    uint64_t id, enum op_kind kind, const struct core *core, bool pending)
+    uint64_t id, enum op_kind kind, const struct device *core, bool pending)
 {
-	const struct operation *op = ops_find(&machine->ops, id);
+	const struct operation *op = ops_find(&machine->devices.ops, id);
 
 	FUZZ_CHECK(pending == (id != 0));
 	FUZZ_CHECK(id == 0 || (op != NULL && op->outcome == OP_PENDING && op->kind == kind &&
-	                          op->drc_index == core->drc_index));
+	                          op->drc_index == core->connectors->drc_index));
 }
 
 FUZZ_UNSEEN static void check_cores(void)
 {
 	for (uint32_t i = 0; i < STILL_CORES; i++) {
-		const struct core *core = &machine->cores[i];
+		const struct device *core = &machine->devices.list[i];
 
-		FUZZ_CHECK(drc_valid(&core->drc));
-		check_operation(core->add_operation, OP_ADD, core, core->drc.adding);
-		check_operation(core->remove_operation, OP_REMOVE, core, core->drc.removing);
-		FUZZ_CHECK(core->drc.attached == (core->device[0] != '\0'));
-		FUZZ_CHECK(core->node_depth >= 0 && core->node_depth < 8);
-		FUZZ_CHECK(core->node_offset >= 0 && core->node_offset <= CORE_NODE_MAX);
+		FUZZ_CHECK(drc_valid(&core->connectors->drc));
+		check_operation(core->add.operation, OP_ADD, core, core->connectors->drc.adding);
+		check_operation(
+		    core->remove.operation, OP_REMOVE, core, core->connectors->drc.removing);
+		FUZZ_CHECK(core->connectors->drc.attached == (core->name[0] != '\0'));
+		FUZZ_CHECK(core->connectors->node_depth >= 0 && core->connectors->node_depth < 8);
+		FUZZ_CHECK(core->connectors->node_offset >= 0 &&
+		           core->connectors->node_offset <= CONNECTOR_NODE_MAX);
 		for (uint32_t t = 0; t < STILL_THREADS; t++) {
-			enum spapr_vcpu_state state = core->vcpus[t].state;
+			enum spapr_vcpu_state state = machine->cpus.list[core->unit + t].state;
 			bool here = state == SPAPR_VCPU_STOPPED || state == SPAPR_VCPU_RUNNING;
 
-			FUZZ_CHECK(!here || core->drc.attached);
-			FUZZ_CHECK(state != SPAPR_VCPU_ABSENT || !core->drc.attached);
+			FUZZ_CHECK(!here || core->connectors->drc.attached);
+			FUZZ_CHECK(state != SPAPR_VCPU_ABSENT || !core->connectors->drc.attached);
 		}
 	}
 }
@@ -205,10 +208,10 @@ FUZZ_UNSEEN static void check_operations(void)
 	uint32_t of_guest = 0, pending = 0, held_by_cores = 0;
 
 	for (uint32_t i = 0; i < STILL_CORES; i++)
-		held_by_cores += (machine->cores[i].add_operation != 0 ? 1u : 0u) +
-		                 (machine->cores[i].remove_operation != 0 ? 1u : 0u);
+		held_by_cores += (machine->devices.list[i].add.operation != 0 ? 1u : 0u) +
+		                 (machine->devices.list[i].remove.operation != 0 ? 1u : 0u);
 	for (size_t i = 0; i < STILL_OPERATIONS; i++) {
-		const struct operation *op = &machine->operations[i];
+		const struct operation *op = &machine->devices.operations[i];
 
 		if (op->id == 0)
 			continue;
@@ -224,8 +227,8 @@ FUZZ_UNSEEN static void check_operations(void)
 	}
 	FUZZ_CHECK(pending == held_by_cores);
 	FUZZ_CHECK(of_guest <= STILL_OPERATIONS / 4);
-	FUZZ_CHECK(machine->ops.last_id >= seen.last_id);
-	seen.last_id = machine->ops.last_id;
+	FUZZ_CHECK(machine->devices.ops.last_id >= seen.last_id);
+	seen.last_id = machine->devices.ops.last_id;
 }
 
 /* Each connector is queued at most once. What is new at the head of the queue has its interrupt,
@@ -236,24 +239,24 @@ FUZZ_UNSEEN static void check_events(void)
 	uint64_t pulses = fake_irq_pulses(IRQ_HOTPLUG);
 	uint32_t flagged = 0;
 
-	FUZZ_CHECK(machine->event_count <= STILL_CORES);
+	FUZZ_CHECK(machine->events.count <= STILL_CORES);
 	for (uint32_t i = 0; i < STILL_CORES; i++)
-		flagged += machine->cores[i].event_queued;
-	FUZZ_CHECK(flagged == machine->event_count);
-	for (uint32_t i = 0; i < machine->event_count; i++)
-		FUZZ_CHECK(machine->cores[machine->events[i]].event_queued);
+		flagged += machine->events.queued[i];
+	FUZZ_CHECK(flagged == machine->events.count);
+	for (uint32_t i = 0; i < machine->events.count; i++)
+		FUZZ_CHECK(machine->events.queued[machine->events.queue[i]]);
 	if (pulses != seen.pulses)
-		FUZZ_CHECK(machine->event_count > 0 && (machine->event_count != seen.queued ||
-		                                           seen.owed || machine->event_spare));
-	if (machine->event_spare && !seen.spare)
-		FUZZ_CHECK(machine->event_count > 0 && pulses > seen.pulses);
-	if (machine->event_count > 0 && !machine->interrupt_owed &&
-	    (seen.queued == 0 || machine->event_count < seen.queued))
+		FUZZ_CHECK(machine->events.count > 0 && (machine->events.count != seen.queued ||
+		                                            seen.owed || machine->events.spare));
+	if (machine->events.spare && !seen.spare)
+		FUZZ_CHECK(machine->events.count > 0 && pulses > seen.pulses);
+	if (machine->events.count > 0 && !machine->events.interrupt_owed &&
+	    (seen.queued == 0 || machine->events.count < seen.queued))
 		FUZZ_CHECK(pulses > seen.pulses);
 	seen.pulses = pulses;
-	seen.queued = machine->event_count;
-	seen.owed = machine->interrupt_owed;
-	seen.spare = machine->event_spare;
+	seen.queued = machine->events.count;
+	seen.owed = machine->events.interrupt_owed;
+	seen.spare = machine->events.spare;
 }
 
 FUZZ_UNSEEN void still_check(void)
@@ -263,7 +266,7 @@ FUZZ_UNSEEN void still_check(void)
 	check_cores();
 	check_operations();
 	check_events();
-	FUZZ_CHECK(machine->failure.class == ERR_NONE || machine->finished);
+	FUZZ_CHECK(machine->cpus.failure.class == ERR_NONE || machine->cpus.finished);
 	pthread_mutex_unlock(&machine->lock);
 }
 
@@ -277,7 +280,7 @@ static bool may_have_written(int32_t status)
 
 bool still_call(uint32_t id, struct kvm_hcall *call)
 {
-	struct vcpu *vcpu = &machine->vcpus[id % STILL_VCPUS];
+	struct vcpu *vcpu = &machine->cpus.list[id % STILL_VCPUS];
 	bool rtas = call->nr == HCALL_RTAS;
 
 	if (vcpu->kvm == NULL || vcpu->waiting)
@@ -335,8 +338,6 @@ int32_t still_rtas(uint32_t id, const char *service, const uint32_t *args, uint3
 
 bool __real_tree_build(struct spapr *of, size_t *ret_length, struct err *err);
 bool __wrap_tree_build(struct spapr *of, size_t *ret_length, struct err *err);
-bool __real_tree_build_core(struct spapr *of, struct core *core, struct err *err);
-bool __wrap_tree_build_core(struct spapr *of, struct core *core, struct err *err);
 
 bool __wrap_tree_build(struct spapr *of, size_t *ret_length, struct err *err)
 {
@@ -346,15 +347,6 @@ bool __wrap_tree_build(struct spapr *of, size_t *ret_length, struct err *err)
 		return false;
 	*ret_length = length;
 	return true;
-}
-
-bool __wrap_tree_build_core(struct spapr *of, struct core *core, struct err *err)
-{
-	static bool built[STILL_CORES];
-
-	if (!built[core->number])
-		built[core->number] = __real_tree_build_core(of, core, err);
-	return built[core->number];
 }
 
 /* --- The machine, and its way back to the start ------------------------------------------------
@@ -400,20 +392,25 @@ static void forget(void)
 {
 	for (int i = 0; i < FAKE_CALL_COUNT; i++)
 		fake_fail_next((enum fake_call)i, 0);
-	machine->stopped = false;
-	machine->timebase_offset = 0;
+	machine->cpus.stopped = false;
+	machine->cpus.timebase_offset = 0;
 	for (uint32_t i = 0; i < STILL_CORES; i++) {
-		struct core *core = &machine->cores[i];
+		struct device *core = &machine->devices.list[i];
 
-		core->drc = i == 0 ? (struct drc){.attached = true, .state = DRC_CONFIGURED}
-		                   : (struct drc){0};
-		core->add_operation = core->remove_operation = 0;
-		core->node_offset = core->node_depth = 0;
-		core->history_next = 0;
-		snprintf(core->device, sizeof core->device, "%s", i == 0 ? "core0" : "");
+		core->connectors->drc =
+		    i == 0 ? (struct drc){.attached = true, .state = DRC_CONFIGURED}
+		           : (struct drc){0};
+		core->add = core->remove = (struct device_request){0};
+		core->connectors->awaited = 0;
+		for (uint32_t t = 0; t < STILL_THREADS; t++)
+			machine->cpus.list[core->unit + t].present = i == 0;
+		core->connectors->node_offset = core->connectors->node_depth = 0;
+		core->connectors->history_next = 0;
+		snprintf(core->name, sizeof core->name, "%s", i == 0 ? "core0" : "");
 	}
-	memset(machine->operations, 0, STILL_OPERATIONS * sizeof machine->operations[0]);
-	ops_init(&machine->ops, machine->operations, STILL_OPERATIONS);
+	memset(machine->devices.operations, 0,
+	    STILL_OPERATIONS * sizeof machine->devices.operations[0]);
+	ops_init(&machine->devices.ops, machine->devices.operations, STILL_OPERATIONS);
 	machine->event_log_id = 0;
 	machine->clock_offset_s = 0;
 	machine->panic_text[0] = '\0';
@@ -421,7 +418,7 @@ static void forget(void)
 	machine->vty.in_head = machine->vty.in_tail = 0;
 	machine->config.unplug_deadline_ms = 3600 * 1000;
 	for (size_t i = 0; i < COUNT_COUNTERS; i++)
-		atomic_store(&machine->counts[i], 0);
+		atomic_store(&machine->news.counts[i], 0);
 	memset(&seen, 0, sizeof seen);
 	seen.pulses = fake_irq_pulses(IRQ_HOTPLUG);
 }
@@ -443,9 +440,9 @@ struct spapr *still_fresh(void)
 /* --- A guest that does its part ------------------------------------------------------------------
  */
 
-static uint32_t set_indicator(uint32_t indicator, const struct core *core, uint32_t value)
+static uint32_t set_indicator(uint32_t indicator, const struct device *core, uint32_t value)
 {
-	const uint32_t args[] = {indicator, core->drc_index, value};
+	const uint32_t args[] = {indicator, core->connectors->drc_index, value};
 
 	return (uint32_t)still_rtas(0, "set-indicator", args, 3, 1, NULL);
 }
@@ -457,10 +454,10 @@ static void fetch_event(void)
 	FUZZ_CHECK(still_rtas(0, "check-exception", args, 6, 1, NULL) == RTAS_SUCCESS);
 }
 
-static void configure(const struct core *core)
+static void configure(const struct device *core)
 {
 	const uint32_t args[] = {0xa000, 0};
-	struct be32 head[2] = {be32(core->drc_index), be32(0)};
+	struct be32 head[2] = {be32(core->connectors->drc_index), be32(0)};
 	int32_t answer = 1;
 
 	FUZZ_CHECK(gmem_write(&machine->gmem, 0xa000, head, sizeof head));
@@ -469,16 +466,16 @@ static void configure(const struct core *core)
 	FUZZ_CHECK(answer == 0);
 }
 
-static void start(const struct core *core)
+static void start(const struct device *core)
 {
-	const uint32_t args[] = {core->id, 0x60, core->id};
+	const uint32_t args[] = {core->unit, 0x60, core->unit};
 
 	FUZZ_CHECK(still_rtas(0, "start-cpu", args, 3, 1, NULL) == RTAS_SUCCESS);
 }
 
 static enum op_outcome outcome_of(uint64_t id)
 {
-	const struct operation *op = ops_find(&machine->ops, id);
+	const struct operation *op = ops_find(&machine->devices.ops, id);
 
 	FUZZ_CHECK(op != NULL);
 	return op->outcome;
@@ -498,7 +495,7 @@ FUZZ_UNSEEN static void drain(void)
 
 void still_prove_alive(void)
 {
-	struct core *core = &machine->cores[STILL_CORES - 1];
+	struct device *core = &machine->devices.list[STILL_CORES - 1];
 	struct err err = {0};
 	uint64_t id = 0;
 
@@ -511,10 +508,10 @@ void still_prove_alive(void)
 	still_attend(0);
 	drain();
 	for (size_t i = 0; i < STILL_OPERATIONS; i++)
-		FUZZ_CHECK(
-		    machine->operations[i].id == 0 || machine->operations[i].outcome != OP_PENDING);
-	if (!core->drc.attached) {
-		FUZZ_CHECK(spapr_core_add(machine, core->id, "last", &id, &err));
+		FUZZ_CHECK(machine->devices.operations[i].id == 0 ||
+		           machine->devices.operations[i].outcome != OP_PENDING);
+	if (!core->connectors->drc.attached) {
+		FUZZ_CHECK(spapr_core_add(machine, core->unit, "last", &id, &err));
 		still_check();
 		fetch_event();
 		FUZZ_CHECK(set_indicator(9003, core, 1) == RTAS_SUCCESS);
@@ -525,10 +522,10 @@ void still_prove_alive(void)
 		FUZZ_CHECK(outcome_of(id) == OP_DONE);
 		drain();
 	}
-	FUZZ_CHECK(spapr_core_remove(machine, core->device, &id, &err));
+	FUZZ_CHECK(spapr_core_remove(machine, core->name, &id, &err));
 	still_check();
 	fetch_event();
 	FUZZ_CHECK(set_indicator(9001, core, 0) == RTAS_SUCCESS);
 	FUZZ_CHECK(set_indicator(9003, core, 0) == RTAS_SUCCESS);
-	FUZZ_CHECK(outcome_of(id) == OP_DONE && !core->drc.attached);
+	FUZZ_CHECK(outcome_of(id) == OP_DONE && !core->connectors->drc.attached);
 }

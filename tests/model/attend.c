@@ -63,7 +63,7 @@ int pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *lock)
 	if (attending != NULL && condition == &attending->changed)
 		longjmp(rest, 1);
 	for (uint32_t i = 0; i < world.machine->config.max_cpus; i++) {
-		struct vcpu *vcpu = &world.machine->vcpus[i];
+		struct vcpu *vcpu = &world.machine->cpus.list[i];
 
 		if (!vcpu->has_thread || !vcpu->attention)
 			continue;

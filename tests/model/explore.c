@@ -298,41 +298,53 @@ static bool never_reached(const struct drc_row *row)
 
 /* Every input of every connector goes through here (the linker sees to it): is there a row, and
  * which rows are used at all? */
-struct drc_result __real_drc_step(struct drc *drc, enum drc_input input);
-struct drc_result __wrap_drc_step(struct drc *drc, enum drc_input input);
-struct drc_result __wrap_drc_step(struct drc *drc, enum drc_input input)
+struct drc_result __real_drc_step(
+    const struct drc_type *type, struct drc *drc, enum drc_input input);
+struct drc_result __wrap_drc_step(
+    const struct drc_type *type, struct drc *drc, enum drc_input input);
+struct drc_result __wrap_drc_step(
+    const struct drc_type *type, struct drc *drc, enum drc_input input)
 {
-	const struct drc_row *row = drc_row_for(drc, input);
+	const struct drc_row *row = drc_row_for(type, drc, input);
 
 	if (row == NULL)
 		broken("there is no row for %s in state %s", drc_input_name(input),
 		    drc_state_name(drc->state));
 	if (never_reached(row))
-		broken("row %zu of the table is reached, and cannot be", (size_t)(row - drc_table));
-	rows_seen[row - drc_table] = 1;
-	return __real_drc_step(drc, input);
+		broken("row %zu of the table is reached, and cannot be",
+		    (size_t)(row - drc_type_cpu.rows));
+	rows_seen[row - drc_type_cpu.rows] = 1;
+	return __real_drc_step(type, drc, input);
 }
 
 /* --- Mutants -------------------------------------------------------------------------------- */
 
-enum { MUTATE_NEXT, MUTATE_STATUS, MUTATE_REFUSAL, MUTATE_EFFECT };
+enum {
+	MUTATE_NEXT,
+	MUTATE_STATUS,
+	MUTATE_REFUSAL,
+	MUTATE_STEP,
+	MUTATE_ADD,
+	MUTATE_REMOVE,
+	MUTATE_EFFECT
+};
 
 /* The table is constant: to its own program, not to this one. */
 static struct drc_row *writable_row(size_t row)
 {
 	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-	uintptr_t start = (uintptr_t)&drc_table[row] & ~(page - 1);
-	uintptr_t end = (uintptr_t)(&drc_table[row] + 1);
+	uintptr_t start = (uintptr_t)&drc_type_cpu.rows[row] & ~(page - 1);
+	uintptr_t end = (uintptr_t)(&drc_type_cpu.rows[row] + 1);
 
 	if (mprotect((void *)start, end - start, PROT_READ | PROT_WRITE) != 0)
 		exit(2);
-	return (struct drc_row *)(uintptr_t)&drc_table[row];
+	return (struct drc_row *)(uintptr_t)&drc_type_cpu.rows[row];
 }
 
 /* False if this row cannot be broken so. */
 static bool mutate(size_t number, int how, unsigned effect)
 {
-	const struct drc_row *was = &drc_table[number];
+	const struct drc_row *was = &drc_type_cpu.rows[number];
 	bool refuses = was->status != RTAS_SUCCESS || was->refusal != DRC_ACCEPTED;
 	struct drc_row *row;
 
@@ -341,6 +353,9 @@ static bool mutate(size_t number, int how, unsigned effect)
 	    (how == MUTATE_NEXT && (refuses || was->input == DRC_IN_ATTACH)) ||
 	    (how == MUTATE_STATUS && was->input >= DRC_IN_ATTACH) ||
 	    (how == MUTATE_REFUSAL && (was->input < DRC_IN_ATTACH || was->input == DRC_IN_RESET)) ||
+	    (how == MUTATE_STEP && was->step == OP_REQUESTED) ||
+	    (how == MUTATE_ADD && was->add == OP_PENDING) ||
+	    (how == MUTATE_REMOVE && was->remove == OP_PENDING) ||
 	    (how == MUTATE_EFFECT && (was->effects & effect) == 0))
 		return false;
 	row = writable_row(number);
@@ -350,6 +365,12 @@ static bool mutate(size_t number, int how, unsigned effect)
 		row->status = was->status == RTAS_SUCCESS ? RTAS_HARDWARE_ERROR : RTAS_SUCCESS;
 	if (how == MUTATE_REFUSAL)
 		row->refusal = was->refusal == DRC_ACCEPTED ? DRC_NOTHING : DRC_ACCEPTED;
+	if (how == MUTATE_STEP)
+		row->step = OP_REQUESTED;
+	if (how == MUTATE_ADD)
+		row->add = OP_PENDING;
+	if (how == MUTATE_REMOVE)
+		row->remove = OP_PENDING;
 	if (how == MUTATE_EFFECT)
 		row->effects &= ~effect;
 	return true;
@@ -372,6 +393,7 @@ static int try_mutant(size_t row, int how, unsigned effect, enum fault fault)
 	if (child == 0) {
 		quiet = true;
 		world_fault = fault;
+		world.config = config_named("core"); /* never_reached() looks there */
 		if (fault == FAULT_NONE && !mutate(row, how, effect))
 			_exit(3);
 		explore(config_named("core"));
@@ -401,11 +423,11 @@ static void count_mutant(int result, size_t row, int how, unsigned effect, enum 
 
 static int try_mutants(void)
 {
-	for (size_t row = 0; row < drc_table_rows; row++) {
+	for (size_t row = 0; row < drc_type_cpu.row_count; row++) {
 		for (int how = MUTATE_NEXT; how < MUTATE_EFFECT; how++)
 			count_mutant(try_mutant(row, how, 0, FAULT_NONE), row, how, 0, FAULT_NONE);
 		for (unsigned bit = 0; bit < 16; bit++)
-			if (drc_table[row].effects & 1u << bit)
+			if (drc_type_cpu.rows[row].effects & 1u << bit)
 				count_mutant(try_mutant(row, MUTATE_EFFECT, 1u << bit, FAULT_NONE),
 				    row, MUTATE_EFFECT, 1u << bit, FAULT_NONE);
 	}
@@ -431,11 +453,11 @@ int main(int argc, char **argv)
 	states = found.count;
 	transitions = found.transitions;
 	check_twins();
-	for (size_t i = 0; i < drc_table_rows; i++)
-		rows += rows_seen[i] || never_reached(&drc_table[i]);
+	for (size_t i = 0; i < drc_type_cpu.row_count; i++)
+		rows += rows_seen[i] || never_reached(&drc_type_cpu.rows[i]);
 	printf("%s: %u states, %llu transitions, %u moves from the boot to the farthest; "
 	       "%u of %zu rows of the table accounted for; %u twins\n",
 	    config->name, states, (unsigned long long)transitions, found.depth, rows,
-	    drc_table_rows, found.twin_count);
-	return rows == drc_table_rows ? 0 : 1;
+	    drc_type_cpu.row_count, found.twin_count);
+	return rows == drc_type_cpu.row_count ? 0 : 1;
 }

@@ -90,7 +90,7 @@ inline want_attention(v)
 	sleeps_changed[v] = false
 }
 
-/* spapr_tell() in machine.c: two steps, with or without the lock */
+/* news_tell() in news.c: two steps, with or without the lock */
 inline tell()
 {
 	atomic { old = news; news = true }
@@ -151,7 +151,7 @@ inline set_mode()
 	release()
 }
 
-/* set-indicator: the guest gives the core up, or says no. core_guest_input() in core.c */
+/* set-indicator: the guest gives the core up, or says no. device_guest_input() in device.c */
 inline answer_removal(gives)
 {
 	acquire();

@@ -91,9 +91,9 @@ static void offer(
 	    (struct move){(uint8_t)kind, (uint8_t)vcpu, (uint8_t)core, (uint8_t)argument};
 }
 
-static uint64_t pending(const struct core *core, uint32_t argument)
+static uint64_t pending(const struct device *core, uint32_t argument)
 {
-	return argument == 0 ? core->add_operation : core->remove_operation;
+	return argument == 0 ? core->add.operation : core->remove.operation;
 }
 
 static bool starts(uint32_t core)
@@ -131,11 +131,11 @@ static void offer_operator(struct list *list)
 	const struct world_config *config = world.config;
 
 	for (uint32_t i = config->first_core; i < config->cores; i++) {
-		const struct core *core = &world.machine->cores[i];
+		const struct device *core = &world.machine->devices.list[i];
 
 		offer(list, OPERATOR_ADD, 0, i, 0);
 		offer(list, OPERATOR_ADD_TWIN, 0, i, 0);
-		if (config->faults && !core->vcpus[0].has_thread)
+		if (config->faults && !world.machine->cpus.list[core->unit].has_thread)
 			offer(list, OPERATOR_ADD_FAILS, 0, i, 0);
 		offer(list, OPERATOR_REMOVE, 0, i, 0);
 		for (uint32_t which = 0; which < 2; which++) {
@@ -143,7 +143,7 @@ static void offer_operator(struct list *list)
 
 			if (id != 0)
 				offer(list, OPERATOR_CANCEL, 0, i, which);
-			if (id != 0 && !ops_find(&world.machine->ops, id)->unresolved)
+			if (id != 0 && !ops_find(&world.machine->devices.ops, id)->unresolved)
 				offer(list, DEADLINE_PASSES, 0, i, which);
 		}
 	}
@@ -166,25 +166,26 @@ static void offer_operator(struct list *list)
 
 size_t world_moves(struct move moves[WORLD_MOVES_MAX])
 {
-	bool held = world.machine->stopped || world.machine->finished;
+	bool held = world.machine->cpus.stopped || world.machine->cpus.finished;
 	struct list list = {moves, 0};
 	bool offered = false;
 
 	for (uint32_t i = 0; i < world.machine->config.max_cpus; i++) {
-		const struct vcpu *vcpu = &world.machine->vcpus[i];
+		const struct vcpu *vcpu = &world.machine->cpus.list[i];
 
 		if (world.ghost.may_call[i]) {
 			if (!offered || world.config->any_caller)
 				offer_guest(&list, i);
 			offered = true;
-			if (starts(vcpu->core->number))
-				offer(&list, GUEST_STOP_SELF, i, vcpu->core->number, 0);
+			if (starts(vcpu->id / world.config->threads))
+				offer(
+				    &list, GUEST_STOP_SELF, i, vcpu->id / world.config->threads, 0);
 		}
 		if (vcpu->has_thread && vcpu->attention)
-			offer(&list, VCPU_ATTEND, i, vcpu->core->number, 0);
+			offer(&list, VCPU_ATTEND, i, vcpu->id / world.config->threads, 0);
 		if (vcpu->has_thread && world.config->faults && vcpu->attention &&
 		    (vcpu->park_needed || (vcpu->entry_set && !held)))
-			offer(&list, VCPU_ATTEND_FAILS, i, vcpu->core->number, 0);
+			offer(&list, VCPU_ATTEND_FAILS, i, vcpu->id / world.config->threads, 0);
 	}
 	offer_operator(&list);
 	return list.count;
@@ -224,14 +225,14 @@ static void call(struct answer *answer, uint32_t vcpu, const char *service, uint
 	for (uint32_t i = 0; i < nargs; i++)
 		words[3 + i] = be32(args[i]);
 	poke(BLOCK, words, sizeof words);
-	hcall_dispatch(&world.machine->vcpus[vcpu], &hcall);
+	hcall_dispatch(&world.machine->cpus.list[vcpu], &hcall);
 	if (hcall.ret != H_SUCCESS)
 		broken("the RTAS call itself is refused");
 	peek(BLOCK, words, sizeof words);
 	answer->status = (int32_t)from_be32(words[3 + nargs]);
 	answer->output = nret > 1 ? from_be32(words[3 + nargs + 1]) : 0;
 	/* It was asked to leave meanwhile, or by this call: this was its last for now. */
-	world.ghost.may_call[vcpu] = !world.machine->vcpus[vcpu].attention;
+	world.ghost.may_call[vcpu] = !world.machine->cpus.list[vcpu].attention;
 }
 
 #define CALL(answer, vcpu, service, nret, ...)                                                     \
@@ -240,7 +241,7 @@ static void call(struct answer *answer, uint32_t vcpu, const char *service, uint
 
 static void configure(struct answer *answer, struct move move)
 {
-	struct be32 head[2] = {be32(world.machine->cores[move.core].drc_index),
+	struct be32 head[2] = {be32(world.machine->connectors.list[move.core].drc_index),
 	    be32(move.kind == GUEST_CONFIGURE_NEXT)};
 
 	poke(WORK, head, sizeof head);
@@ -268,16 +269,16 @@ static void fetch(struct answer *answer, struct move move)
 static void make_guest_move(struct answer *answer, struct move move)
 {
 	const struct world_indicator *row = &world_indicators[move.argument];
-	struct core *core = &world.machine->cores[move.core];
-	uint32_t thread = core->id + move.argument;
+	struct device *core = &world.machine->devices.list[move.core];
+	uint32_t thread = core->unit + move.argument;
 
 	switch ((enum move_kind)move.kind) {
 	case GUEST_INDICATOR:
 		CALL(answer, move.vcpu, "set-indicator", 1, row->indicator,
-		    core->drc_index + row->index_offset, row->value);
+		    core->connectors->drc_index + row->index_offset, row->value);
 		break;
 	case GUEST_SENSE:
-		CALL(answer, move.vcpu, "get-sensor-state", 2, 9003, core->drc_index);
+		CALL(answer, move.vcpu, "get-sensor-state", 2, 9003, core->connectors->drc_index);
 		break;
 	case GUEST_START: CALL(answer, move.vcpu, "start-cpu", 1, thread, 0x60, thread); break;
 	case GUEST_QUERY: CALL(answer, move.vcpu, "query-cpu-stopped-state", 2, thread); break;
@@ -301,7 +302,7 @@ static const char *name_of(uint32_t core)
 
 static void add(struct answer *answer, struct move move)
 {
-	uint32_t id = world.machine->cores[move.core].id;
+	uint32_t id = world.machine->devices.list[move.core].unit;
 	/* Core 0 is always there. */
 	const char *name = move.kind == OPERATOR_ADD_TWIN ? "core0" : name_of(move.core);
 
@@ -314,7 +315,7 @@ static void add(struct answer *answer, struct move move)
  * reports what there is in one go (report_all() in src/vmm/run.c). */
 static void pass_deadline(uint64_t id)
 {
-	struct operation *op = ops_find(&world.machine->ops, id);
+	struct operation *op = ops_find(&world.machine->devices.ops, id);
 	uint64_t asked_ms = op->asked_ms;
 
 	op->asked_ms -= world.machine->config.unplug_deadline_ms;
@@ -325,16 +326,16 @@ static void pass_deadline(uint64_t id)
 
 static uint64_t some_ended(void)
 {
-	for (size_t i = 0; i < world.machine->ops.count; i++)
-		if (world.machine->operations[i].outcome != OP_PENDING)
-			return world.machine->operations[i].id;
-	return world.machine->ops.last_id + 1;
+	for (size_t i = 0; i < world.machine->devices.ops.count; i++)
+		if (world.machine->devices.operations[i].outcome != OP_PENDING)
+			return world.machine->devices.operations[i].id;
+	return world.machine->devices.ops.last_id + 1;
 }
 
 static void make_operator_move(struct answer *answer, struct move move)
 {
 	struct spapr *machine = world.machine;
-	struct core *core = &machine->cores[move.core];
+	struct device *core = &machine->devices.list[move.core];
 
 	answer->accepted = true;
 	switch ((enum move_kind)move.kind) {
@@ -380,7 +381,7 @@ struct answer world_make(struct move move)
 	world.kvm_fails = move.kind == VCPU_ATTEND_FAILS;
 	world.load_fails = false;
 	if (move.kind == VCPU_ATTEND || move.kind == VCPU_ATTEND_FAILS)
-		world_attend(&world.machine->vcpus[move.vcpu]);
+		world_attend(&world.machine->cpus.list[move.vcpu]);
 	else if (move.kind < VCPU_ATTEND)
 		make_guest_move(&answer, move);
 	else

@@ -15,25 +15,26 @@ void oracle_look(struct view *view)
 	const struct spapr *machine = world.machine;
 
 	memset(view, 0, sizeof *view);
-	for (uint32_t i = 0; i < machine->core_count; i++) {
-		const struct core *core = &machine->cores[i];
+	for (uint32_t i = 0; i < machine->cores.count; i++) {
+		const struct device *core = &machine->devices.list[i];
 
-		view->cores[i].drc = core->drc;
-		memcpy(view->cores[i].device, core->device, sizeof core->device);
-		view->cores[i].add = core->add_operation;
-		view->cores[i].remove = core->remove_operation;
-		view->cores[i].walk = (uint32_t)(core->node_offset << 8 | core->node_depth);
+		view->cores[i].drc = core->connectors->drc;
+		memcpy(view->cores[i].device, core->name, sizeof core->name);
+		view->cores[i].add = core->add.operation;
+		view->cores[i].remove = core->remove.operation;
+		view->cores[i].walk =
+		    (uint32_t)(core->connectors->node_offset << 8 | core->connectors->node_depth);
 	}
 	for (uint32_t i = 0; i < machine->config.max_cpus; i++)
-		view->vcpus[i] = machine->vcpus[i].state;
-	memcpy(view->operations, machine->operations,
+		view->vcpus[i] = machine->cpus.list[i].state;
+	memcpy(view->operations, machine->devices.operations,
 	    world.config->slots * sizeof view->operations[0]);
-	view->last_id = machine->ops.last_id;
-	view->event_count = machine->event_count;
-	for (uint32_t i = 0; i < machine->event_count; i++)
-		view->events[i] = machine->events[i];
-	view->epow_queued = machine->epow_queued;
-	view->interrupt_owed = machine->interrupt_owed;
+	view->last_id = machine->devices.ops.last_id;
+	view->event_count = machine->events.count;
+	for (uint32_t i = 0; i < machine->events.count; i++)
+		view->events[i] = machine->events.queue[i];
+	view->epow_queued = machine->events.shutdown_queued;
+	view->interrupt_owed = machine->events.interrupt_owed;
 	view->ghost = world.ghost;
 }
 
@@ -96,7 +97,8 @@ static void check_core(const struct view *view, uint32_t number)
 	    (remove == NULL || remove->kind != OP_REMOVE || remove->outcome != OP_PENDING))
 		broken("core %u: its removal is not a pending operation", number);
 	for (uint32_t i = 0; i < world.config->threads; i++) {
-		const struct vcpu *vcpu = &world.machine->vcpus[number * world.config->threads + i];
+		const struct vcpu *vcpu =
+		    &world.machine->cpus.list[number * world.config->threads + i];
 
 		if (drc->attached && (vcpu->state == SPAPR_VCPU_ABSENT || !vcpu->has_thread))
 			broken("vCPU %u is absent, and its core is there", vcpu->id);
@@ -109,8 +111,8 @@ static void check_core(const struct view *view, uint32_t number)
 /* No wake-up is lost: whoever has something to do has been told. */
 static void check_vcpu(const struct vcpu *vcpu)
 {
-	const struct spapr *machine = vcpu->machine;
-	bool held = machine->stopped || machine->finished;
+	const struct spapr *machine = world.machine;
+	bool held = machine->cpus.stopped || machine->cpus.finished;
 
 	if (vcpu->entry_set && vcpu->state != SPAPR_VCPU_RUNNING)
 		broken("vCPU %u is to start, and nobody has started it", vcpu->id);
@@ -149,7 +151,7 @@ static void check_operation(const struct view *view, const struct operation *op)
 	if (!ended && op_stuck_text(op)[0] == '\0')
 		broken("operation %llu: nothing to say about where it is stuck",
 		    (unsigned long long)op->id);
-	if (!all_reported(op) && (world.machine->news & SPAPR_NEWS_OPERATION) == 0)
+	if (!all_reported(op) && (world.machine->news.bits & SPAPR_NEWS_OPERATION) == 0)
 		broken("operation %llu has news, and nobody has told the operator",
 		    (unsigned long long)op->id);
 }
@@ -158,17 +160,18 @@ static void check_events(const struct view *view)
 {
 	bool queued[WORLD_CORES] = {false};
 
-	if (view->event_count > world.machine->core_count)
+	if (view->event_count > world.machine->cores.count)
 		broken("more events than connectors");
 	for (uint32_t i = 0; i < view->event_count; i++) {
 		if (queued[view->events[i]])
 			broken("core %u has two events", view->events[i]);
 		queued[view->events[i]] = true;
 	}
-	for (uint32_t i = 0; i < world.machine->core_count; i++)
-		if (world.machine->cores[i].event_queued != queued[i])
+	for (uint32_t i = 0; i < world.machine->cores.count; i++)
+		if (world.machine->events.queued[i] != queued[i])
 			broken("core %u does not know whether it has an event", i);
-	if (view->event_count > 0 && !world.machine->interrupt_owed && !view->ghost.signalled)
+	if (view->event_count > 0 && !world.machine->events.interrupt_owed &&
+	    !view->ghost.signalled)
 		broken("an event waits, and the guest was sent no interrupt");
 }
 
@@ -177,15 +180,15 @@ void oracle_check_state(void)
 	struct view view;
 
 	oracle_look(&view);
-	for (uint32_t i = 0; i < world.machine->core_count; i++)
+	for (uint32_t i = 0; i < world.machine->cores.count; i++)
 		check_core(&view, i);
 	for (uint32_t i = 0; i < world.machine->config.max_cpus; i++)
-		check_vcpu(&world.machine->vcpus[i]);
+		check_vcpu(&world.machine->cpus.list[i]);
 	for (size_t i = 0; i < WORLD_SLOTS; i++)
 		if (view.operations[i].id != 0)
 			check_operation(&view, &view.operations[i]);
 	check_events(&view);
-	if (world.machine->booting)
+	if (world.machine->cpus.booting)
 		broken("the machine boots for ever");
 }
 
@@ -642,7 +645,8 @@ static void check_spare(const struct view *before, const struct prediction *want
 	if (move.kind != GUEST_FETCH || before->event_count > 0 || !before->ghost.spare)
 		return;
 	*spare = false;
-	if (answer->event_core != world.machine->cores[0].drc_index || answer->event_action != 1)
+	if (answer->event_core != world.machine->connectors.list[0].drc_index ||
+	    answer->event_action != 1)
 		broken("the spare event is not an add of core 0");
 }
 
@@ -659,7 +663,7 @@ static void check_queue(const struct view *before, const struct view *after,
 		events[count++] = move.core;
 	if (move.kind == GUEST_FETCH && count > 0) {
 		fetched = 1;
-		if (answer->event_core != world.machine->cores[events[0]].drc_index ||
+		if (answer->event_core != world.machine->connectors.list[events[0]].drc_index ||
 		    answer->event_action != (removal ? 2u : 1u))
 			broken("the event fetched is another");
 	}
@@ -668,7 +672,7 @@ static void check_queue(const struct view *before, const struct view *after,
 	if (count - fetched != after->event_count ||
 	    memcmp(events + fetched, after->events, after->event_count * sizeof events[0]) != 0)
 		broken("the queue of events is another than it has to be");
-	if (want->notifies && !before->ghost.kvm_refuses && world.machine->interrupt_owed)
+	if (want->notifies && !before->ghost.kvm_refuses && world.machine->events.interrupt_owed)
 		broken("an interrupt is owed, and asking again does not send it");
 	if (move.kind == OPERATOR_POWERDOWN)
 		epow = epow || !before->ghost.kvm_refuses;
@@ -689,7 +693,8 @@ static void check_stopped(const struct view *before, const struct view *after, s
 {
 	uint64_t id = after->cores[move.core].remove;
 	bool was = passed(before, id, OP_STOPPED) != 0, is = passed(after, id, OP_STOPPED) != 0;
-	bool last = cpus_running(world.machine, &world.machine->cores[move.core]) == 0;
+	bool last = cpus_running(&world.machine->cpus, move.core * world.config->threads,
+	                world.config->threads) == 0;
 
 	if (id != 0 && is != (was || last))
 		broken("operation %llu: whether all threads have stopped is told wrongly",
@@ -712,6 +717,33 @@ static void check_started(const struct view *before, const struct view *after, s
 	}
 }
 
+/* A call that was answered with success is a step of what is pending on its connector. */
+static void check_call_noted(const struct view *before, const struct view *after, struct move move,
+    const struct answer *answer)
+{
+	const uint64_t add = before->cores[move.core].add,
+	               removal = before->cores[move.core].remove;
+	uint64_t id = add;
+	enum op_step step = OP_REQUESTED;
+
+	if (move.kind == GUEST_INDICATOR) {
+		switch (world_indicators[move.argument].input) {
+		case DRC_IN_USABLE: step = OP_ALLOCATED; break;
+		case DRC_IN_UNISOLATE: step = OP_UNISOLATED; break;
+		case DRC_IN_ISOLATE: step = OP_ISOLATED, id = removal; break;
+		case DRC_IN_UNUSABLE: step = OP_RELEASED, id = removal; break;
+		default: return;
+		}
+	} else if (move.kind == GUEST_CONFIGURE_FIRST || move.kind == GUEST_CONFIGURE_NEXT) {
+		step = OP_CONFIGURED;
+	} else if (move.kind == GUEST_START) {
+		step = OP_STARTED;
+	}
+	if (step != OP_REQUESTED && answer->status == 0 && id != 0 && find(after, id) != NULL &&
+	    passed(after, id, step) == 0)
+		broken("operation %llu: a call of the guest is not noted", (unsigned long long)id);
+}
+
 /* The steps that a call or a request is worth noting for. */
 static void check_steps(const struct view *before, const struct view *after, struct move move,
     const struct answer *answer)
@@ -728,7 +760,7 @@ static void check_steps(const struct view *before, const struct view *after, str
 		check_stopped(before, after, move);
 	id = move.argument == 0 ? after->cores[move.core].add : after->cores[move.core].remove;
 	/* For a machine that is stopped no time passes. */
-	if (move.kind == DEADLINE_PASSES && world.machine->stopped) {
+	if (move.kind == DEADLINE_PASSES && world.machine->cpus.stopped) {
 		if (find(after, id)->unresolved)
 			broken("operation %llu is called unresolved while the machine is stopped",
 			    (unsigned long long)id);
@@ -743,6 +775,7 @@ static void check_steps(const struct view *before, const struct view *after, str
 		broken(
 		    "operation %llu was asked for, and nobody would know", (unsigned long long)id);
 	check_started(before, after, move, answer);
+	check_call_noted(before, after, move, answer);
 }
 
 static void check_answer(const struct view *before, const struct prediction *want, struct move move,
@@ -872,6 +905,6 @@ void oracle_report(void)
 			    (unsigned long long)op.id);
 	}
 	for (size_t i = 0; i < WORLD_SLOTS && i < world.config->slots; i++)
-		if (!all_reported(&world.machine->operations[i]))
+		if (!all_reported(&world.machine->devices.operations[i]))
 			broken("a step is never reported");
 }

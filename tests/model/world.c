@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "spapr/rtas.h"
+#include "spapr/tree.h"
 
 struct world world;
 enum fault world_fault;
@@ -44,7 +45,7 @@ void world_create(const struct world_config *config)
 	if (world.machine == NULL)
 		broken("cannot create the machine: %s", err.message);
 	/* Few slots: that they run out has to be in reach. */
-	ops_init(&world.machine->ops, world.machine->operations, config->slots);
+	ops_init(&world.machine->devices.ops, world.machine->devices.operations, config->slots);
 	if (!spapr_boot(world.machine, &err))
 		broken("cannot boot the machine: %s", err.message);
 	spapr_take_news(world.machine);
@@ -69,33 +70,39 @@ static size_t parts(struct part *list)
 	size_t count = 0;
 
 	/* Not: image, which is the same after each boot; the console; counters. */
-	list[count++] = SPAN(machine, stopped, image);
-	list[count++] = PART(machine->ops);
+	list[count++] = SPAN(&machine->cpus, stopped, failure);
+	list[count++] = PART(machine->cpus.failure.class);
+	list[count++] = PART(machine->devices.ops);
+	list[count++] = (struct part){machine->devices.operations,
+	    world.config->slots * sizeof machine->devices.operations[0]};
 	list[count++] =
-	    (struct part){machine->operations, world.config->slots * sizeof machine->operations[0]};
-	list[count++] = (struct part){machine->events, WORLD_CORES * sizeof machine->events[0]};
-	list[count++] = SPAN(machine, event_count, event_log_id);
-	list[count++] = PART(machine->failure.class);
-	list[count++] = PART(machine->news);
+	    (struct part){machine->events.queue, WORLD_CORES * sizeof machine->events.queue[0]};
+	list[count++] =
+	    (struct part){machine->events.queued, WORLD_CORES * sizeof machine->events.queued[0]};
+	list[count++] = SPAN(&machine->events, count, limit);
+	list[count++] = PART(machine->vty.interrupt_owed);
+	list[count++] = PART(machine->news.bits);
 	list[count++] = PART(world.ghost);
-	for (uint32_t i = 0; i < machine->core_count; i++) {
-		struct core *core = &machine->cores[i];
+	for (uint32_t i = 0; i < machine->cores.count; i++) {
+		struct device *core = &machine->devices.list[i];
 
 		/* Not: the node, which is the same whenever it is there; the history. */
-		list[count++] = SPAN(core, drc, vcpus);
-		list[count++] = SPAN(core, node_offset, history);
+		list[count++] = SPAN(core->connectors, drc, node);
+		list[count++] = PART(core->name);
+		list[count++] = PART(core->add);
+		list[count++] = PART(core->remove);
 	}
 	for (uint32_t i = 0; i < machine->config.max_cpus; i++) {
-		struct vcpu *vcpu = &machine->vcpus[i];
+		struct vcpu *vcpu = &machine->cpus.list[i];
 
 		list[count++] = PART(vcpu->kvm);
-		list[count++] = SPAN(vcpu, has_thread, create_error);
+		list[count++] = SPAN(vcpu, present, create_error);
 		list[count++] = SPAN(vcpu, attention, in_guest);
 	}
 	return count;
 }
 
-enum { PARTS_MAX = 8 + 2 * WORLD_CORES + 3 * WORLD_VCPUS };
+enum { PARTS_MAX = 10 + 4 * WORLD_CORES + 3 * WORLD_VCPUS };
 
 size_t world_save(void *to)
 {
@@ -133,16 +140,18 @@ static uint8_t *put(uint8_t *at, unsigned value)
 	return at + 1;
 }
 
-static uint8_t *put_core(uint8_t *at, const struct core *core)
+static uint8_t *put_core(uint8_t *at, const struct device *core)
 {
-	const struct drc *drc = &core->drc;
+	const struct drc *drc = &core->connectors->drc;
 
 	at = put(at, (unsigned)drc->state | (unsigned)drc->isolated_from << 2 |
 	                 (unsigned)drc->attached << 4 | (unsigned)drc->adding << 5 |
-	                 (unsigned)drc->removing << 6 | (unsigned)core->event_queued << 7);
-	at = put(at, (unsigned)core->node_offset);
-	at = put(at, (unsigned)core->node_depth | (unsigned)(core->device[0] != '\0') << 4);
-	return put(at, world.ghost.asked_from[core->number]);
+	                 (unsigned)drc->removing << 6 |
+	                 (unsigned)world.machine->events.queued[core->connectors->number] << 7);
+	at = put(at, (unsigned)core->connectors->node_offset);
+	at = put(
+	    at, (unsigned)core->connectors->node_depth | (unsigned)(core->name[0] != '\0') << 4);
+	return put(at, world.ghost.asked_from[core->connectors->number]);
 }
 
 static uint8_t *put_vcpu(uint8_t *at, const struct vcpu *vcpu)
@@ -158,7 +167,7 @@ static uint8_t *put_vcpu(uint8_t *at, const struct vcpu *vcpu)
 /* How many steps of all operations that wait to be reported come before this one. */
 static unsigned rank(uint64_t order)
 {
-	const struct ops *ops = &world.machine->ops;
+	const struct ops *ops = &world.machine->devices.ops;
 	unsigned before = 0;
 
 	for (size_t i = 0; i < ops->count; i++)
@@ -194,7 +203,8 @@ static uint8_t *put_steps(uint8_t *at, const struct operation *op)
 
 static uint8_t *put_operation(uint8_t *at, const struct operation *op)
 {
-	const struct core *core = core_find(world.machine, op->drc_index);
+	const struct device *core =
+	    connector_find(&world.machine->connectors, op->drc_index)->device;
 	bool guest = op_is_guest_made(op->kind);
 	bool reported = true;
 
@@ -204,12 +214,13 @@ static uint8_t *put_operation(uint8_t *at, const struct operation *op)
 	    (unsigned)guest | (unsigned)(op->outcome == OP_PENDING) << 1 | (unsigned)reported << 3);
 	/* The next of its kind is one with it, if the device has this name still. */
 	if (guest)
-		at = put(at, place[core->number] | (unsigned)op->kind << 2 |
-		                 (unsigned)(strcmp(op->device, core->device) == 0) << 4);
+		at = put(at, place[core->connectors->number] | (unsigned)op->kind << 2 |
+		                 (unsigned)(strcmp(op->device, core->name) == 0) << 4);
 	if (op->outcome != OP_PENDING && reported)
 		return at;
-	at = put(at, place[core->number] | (unsigned)(core->add_operation == op->id) << 2 |
-	                 (unsigned)(core->remove_operation == op->id) << 3 |
+	at = put(at, place[core->connectors->number] |
+	                 (unsigned)(core->add.operation == op->id) << 2 |
+	                 (unsigned)(core->remove.operation == op->id) << 3 |
 	                 (unsigned)op->unresolved << 4 | (unsigned)op->kind << 5);
 	return put_steps(at, op);
 }
@@ -217,7 +228,7 @@ static uint8_t *put_operation(uint8_t *at, const struct operation *op)
 /* In the order in which they began; where they lie does not matter, how many there are does. */
 static uint8_t *put_operations(uint8_t *at)
 {
-	const struct ops *ops = &world.machine->ops;
+	const struct ops *ops = &world.machine->devices.ops;
 	uint64_t last = 0;
 
 	for (;;) {
@@ -241,23 +252,25 @@ static size_t key_in_order(uint8_t *key, const uint8_t *order)
 	uint32_t threads = machine->config.threads;
 	uint8_t *at = key;
 
-	for (uint8_t i = 0; i < machine->core_count; i++)
+	for (uint8_t i = 0; i < machine->cores.count; i++)
 		place[order[i]] = i;
-	at = put(at, (unsigned)machine->stopped | (unsigned)machine->finished << 1 |
-	                 (unsigned)machine->booting << 2 | (unsigned)machine->interrupt_owed << 3 |
-	                 (unsigned)machine->epow_queued << 4 |
+	at = put(at, (unsigned)machine->cpus.stopped | (unsigned)machine->cpus.finished << 1 |
+	                 (unsigned)machine->cpus.booting << 2 |
+	                 (unsigned)machine->events.interrupt_owed << 3 |
+	                 (unsigned)machine->events.shutdown_queued << 4 |
 	                 (unsigned)world.ghost.kvm_refuses << 5 |
 	                 (unsigned)world.ghost.signalled << 6 |
-	                 (unsigned)(machine->failure.class != ERR_NONE) << 7);
-	at = put(at, (machine->news & SPAPR_NEWS_OPERATION) | (unsigned)machine->epow_owed << 6 |
-	                 (unsigned)machine->event_spare << 7);
-	at = put(at, machine->event_count);
-	for (uint32_t i = 0; i < machine->event_count; i++)
-		at = put(at, place[machine->events[i]]);
-	for (uint32_t i = 0; i < machine->core_count; i++)
-		at = put_core(at, &machine->cores[order[i]]);
+	                 (unsigned)(machine->cpus.failure.class != ERR_NONE) << 7);
+	at = put(at, (machine->news.bits & SPAPR_NEWS_OPERATION) |
+	                 (unsigned)machine->events.shutdown_owed << 6 |
+	                 (unsigned)machine->events.spare << 7);
+	at = put(at, machine->events.count);
+	for (uint32_t i = 0; i < machine->events.count; i++)
+		at = put(at, place[machine->events.queue[i]]);
+	for (uint32_t i = 0; i < machine->cores.count; i++)
+		at = put_core(at, &machine->devices.list[order[i]]);
 	for (uint32_t i = 0; i < machine->config.max_cpus; i++)
-		at = put_vcpu(at, &machine->vcpus[order[i / threads] * threads + i % threads]);
+		at = put_vcpu(at, &machine->cpus.list[order[i / threads] * threads + i % threads]);
 	at = put_operations(at);
 	return (size_t)(at - key);
 }
@@ -336,7 +349,7 @@ bool kvm_irq_reset(struct kvm_vm *vm, uint32_t irq, uint32_t server, struct err 
 int kvm_irq_pulse(struct kvm_vm *vm, uint32_t irq)
 {
 	(void)vm;
-	if (irq == IRQ_HOTPLUG && world.machine->event_count == 0)
+	if (irq == IRQ_HOTPLUG && world.machine->events.count == 0)
 		broken("a hot-plug interrupt with no event behind it");
 	if (world.ghost.kvm_refuses) {
 		world.ghost.kvm_refuses = false;
@@ -458,19 +471,14 @@ bool tree_build(struct spapr *machine, size_t *ret_length, struct err *err)
 }
 
 /* A node with one property, so that a walk has a first item, one in the middle and an end. */
-bool tree_build_core(struct spapr *machine, struct core *core, struct err *err)
+void core_describe(const struct device *core, const struct connector *connector, bool named,
+    struct node_writer *writer)
 {
-	(void)machine;
-	(void)err;
-	fdt_create(core->node, sizeof core->node);
-	fdt_finish_reservemap(core->node);
-	fdt_begin_node(core->node, "");
-	fdt_begin_node(core->node, "cpu");
-	fdt_property_u32(core->node, "reg", core->id);
-	fdt_end_node(core->node);
-	fdt_end_node(core->node);
-	fdt_finish(core->node);
-	return true;
+	(void)connector;
+	(void)named;
+	node_begin(writer, "cpu");
+	node_cell(writer, "reg", core->unit);
+	node_end(writer);
 }
 
 uint64_t clock_ms(void)
@@ -524,33 +532,35 @@ WRAPPED(void, op_pass, struct ops *ops, struct operation *op, enum op_step step,
 		__real_op_pass(ops, op, step, now_ms);
 }
 
-WRAPPED(void, event_queue_core, struct spapr *machine, struct core *core)
+WRAPPED(void, event_queue, struct events *events, uint32_t connector)
 {
-	if (world_fault != FAULT_EVENT_LOST || !core->drc.removing)
-		__real_event_queue_core(machine, core);
+	if (world_fault != FAULT_EVENT_LOST ||
+	    !world.machine->connectors.list[connector].drc.removing)
+		__real_event_queue(events, connector);
 }
 
-WRAPPED(void, cpus_detach, struct spapr *machine, struct core *core)
+WRAPPED(void, cpus_detach, struct cpus *cpus, uint32_t first, uint32_t count)
 {
 	if (world_fault != FAULT_DETACH_LOST)
-		__real_cpus_detach(machine, core);
+		__real_cpus_detach(cpus, first, count);
 }
 
-WRAPPED(void, spapr_tell, struct spapr *machine, unsigned news)
+WRAPPED(void, news_tell, struct news *news, unsigned bits)
 {
 	if (world_fault != FAULT_NEWS_LOST)
-		__real_spapr_tell(machine, news);
+		__real_news_tell(news, bits);
 }
 
 WRAPPED(bool, cpu_start, struct vcpu *vcpu, uint64_t pc, uint64_t r3)
 {
-	if (world_fault == FAULT_START_REFUSED && vcpu->core->drc.state == DRC_AVAILABLE)
+	if (world_fault == FAULT_START_REFUSED &&
+	    core_of(&world.machine->cores, vcpu)->connectors->drc.state == DRC_AVAILABLE)
 		return false;
 	return __real_cpu_start(vcpu, pc, r3);
 }
 
-WRAPPED(void, events_reset, struct spapr *machine)
+WRAPPED(void, events_reset, struct events *events)
 {
 	if (world_fault != FAULT_EVENTS_KEPT)
-		__real_events_reset(machine);
+		__real_events_reset(events);
 }

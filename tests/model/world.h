@@ -16,6 +16,7 @@
 #ifndef PAPRIKA_MODEL_WORLD_H
 #define PAPRIKA_MODEL_WORLD_H
 
+#include "spapr/event_log.h"
 #include "spapr/machine.h"
 
 enum { WORLD_CORES = 3, WORLD_THREADS = 2, WORLD_VCPUS = WORLD_CORES * WORLD_THREADS };

@@ -19,7 +19,7 @@
 #include "base/be.h"
 #include "base/err.h"
 #include "base/log.h"
-#include "kvm/gmem.h"
+#include "mem/gmem.h"
 
 #define MIB (UINT64_C(1) << 20)
 #define GIB (UINT64_C(1) << 30)

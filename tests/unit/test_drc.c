@@ -18,6 +18,48 @@
 
 #include "drc/drc.h"
 
+#define CPU (&drc_type_cpu)
+
+/* What comes out of a step. The ends of the pending add and removal are bits beside the effects,
+ * so that one number says all that happens. */
+enum {
+	FX_NOTIFY = DRC_FX_NOTIFY,
+	FX_REWIND = DRC_FX_REWIND,
+	FX_ATTACH = DRC_FX_ATTACH,
+	FX_DETACH = DRC_FX_DETACH,
+	FX_GIVEN = DRC_FX_GIVEN,
+	FX_TAKEN = DRC_FX_TAKEN,
+	FX_ADD_DONE = 1 << 8,
+	FX_ADD_REJECTED = 1 << 9,
+	FX_ADD_SUPERSEDED = 1 << 10,
+	FX_ADD_CANCELLED = 1 << 11,
+	FX_REMOVE_DONE = 1 << 12,
+	FX_REMOVE_REJECTED = 1 << 13,
+	FX_REMOVE_SUPERSEDED = 1 << 14,
+	FX_REMOVE_CANCELLED = 1 << 15,
+};
+#define FX(name) (unsigned)FX_##name
+
+struct answer {
+	enum rtas_status status;
+	enum drc_refusal refusal;
+	unsigned effects;
+};
+
+static unsigned end_bit(enum op_outcome outcome, unsigned done)
+{
+	return outcome == OP_PENDING ? 0 : done << (outcome - OP_DONE);
+}
+
+static struct answer step(struct drc *drc, enum drc_input input)
+{
+	struct drc_result result = drc_step(CPU, drc, input);
+
+	return (struct answer){result.status, result.refusal,
+	    result.effects | end_bit(result.add, FX_ADD_DONE) |
+	        end_bit(result.remove, FX_REMOVE_DONE)};
+}
+
 /* --- The specification ------------------------------------------------------------------ */
 
 /* Every state a connector can get into, by what is pending and where it was isolated from. */
@@ -73,10 +115,9 @@ static const struct drc spots[SPOTS] = {
 struct expected {
 	bool stated; /* so that a hole in the specification is noticed */
 	enum spot next;
-	struct drc_result result;
+	struct answer result;
 };
 
-#define FX(name) DRC_FX_##name
 /* clang-format off */
 #define TO(spot, fx) {true, spot, {RTAS_SUCCESS, DRC_ACCEPTED, fx}}
 /* An error or a refusal: the first argument is the spot it happens in, and stays in. */
@@ -414,7 +455,7 @@ static void every_input_in_every_state_answers_as_specified(void **state)
 		for (enum drc_input input = 0; input < DRC_INPUT_COUNT; input++) {
 			const struct expected *expected = &specification[spot][input];
 			struct drc drc = spots[spot];
-			struct drc_result result = drc_step(&drc, input);
+			struct answer result = step(&drc, input);
 
 			require_at(expected->stated, spot, input);
 			require_at(spot_of(&drc) == expected->next, spot, input);
@@ -432,7 +473,7 @@ static void the_sensor_reads_unusable_until_the_guest_has_allocated(void **state
 		bool unusable = spot == EMPTY || spot == PLUGGED || spot == GIVEN;
 
 		assert_int_equal(
-		    drc_sense(&spots[spot]), unusable ? DRC_SENSE_UNUSABLE : DRC_SENSE_PRESENT);
+		    CPU->sense(&spots[spot]), unusable ? DRC_SENSE_UNUSABLE : DRC_SENSE_PRESENT);
 	}
 	assert_int_equal(DRC_SENSE_PRESENT, 1);
 	assert_int_equal(DRC_SENSE_UNUSABLE, 2);
@@ -479,11 +520,11 @@ static void visit(struct walk *walk, enum spot spot)
 	walk->states++;
 	for (enum drc_input input = 0; input < DRC_INPUT_COUNT; input++) {
 		struct drc drc = spots[spot];
-		struct drc_result result;
+		struct answer result;
 
 		require_at(drc_valid(&drc), spot, input);
-		require_at(drc_row_for(&drc, input) != NULL, spot, input);
-		result = drc_step(&drc, input);
+		require_at(drc_row_for(CPU, &drc, input) != NULL, spot, input);
+		result = step(&drc, input);
 		require_at(spot_of(&drc) != NOWHERE, spot, input);
 		walk->transitions++;
 		walk->refused += result.status != RTAS_SUCCESS || result.refusal != DRC_ACCEPTED;
@@ -529,8 +570,8 @@ static void check_closed(const struct drc *drc)
 	for (enum drc_input input = 0; input < DRC_INPUT_COUNT; input++) {
 		struct drc after = *drc;
 
-		drc_step(&after, input);
-		assert_non_null(drc_row_for(drc, input));
+		step(&after, input);
+		assert_non_null(drc_row_for(CPU, drc, input));
 		assert_true(drc_valid(&after));
 	}
 }
@@ -544,15 +585,15 @@ static void from_what_is_valid_only_what_is_valid_can_be_reached(void **state)
 static void every_row_of_the_table_decides_somewhere(void **state)
 {
 	(void)state;
-	for (size_t i = 0; i < drc_table_rows; i++) {
+	for (size_t i = 0; i < CPU->row_count; i++) {
 		bool decides = false;
 
 		for (enum spot spot = 0; spot < SPOTS; spot++)
-			decides = decides ||
-			          drc_row_for(&spots[spot], drc_table[i].input) == &drc_table[i];
+			decides = decides || drc_row_for(CPU, &spots[spot], CPU->rows[i].input) ==
+			                         &CPU->rows[i];
 		if (!decides)
 			print_error("# row %zu (%s) never decides\n", i,
-			    drc_input_name(drc_table[i].input));
+			    drc_input_name(CPU->rows[i].input));
 		assert_true(decides);
 	}
 }
@@ -561,13 +602,16 @@ static void every_row_of_the_table_decides_somewhere(void **state)
 static void rows_that_refuse_say_that_nothing_changes(void **state)
 {
 	(void)state;
-	for (size_t i = 0; i < drc_table_rows; i++) {
-		const struct drc_row *row = &drc_table[i];
+	for (size_t i = 0; i < CPU->row_count; i++) {
+		const struct drc_row *row = &CPU->rows[i];
 
 		if (row->status == RTAS_SUCCESS && row->refusal == DRC_ACCEPTED)
 			continue;
 		assert_int_equal(row->next, DRC_STAY);
 		assert_int_equal(row->effects, 0);
+		assert_int_equal(row->step, OP_REQUESTED);
+		assert_int_equal(row->add, OP_PENDING);
+		assert_int_equal(row->remove, OP_PENDING);
 	}
 }
 
@@ -577,11 +621,11 @@ static void what_is_refused_leaves_the_state_bit_for_bit(void **state)
 	for (enum spot spot = 0; spot < SPOTS; spot++) {
 		for (enum drc_input input = 0; input < DRC_INPUT_COUNT; input++) {
 			struct drc drc, before;
-			struct drc_result result;
+			struct answer result;
 
 			memcpy(&drc, &spots[spot], sizeof drc);
 			memcpy(&before, &drc, sizeof drc);
-			result = drc_step(&drc, input);
+			result = step(&drc, input);
 			if (result.status == RTAS_SUCCESS && result.refusal == DRC_ACCEPTED)
 				continue;
 			require_at(memcmp(&drc, &before, sizeof drc) == 0, spot, input);
@@ -595,9 +639,9 @@ static void an_input_that_does_not_exist_does_nothing(void **state)
 	(void)state;
 	for (enum spot spot = 0; spot < SPOTS; spot++) {
 		struct drc drc = spots[spot];
-		struct drc_result result = drc_step(&drc, DRC_INPUT_COUNT);
+		struct answer result = step(&drc, DRC_INPUT_COUNT);
 
-		require_at(drc_row_for(&drc, DRC_INPUT_COUNT) == NULL, spot, DRC_INPUT_COUNT);
+		require_at(drc_row_for(CPU, &drc, DRC_INPUT_COUNT) == NULL, spot, DRC_INPUT_COUNT);
 		require_at(same(&drc, &spots[spot]), spot, DRC_INPUT_COUNT);
 		require_at(result.effects == 0, spot, DRC_INPUT_COUNT);
 		require_at(result.status != RTAS_SUCCESS, spot, DRC_INPUT_COUNT);
@@ -611,7 +655,7 @@ static void guests_get_rtas_status_and_operators_get_refusals(void **state)
 	for (enum spot spot = 0; spot < SPOTS; spot++) {
 		for (enum drc_input input = 0; input < DRC_INPUT_COUNT; input++) {
 			struct drc drc = spots[spot];
-			struct drc_result result = drc_step(&drc, input);
+			struct answer result = step(&drc, input);
 
 			if (of_guest(input))
 				require_at(result.refusal == DRC_ACCEPTED, spot, input);
@@ -629,7 +673,7 @@ static void every_request_ends_in_exactly_one_outcome(void **state)
 	for (enum spot spot = 0; spot < SPOTS; spot++) {
 		for (enum drc_input input = 0; input < DRC_INPUT_COUNT; input++) {
 			struct drc drc = spots[spot];
-			unsigned effects = drc_step(&drc, input).effects;
+			unsigned effects = step(&drc, input).effects;
 			bool add_ended = spots[spot].adding && !drc.adding;
 			bool remove_ended = spots[spot].removing && !drc.removing;
 
@@ -650,7 +694,7 @@ static void only_an_operators_input_begins_a_request(void **state)
 	for (enum spot spot = 0; spot < SPOTS; spot++) {
 		for (enum drc_input input = 0; input < DRC_INPUT_COUNT; input++) {
 			struct drc drc = spots[spot];
-			unsigned effects = drc_step(&drc, input).effects;
+			unsigned effects = step(&drc, input).effects;
 
 			require_at(!drc.adding || spots[spot].adding || input == DRC_IN_ATTACH,
 			    spot, input);
@@ -668,7 +712,7 @@ static void a_core_leaves_only_if_asked_for_refused_or_never_taken(void **state)
 		for (enum drc_input input = 0; input < DRC_INPUT_COUNT; input++) {
 			const struct drc *before = &spots[spot];
 			struct drc drc = *before;
-			unsigned effects = drc_step(&drc, input).effects;
+			unsigned effects = step(&drc, input).effects;
 			bool may = false;
 
 			switch (input) {
@@ -697,7 +741,7 @@ static void walk_as_guest(bool *seen, enum spot spot)
 
 		if (!of_guest(input))
 			continue;
-		require_at(drc_step(&drc, input).effects == 0, spot, input);
+		require_at(step(&drc, input).effects == 0, spot, input);
 		require_at(drc.state == DRC_UNUSABLE && !drc.attached, spot, input);
 		walk_as_guest(seen, spot_of(&drc));
 	}
@@ -712,7 +756,7 @@ static void what_has_left_is_out_of_the_guests_reach(void **state)
 		for (enum drc_input input = 0; input < DRC_INPUT_COUNT; input++) {
 			struct drc drc = spots[spot];
 
-			if (drc_step(&drc, input).effects & FX(DETACH))
+			if (step(&drc, input).effects & FX(DETACH))
 				walk_as_guest(seen, spot_of(&drc));
 		}
 	}
@@ -724,7 +768,7 @@ static void reset_settles_everything(void **state)
 	(void)state;
 	for (enum spot spot = 0; spot < SPOTS; spot++) {
 		struct drc drc = spots[spot];
-		unsigned effects = drc_step(&drc, DRC_IN_RESET).effects;
+		unsigned effects = step(&drc, DRC_IN_RESET).effects;
 
 		assert_false(drc.adding || drc.removing);
 		assert_int_equal(drc.state, drc.attached ? DRC_CONFIGURED : DRC_UNUSABLE);
@@ -743,11 +787,11 @@ static void asking_twice_only_notifies_again(void **state)
 	for (enum spot spot = 0; spot < SPOTS; spot++) {
 		struct drc drc = spots[spot], asked;
 
-		drc_step(&drc, DRC_IN_REMOVE);
+		step(&drc, DRC_IN_REMOVE);
 		if (!drc.removing)
 			continue;
 		asked = drc;
-		assert_int_equal(drc_step(&drc, DRC_IN_REMOVE).effects, FX(NOTIFY));
+		assert_int_equal(step(&drc, DRC_IN_REMOVE).effects, FX(NOTIFY));
 		assert_true(same(&drc, &asked));
 	}
 }
@@ -769,9 +813,9 @@ static void repeating_an_input_does_no_harm(void **state)
 			struct drc drc = spots[spot], once;
 			unsigned effects;
 
-			drc_step(&drc, input);
+			step(&drc, input);
 			once = drc;
-			effects = drc_step(&drc, input).effects;
+			effects = step(&drc, input).effects;
 			if (second_is_an_answer(spot, input)) {
 				require_at(effects == FX(REMOVE_REJECTED), spot, input);
 				continue;
@@ -811,7 +855,7 @@ static void note_pair(struct pairs *pairs, const struct pair *pair)
 static void follow(struct pairs *pairs, struct pair pair, enum drc_input input)
 {
 	bool isolated = pair.asked.isolated_from != DRC_UNUSABLE;
-	struct drc_result result = drc_step(&pair.asked, input);
+	struct answer result = step(&pair.asked, input);
 
 	if (result.effects & FX(REMOVE_REJECTED)) {
 		pairs->rejections++;
@@ -822,7 +866,7 @@ static void follow(struct pairs *pairs, struct pair pair, enum drc_input input)
 		return; /* released */
 	if (result.status == RTAS_SUCCESS && input != DRC_IN_ISOLATE && input != DRC_IN_REMOVE &&
 	    !isolated)
-		drc_step(&pair.unasked, input);
+		step(&pair.unasked, input);
 	note_pair(pairs, &pair);
 }
 
@@ -834,7 +878,7 @@ static void rejected_removal_is_as_if_never_asked_for(void **state)
 	for (enum spot spot = 0; spot < SPOTS; spot++) {
 		struct pair pair = {spots[spot], spots[spot]};
 
-		drc_step(&pair.asked, DRC_IN_REMOVE);
+		step(&pair.asked, DRC_IN_REMOVE);
 		if (!spots[spot].removing && pair.asked.removing)
 			note_pair(&pairs, &pair);
 	}
@@ -859,11 +903,10 @@ static void rejected_removal_restores_the_exact_state(void **state)
 		for (unsigned sequence = 0; sequence < 3 * 3 * 3 * 3; sequence++) {
 			struct drc drc = spots[taken[i]];
 
-			drc_step(&drc, DRC_IN_REMOVE);
+			step(&drc, DRC_IN_REMOVE);
 			for (unsigned rest = sequence, n = 0; n < 4; n++, rest /= 3)
-				drc_step(&drc, calls[rest % 3]);
-			assert_int_equal(
-			    drc_step(&drc, DRC_IN_UNISOLATE).effects, FX(REMOVE_REJECTED));
+				step(&drc, calls[rest % 3]);
+			assert_int_equal(step(&drc, DRC_IN_UNISOLATE).effects, FX(REMOVE_REJECTED));
 			assert_true(same(&drc, &spots[taken[i]]));
 		}
 	}
@@ -874,7 +917,7 @@ static void cancelled_removal_keeps_the_core(void **state)
 	(void)state;
 	for (enum spot spot = 0; spot < SPOTS; spot++) {
 		struct drc drc = spots[spot];
-		struct drc_result result = drc_step(&drc, DRC_IN_CANCEL_REMOVE);
+		struct answer result = step(&drc, DRC_IN_CANCEL_REMOVE);
 
 		assert_int_equal(result.refusal == DRC_ACCEPTED, spots[spot].removing);
 		assert_int_equal(drc.attached, spots[spot].attached);
@@ -895,7 +938,7 @@ struct guest {
 
 static bool make(struct guest *guest, enum drc_input input)
 {
-	struct drc_result result = drc_step(&guest->drc, input);
+	struct answer result = step(&guest->drc, input);
 
 	guest->effects |= result.effects;
 	guest->calls += of_guest(input);
@@ -913,7 +956,7 @@ static unsigned take_effects(struct guest *guest)
 
 static bool linux_acquire(struct guest *guest)
 {
-	if (drc_sense(&guest->drc) != DRC_SENSE_UNUSABLE)
+	if (CPU->sense(&guest->drc) != DRC_SENSE_UNUSABLE)
 		return false;
 	if (!make(guest, DRC_IN_USABLE))
 		return false;
@@ -933,7 +976,7 @@ static bool linux_configure(struct guest *guest)
 
 static bool linux_release(struct guest *guest)
 {
-	if (drc_sense(&guest->drc) != DRC_SENSE_PRESENT)
+	if (CPU->sense(&guest->drc) != DRC_SENSE_PRESENT)
 		return false;
 	if (!make(guest, DRC_IN_ISOLATE))
 		return false;
@@ -946,7 +989,7 @@ static bool linux_release(struct guest *guest)
 /* dlpar_unisolate_drc: how Linux since 5.13 says that a removal failed. */
 static void linux_say_no(struct guest *guest)
 {
-	if (drc_sense(&guest->drc) == DRC_SENSE_PRESENT)
+	if (CPU->sense(&guest->drc) == DRC_SENSE_PRESENT)
 		make(guest, DRC_IN_UNISOLATE);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* gmem.c - see gmem.h. The only file that turns a guest address into a host pointer. */
-#include "kvm/gmem.h"
+#include "mem/gmem.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * gmem.h - guest memory, through one door.
+ * gmem.h - guest memory: a bounds-checked copy in and out.
  *
  * Guest RAM starts at guest-physical 0 and is one mapping, populated as the guest touches it.
- * Every access from outside the loader copies in or out through these functions, which check
- * the whole range without overflow; no pointer into guest RAM is handed out, so nothing can
- * be read twice with a different answer, or written past the end. On false nothing was copied.
+ * Outside the loader all accesses copy through these functions. They check the whole range without
+ * overflow and copy nothing if it is not RAM. No pointer into guest RAM is handed out, so no value
+ * is read twice with different results, and nothing is written past the end.
  */
 #ifndef PAPRIKA_GMEM_H
 #define PAPRIKA_GMEM_H
@@ -28,7 +28,7 @@ struct gmem {
 bool gmem_init(struct gmem *gmem, uint64_t size_bytes, struct err *err);
 void gmem_finish(struct gmem *gmem);
 
-/* Throw all contents away; the memory reads as zero again and is given back to the host. */
+/* Zero all of it, and give its pages back to the host. */
 bool gmem_clear(struct gmem *gmem, struct err *err);
 
 /* True if [address, address + length) lies in RAM. */

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * core_node.c - a core's device tree node, for the boot tree and for ibm,configure-connector
+ * (LoPAR, "CPU Node Properties"). Only what its processor is like comes from the host.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "spapr/core.h"
+
+static void core_write_cache(
+    struct node_writer *w, char kind, uint32_t size, uint32_t line, uint32_t block, uint32_t sets)
+{
+	const struct {
+		const char *suffix;
+		uint32_t value;
+	} parts[] = {{"size", size}, {"line-size", line}, {"block-size", block}, {"sets", sets}};
+
+	for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+		char name[32];
+
+		snprintf(name, sizeof name, "%c-cache-%s", kind, parts[i].suffix);
+		if (parts[i].value != 0)
+			node_cell(w, name, parts[i].value);
+	}
+}
+
+/* ibm,pa-features as the host's processor has it, less transactional memory, which KVM does
+ * not offer to a guest of ours. Without a host's word it is left out: Linux then goes by the
+ * processor version, while a covered bit that is wrongly 0 would take a feature away. */
+static void core_write_pa_features(struct node_writer *w, const struct kvm_facts *facts)
+{
+	enum { TM_BYTE = 2 + 22, TM_BIT = 0x80 };
+	uint8_t features[sizeof facts->pa_features];
+
+	/* length, type 0, then that many bytes */
+	if (facts->pa_features_len < 3 || facts->pa_features[1] != 0 ||
+	    facts->pa_features_len != (uint32_t)facts->pa_features[0] + 2)
+		return;
+	memcpy(features, facts->pa_features, sizeof features);
+	features[TM_BYTE] &= (uint8_t)~TM_BIT;
+	node_bytes(w, "ibm,pa-features", features, facts->pa_features_len);
+}
+
+static void core_write_mmu(struct node_writer *w, const struct kvm_facts *facts)
+{
+	uint32_t count = 0;
+
+	while (count < KVM_AP_ENCODINGS && facts->ap_encodings[count] != 0)
+		count++;
+	if (count > 0)
+		node_cells(w, "ibm,processor-radix-AP-encodings", count, facts->ap_encodings);
+	if (facts->slb_size != 0)
+		node_cell(w, "ibm,slb-size", facts->slb_size);
+}
+
+/* Linux takes 125 MHz if the tree does not say; POWER's timebase has been 512 MHz since
+ * POWER6, so that is the guess if the host does not say. */
+#define TIMEBASE_DEFAULT_HZ 512000000u
+
+void core_describe(
+    const struct device *core, const struct connector *connector, bool named, struct node_writer *w)
+{
+	const struct cores *cores = core->context;
+	const struct kvm_facts *facts = kvm_vm_facts(cores->cpus->vm);
+	uint32_t servers[SPAPR_MAX_THREADS], gservers[2 * SPAPR_MAX_THREADS];
+	char unit[40];
+
+	snprintf(unit, sizeof unit, "PowerPC,%s@%x", facts->cpu_name, core->unit);
+	node_begin(w, unit);
+	/* A tree from ibm,configure-connector has no names of its own; Linux wants the property. */
+	if (named)
+		node_text(w, "name", unit);
+	node_text(w, "device_type", "cpu");
+	node_text(w, "status", "okay");
+	node_cell(w, "reg", core->unit);
+	for (uint32_t i = 0; i < cores->threads; i++)
+		servers[i] = gservers[2 * i] = gservers[2 * i + 1] = core->unit + i;
+	node_cells(w, "ibm,ppc-interrupt-server#s", cores->threads, servers);
+	/* The group server is the thread itself: 0 would send every interrupt to server 0. */
+	node_cells(w, "ibm,ppc-interrupt-gserver#s", 2 * cores->threads, gservers);
+	node_cell(w, "ibm,my-drc-index", connector->drc_index);
+	node_cell(w, "cpu-version", facts->pvr);
+	node_cell(w, "timebase-frequency",
+	    facts->timebase_hz ? (uint32_t)facts->timebase_hz : TIMEBASE_DEFAULT_HZ);
+	if (facts->clock_hz != 0 && facts->clock_hz <= UINT32_MAX)
+		node_cell(w, "clock-frequency", (uint32_t)facts->clock_hz);
+	core_write_cache(w, 'd', facts->dcache.size, facts->dcache.line_size,
+	    facts->dcache.block_size, facts->dcache.sets);
+	core_write_cache(w, 'i', facts->icache.size, facts->icache.line_size,
+	    facts->icache.block_size, facts->icache.sets);
+	core_write_mmu(w, facts);
+	core_write_pa_features(w, facts);
+	/* 2: VMX and VSX. Without it user space compiled for ppc64le dies at its first line. */
+	node_cell(w, "ibm,vmx", 2);
+	node_cell(w, "ibm,dfp", 1);
+	node_cell(w, "ibm,purr", 1);
+	node_cell(w, "ibm,spurr", 1);
+	node_flag(w, "64-bit");
+	node_end(w);
+}

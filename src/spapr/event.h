@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * event.h - the queue of events for the guest, and the interrupts that announce them (LoPAR,
+ * "Error and Event Notification").
+ *
+ * The queue holds connectors by number, each at most once. Whether an event is an add or a removal
+ * is decided when the guest fetches it. All functions are called with the machine's lock held.
+ */
+#ifndef PAPRIKA_SPAPR_EVENT_H
+#define PAPRIKA_SPAPR_EVENT_H
+
+#include "base/log.h"
+#include "kvm/kvm.h"
+#include "spapr/irq.h"
+#include "spapr/news.h"
+
+/* Event classes in check-exception's mask. */
+#define EVENT_MASK_EPOW 0x40000000u
+#define EVENT_MASK_HOTPLUG 0x10000000u
+
+struct events {
+	struct kvm_vm *vm;
+	struct news *news;
+	uint32_t *queue; /* connector numbers, oldest first */
+	bool *queued;    /* by connector number: it is in the queue */
+	uint32_t count;
+	bool interrupt_owed; /* the queue is not empty, and KVM refused its interrupt */
+	bool spare;          /* one surplus interrupt may arrive */
+	/* A shutdown is queued; KVM refused its interrupt. */
+	bool shutdown_queued, shutdown_owed;
+	struct log_limit limit;
+};
+
+/* For so many connectors; false if memory is out. finish also after a failed init. */
+bool events_init(struct events *events, uint32_t connectors, struct news *news);
+void events_finish(struct events *events);
+
+/* Queue an event for a connector and interrupt the guest, also if one is queued already. */
+void event_queue(struct events *events, uint32_t connector);
+
+/* Queue it without an interrupt: events_announce() follows. */
+void event_requeue(struct events *events, uint32_t connector);
+
+/* Queue an EPOW event that asks for a shutdown. */
+void event_queue_shutdown(struct events *events);
+
+/* Reset the interrupt sources: masked, nothing pending, aimed at server. */
+bool events_reset_sources(struct events *events, uint32_t server, struct err *err);
+
+/* The sources have been reset for a kernel that begins: send one interrupt for each class that has
+ * an event queued. */
+void events_announce(struct events *events);
+
+/* Send the interrupts that KVM has refused; true if it still refuses one. */
+bool events_retry(struct events *events);
+
+/* Forget all events. */
+void events_reset(struct events *events);
+
+/* Take the first event of the classes in mask. A hot-plug event is about *ret_connector. If more of
+ * its class are queued, the guest is interrupted again. */
+enum event_kind { EVENT_NONE, EVENT_SHUTDOWN, EVENT_HOTPLUG };
+enum event_kind event_fetch(struct events *events, uint32_t mask, uint32_t *ret_connector);
+
+#endif

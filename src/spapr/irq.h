@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* irq.h - interrupt source numbers, all edge-triggered. XICS leaves 16 and up to the platform. */
+#ifndef PAPRIKA_SPAPR_IRQ_H
+#define PAPRIKA_SPAPR_IRQ_H
+
+enum spapr_irq { IRQ_EPOW = 0x1000, IRQ_HOTPLUG = 0x1001, IRQ_VTY = 0x1002 };
+#define IRQ_FIRST IRQ_EPOW
+#define IRQ_COUNT 3
+
+#endif

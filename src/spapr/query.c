@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* query.c - what the operator can look at: copies, taken with the lock held. And the console. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "spapr/machine.h"
+#include "spapr/tree.h"
+
+const struct spapr_config *spapr_get_config(const struct spapr *machine)
+{
+	return &machine->config;
+}
+
+const struct kvm_facts *spapr_get_facts(const struct spapr *machine)
+{
+	return kvm_vm_facts(machine->vm);
+}
+
+uint32_t spapr_core_count(const struct spapr *machine)
+{
+	return machine->cores.count;
+}
+
+void spapr_core_info(struct spapr *machine, uint32_t number, struct spapr_core_info *ret_info)
+{
+	const struct device *core = &machine->cores.list[number];
+
+	pthread_mutex_lock(&machine->lock);
+	*ret_info = (struct spapr_core_info){.core_id = core->unit,
+	    .drc_index = core->connectors->drc_index,
+	    .drc = core->connectors->drc,
+	    .add_operation = core->add.operation,
+	    .remove_operation = core->remove.operation};
+	memcpy(ret_info->device, core->name, sizeof ret_info->device);
+	for (uint32_t i = 0; i < machine->cores.threads; i++) {
+		const struct vcpu *vcpu = cpu_find(&machine->cpus, core->unit + i);
+
+		ret_info->vcpus[i].id = vcpu->id;
+		ret_info->vcpus[i].state = vcpu->state;
+		ret_info->vcpus[i].host_thread = vcpu->host_thread;
+	}
+	ret_info->history_count = connector_history(core->connectors, ret_info->history);
+	pthread_mutex_unlock(&machine->lock);
+}
+
+bool spapr_vcpu_registers(struct spapr *machine, uint32_t vcpu, struct kvm_registers *ret_registers)
+{
+	struct vcpu *found;
+	bool known;
+
+	pthread_mutex_lock(&machine->lock);
+	found = cpu_find(&machine->cpus, vcpu);
+	known = found != NULL && cpu_registers(found, ret_registers);
+	pthread_mutex_unlock(&machine->lock);
+	return known;
+}
+
+size_t spapr_operations(struct spapr *machine, struct operation *ret_operations, size_t max)
+{
+	const struct operation *op = NULL;
+	size_t count = 0;
+
+	pthread_mutex_lock(&machine->lock);
+	while (
+	    count < max && (op = ops_after(&machine->devices.ops, op != NULL ? op->id : 0)) != NULL)
+		ret_operations[count++] = *op;
+	pthread_mutex_unlock(&machine->lock);
+	return count;
+}
+
+size_t spapr_counters(struct spapr *machine, struct spapr_counter *ret_counters, size_t max)
+{
+	return news_counters(&machine->news, ret_counters, max);
+}
+
+bool spapr_device_tree(struct spapr *machine, void **ret_blob, size_t *ret_length, struct err *err)
+{
+	bool built;
+	size_t length = 0;
+
+	pthread_mutex_lock(&machine->lock);
+	built = tree_build(machine, &length, err);
+	pthread_mutex_unlock(&machine->lock);
+	*ret_blob = built ? malloc(length) : NULL;
+	if (*ret_blob == NULL)
+		return built && err_system(err, ENOMEM, NULL, "cannot copy the device tree");
+	memcpy(*ret_blob, machine->fdt_buffer, length);
+	*ret_length = length;
+	return true;
+}
+
+bool spapr_next_report(
+    struct spapr *machine, bool guest_made, struct operation *ret_operation, enum op_step *ret_step)
+{
+	bool found;
+
+	pthread_mutex_lock(&machine->lock);
+	found = ops_next_report(&machine->devices.ops, guest_made, ret_operation, ret_step);
+	pthread_mutex_unlock(&machine->lock);
+	return found;
+}
+
+void spapr_panic_text(struct spapr *machine, char *ret_text, size_t size)
+{
+	pthread_mutex_lock(&machine->lock);
+	snprintf(ret_text, size, "%s", machine->panic_text);
+	pthread_mutex_unlock(&machine->lock);
+}
+
+void spapr_failure(struct spapr *machine, struct err *err)
+{
+	pthread_mutex_lock(&machine->lock);
+	*err = machine->cpus.failure;
+	pthread_mutex_unlock(&machine->lock);
+}
+
+unsigned spapr_take_news(struct spapr *machine)
+{
+	return news_take(&machine->news);
+}
+
+size_t spapr_console_read(struct spapr *machine, void *to, size_t size)
+{
+	return vty_read(&machine->vty, to, size);
+}
+
+size_t spapr_console_write(struct spapr *machine, const void *from, size_t size)
+{
+	return vty_write(&machine->vty, from, size);
+}
