@@ -39,6 +39,10 @@ static const int fault_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SI
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
+/* What a handler of end_signals leaves for the loop. Static, because a handler is given nothing. */
+static volatile sig_atomic_t end_signal;
+static const ev_io *end_signal_wake;
+
 /* How many descriptors clients may need: the control socket's, one that is turned away, and two
  * at the console. */
 #define CLIENT_FILES (CONTROL_CLIENTS_MAX + 1 + 2)
@@ -54,13 +58,12 @@ struct vmm {
 	struct spapr *machine;
 	struct console *console;
 	struct control *control; /* NULL without --control */
-	ev_async wake;
+	ev_io wake;
 	ev_timer deadline;      /* of operations; also when reports go on that had to wait */
 	ev_timer console_pause; /* running: the console was served a moment ago */
 	bool console_waits;     /* ... and has had news since */
 	ev_prepare turn;        /* these two: standard error was not read, see on_turn() */
 	ev_io log_writable;
-	ev_signal signals[COUNT_OF(end_signals)];
 	uint8_t *fault_stacks; /* one per thread; see use_fault_stack() */
 	_Atomic uint32_t fault_stacks_used;
 	enum vmm_status status;
@@ -296,12 +299,9 @@ static void say_farewell(struct vmm *vmm)
 	event_with_reason(vmm, "SHUTDOWN", vmm->ended_by_guest, vmm->end_reason);
 }
 
-/*
- * The way it ends is decided, and is not to be decided anew by one more signal, as when a service
- * manager and a person both end it. Only one thread is left; while there were others the signals
- * still had their handler, which does nothing but wake a loop that has ended.
- */
-static void ignore_end_signals(struct vmm *vmm)
+/* How the program ends is decided: one more signal, as when a service manager and a person both end
+ * it, must not cut that short. Only this thread is left. */
+static void ignore_end_signals(void)
 {
 	sigset_t signals;
 
@@ -309,9 +309,6 @@ static void ignore_end_signals(struct vmm *vmm)
 	for (size_t i = 0; i < COUNT_OF(end_signals); i++)
 		sigaddset(&signals, end_signals[i]);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
-	/* This gives them their default effect back. */
-	for (size_t i = 0; i < COUNT_OF(end_signals); i++)
-		ev_signal_stop(vmm->loop, &vmm->signals[i]);
 }
 
 /* NULL-safe all the way: also for a start that failed half-way. */
@@ -321,13 +318,12 @@ static void tear_down(struct vmm *vmm)
 	console_destroy(vmm->console);
 	spapr_destroy(vmm->machine);
 	loader_destroy(vmm->loader);
-	ignore_end_signals(vmm);
+	ignore_end_signals();
 	ev_timer_stop(vmm->loop, &vmm->deadline);
 	ev_timer_stop(vmm->loop, &vmm->console_pause);
 	ev_prepare_stop(vmm->loop, &vmm->turn);
 	ev_io_stop(vmm->loop, &vmm->log_writable);
-	ev_async_stop(vmm->loop, &vmm->wake);
-	loop_destroy(vmm->loop);
+	loop_destroy(vmm->loop, &vmm->wake);
 	sandbox_destroy(vmm->sandbox);
 	destroy_fault_stacks(vmm);
 }
@@ -426,13 +422,20 @@ static void on_console_pause(struct ev_loop *loop, ev_timer *watcher, int events
 		serve_console(vmm);
 }
 
-static void on_wake(struct ev_loop *loop, ev_async *watcher, int events)
+static void on_wake(struct ev_loop *loop, ev_io *watcher, int events)
 {
 	struct vmm *vmm = watcher->data;
-	unsigned news = spapr_take_news(vmm->machine);
+	unsigned news;
 
 	(void)loop;
-	(void)events;
+	if ((events & EV_ERROR) != 0)
+		return; /* loop_create() reports it */
+	loop_woken(watcher);
+	if (end_signal != 0 && !vmm->ending) {
+		log_line(LOG_INFO, "ended by signal %d", end_signal);
+		end_with(vmm, EXIT_POWERED_OFF, false, "host-signal");
+	}
+	news = spapr_take_news(vmm->machine);
 	if (news & SPAPR_NEWS_CONSOLE)
 		serve_console(vmm);
 	report(vmm);
@@ -478,12 +481,11 @@ static void on_deadline(struct ev_loop *loop, ev_timer *watcher, int events)
 	report(watcher->data);
 }
 
-static void on_end_signal(struct ev_loop *loop, ev_signal *watcher, int events)
+/* In any thread. */
+static void on_end_signal(int number)
 {
-	(void)loop;
-	(void)events;
-	log_line(LOG_INFO, "ended by signal %d", watcher->signum);
-	end_with(watcher->data, EXIT_POWERED_OFF, false, "host-signal");
+	end_signal = number;
+	loop_wake(end_signal_wake);
 }
 
 /* The person typed Ctrl-A x. */
@@ -496,7 +498,7 @@ static void wake(void *context)
 {
 	struct vmm *vmm = context;
 
-	ev_async_send(vmm->loop, &vmm->wake);
+	loop_wake(&vmm->wake);
 }
 
 /* What the machine calls, it calls with its one context; the loader has its own. */
@@ -589,13 +591,16 @@ static void start_signals(struct vmm *vmm)
 {
 	struct sigaction fault = {.sa_sigaction = on_fault,
 	    .sa_flags = (int)(SA_SIGINFO | SA_RESETHAND | SA_NODEFER | SA_ONSTACK)};
+	struct sigaction end = {.sa_handler = on_end_signal, .sa_flags = SA_RESTART};
 
+	end_signal = 0;
+	end_signal_wake = &vmm->wake;
 	signal(SIGPIPE, SIG_IGN);
 	for (size_t i = 0; i < COUNT_OF(fault_signals); i++)
 		sigaction(fault_signals[i], &fault, NULL);
 	for (size_t i = 0; i < COUNT_OF(end_signals); i++)
 		if (!outlives_terminal(end_signals[i]))
-			ev_signal_start(vmm->loop, &vmm->signals[i]);
+			sigaction(end_signals[i], &end, NULL);
 }
 
 void raise_file_limit(void)
@@ -638,7 +643,7 @@ static bool enter_sandbox(struct vmm *vmm, struct err *err)
 	if (vmm->sandbox != NULL)
 		return sandbox_enter(vmm->sandbox,
 		    options->max_cpus - options->boot_cpus + CLIENT_FILES, sockets,
-		    COUNT_OF(sockets), err);
+		    COUNT_OF(sockets), vmm->wake.fd, err);
 	log_line(LOG_WARN, "--no-sandbox: a guest that breaks into this process has all rights of "
 	                   "the user who started it");
 	return true;
@@ -659,7 +664,7 @@ static void keep_no_memory(void)
 /* Everything that tear_down() touches is given a shape first. */
 static bool set_up_loop(struct vmm *vmm, struct err *err)
 {
-	ev_async_init(&vmm->wake, on_wake);
+	ev_init(&vmm->wake, on_wake);
 	vmm->wake.data = vmm;
 	ev_timer_init(&vmm->deadline, on_deadline, 0., 0.);
 	vmm->deadline.data = vmm;
@@ -668,10 +673,6 @@ static bool set_up_loop(struct vmm *vmm, struct err *err)
 	ev_prepare_init(&vmm->turn, on_turn);
 	ev_io_init(&vmm->log_writable, on_log_writable, STDERR_FILENO, EV_WRITE);
 	vmm->turn.data = vmm->log_writable.data = vmm;
-	for (size_t i = 0; i < COUNT_OF(end_signals); i++) {
-		ev_signal_init(&vmm->signals[i], on_end_signal, end_signals[i]);
-		vmm->signals[i].data = vmm;
-	}
 	vmm->loop = loop_create(&vmm->wake, err);
 	return vmm->loop != NULL;
 }

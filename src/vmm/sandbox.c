@@ -102,36 +102,21 @@ static bool close_inherited(const int *keep, size_t keep_count, struct err *err)
 	return err->class == ERR_NONE;
 }
 
-/* The highest descriptor, and the event loop's eventfd: libev keeps its number to itself. */
-static bool look_at_files(int *ret_highest, int *ret_eventfd, struct err *err)
+static bool find_highest_file(int *ret_highest, struct err *err)
 {
 	DIR *directory = opendir("/proc/self/fd");
-	char name[12], target[32];
 	int fd;
 
-	*ret_highest = *ret_eventfd = -1;
+	*ret_highest = -1;
 	if (directory == NULL)
 		return cannot(err, "list what is open");
-	while ((fd = next_file(directory)) >= 0) {
-		ssize_t length;
-
-		snprintf(name, sizeof name, "%d", fd);
-		length = readlinkat(dirfd(directory), name, target, sizeof target - 1);
-		if (length < 0)
-			break;
-		target[length] = '\0';
+	while ((fd = next_file(directory)) >= 0)
 		if (fd > *ret_highest)
 			*ret_highest = fd;
-		if (strcmp(target, "anon_inode:[eventfd]") == 0)
-			*ret_eventfd = fd;
-	}
 	if (errno != 0)
 		cannot(err, "list what is open");
 	closedir(directory);
-	if (err->class != ERR_NONE)
-		return false;
-	return *ret_eventfd >= 0 ||
-	       err_set(err, ERR_SYSTEM, LEAVE_OUT, "sandbox: the event loop has no eventfd");
+	return err->class == ERR_NONE;
 }
 
 /* --- Limits -------------------------------------------------------------------------------- */
@@ -315,19 +300,18 @@ void sandbox_destroy(struct sandbox *sandbox)
 }
 
 bool sandbox_enter(struct sandbox *sandbox, uint32_t more_files, const char *const *removable,
-    size_t removable_count, struct err *err)
+    size_t removable_count, int wake_fd, struct err *err)
 {
-	struct sandbox_values values = {.self = (uint64_t)getpid()};
+	struct sandbox_values values = {.self = (uint64_t)getpid(), .wake_fd = (uint64_t)wake_fd};
 	struct sock_fprog loop = {0};
-	int highest, eventfd;
+	int highest;
 	bool good;
 
 	/* gmtime_r() would read this file when it is first called. */
 	tzset();
 	learn_names();
-	if (!look_at_files(&highest, &eventfd, err) || !set_limits(highest, more_files, err))
+	if (!find_highest_file(&highest, err) || !set_limits(highest, more_files, err))
 		return false;
-	values.wake_fd = (uint64_t)eventfd;
 	/* No debugger of the same user, and no look at our memory through /proc. */
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return cannot(err, "become undumpable");

@@ -33,10 +33,11 @@ void sandbox_destroy(struct sandbox *sandbox);
 /*
  * Everything is open and nothing runs yet: limit this thread, and the process, to what is in
  * the tables. more_files is how many descriptors may be opened from now on; removable are
- * paths of sockets that are to be removed at the end ("" for none).
+ * paths of sockets that are to be removed at the end ("" for none); wake_fd is what every thread
+ * may write to, to wake the loop.
  */
 bool sandbox_enter(struct sandbox *sandbox, uint32_t more_files, const char *const *removable,
-    size_t removable_count, struct err *err);
+    size_t removable_count, int wake_fd, struct err *err);
 
 /* Limit the calling thread, of a vCPU that has been made. The signature is that of
  * spapr_config.confine_vcpu, but for its context. */

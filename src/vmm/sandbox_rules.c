@@ -126,10 +126,6 @@ static const struct sandbox_rule rows[] = {
 	LOOP("sigaltstack", "its stack for faults"),
 	LOOP("seccomp", "confine it further", IS(0, SECCOMP_SET_MODE_FILTER), IS(1, 0)),
 	/* The end. */
-	LOOP("rt_sigaction", "the second time it ends us at once", IS(0, SIGTERM)),
-	LOOP("rt_sigaction", "the same", IS(0, SIGINT)),
-	LOOP("rt_sigaction", "the same", IS(0, SIGHUP)),
-	LOOP("rt_sigaction", "the same", IS(0, SIGQUIT)),
 	LOOP("unlink", "the sockets' files; Landlock says where"),
 	LOOP("exit_group", "the end of the process"),
 };

@@ -249,8 +249,6 @@ VARIADIC(openat64, (int fd, const char *path, int flags, ...), (fd, path, flags,
     unsigned, EMFILE, PLAIN)
 CALL(opendir, DIR *, (const char *path), (path), NULL, EMFILE, PLAIN)
 CALL(readdir64, struct dirent64 *, (DIR *directory), (directory), NULL, EIO, PLAIN)
-CALL(readlinkat, ssize_t, (int fd, const char *path, char *to, size_t size), (fd, path, to, size),
-    -1, EACCES, PLAIN)
 CALL(memfd_create, int, (const char *name, unsigned flags), (name, flags), -1, EMFILE, PLAIN)
 CALL(dup2, int, (int from, int to), (from, to), -1, EMFILE, PLAIN)
 CALL(lseek64, off64_t, (int fd, off64_t to, int from), (fd, to, from), -1, EIO, PLAIN)
@@ -320,7 +318,6 @@ CALL(epoll_wait, int, (int fd, struct epoll_event *events, int max, int ms),
     (fd, events, max, ms), -1, EINTR, INTERRUPTIBLE | PASSING)
 CALL(poll, int, (struct pollfd *fds, nfds_t count, int ms), (fds, count, ms), -1, EINTR,
     INTERRUPTIBLE | PASSING)
-CALL(pipe, int, (int fds[2]), (fds), -1, EMFILE, PLAIN)
 /* clang-format on */
 
 /* --- Those that need more than a row; the lines above each are for the build -------------- */

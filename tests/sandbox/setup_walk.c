@@ -45,16 +45,17 @@ static enum ending enter(uint32_t number)
 	static const char *const removable[] = {"./control"};
 	struct err *err = &shared->err;
 	struct sandbox *sandbox;
+	int wake = eventfd(0, EFD_CLOEXEC);
 	unsigned files;
 	bool entered;
 
-	if (eventfd(0, EFD_CLOEXEC) < 0)
+	if (wake < 0)
 		return SILENT;
 	files = open_files();
 	fault_arm(FAULT_ONCE, number, &shared->report);
-	/* The eventfd is kept: it stands for the loop's. */
+	/* The eventfd is among those kept. */
 	sandbox = sandbox_create((const int[]){3, 4, 5, 6, 7}, 5, err);
-	entered = sandbox != NULL && sandbox_enter(sandbox, 4, removable, 1, err);
+	entered = sandbox != NULL && sandbox_enter(sandbox, 4, removable, 1, wake, err);
 	if (entered && !sandbox_enter_vcpu(sandbox, err))
 		return err->message[0] != '\0' ? REFUSED : SILENT; /* it may look no more */
 	fault_disarm();
