@@ -346,60 +346,7 @@ static const struct option_row *find_row(const char *name, size_t length, unsign
 	return NULL;
 }
 
-/* --- A slip of the finger ------------------------------------------------------------------ */
-
-#define NAME_MAX_LENGTH 32
-
-/* How many letters must be changed, added or left out to get from one word to the other. */
-static size_t edit_distance(const char *a, const char *b)
-{
-	size_t row[NAME_MAX_LENGTH + 1], b_length = strlen(b);
-
-	for (size_t j = 0; j <= b_length; j++)
-		row[j] = j;
-	for (size_t i = 0; a[i] != '\0'; i++) {
-		size_t diagonal = row[0];
-
-		row[0] = i + 1;
-		for (size_t j = 0; j < b_length; j++) {
-			size_t best = diagonal + (a[i] != b[j]);
-
-			diagonal = row[j + 1];
-			best = diagonal + 1 < best ? diagonal + 1 : best;
-			row[j + 1] = row[j] + 1 < best ? row[j] + 1 : best;
-		}
-	}
-	return row[b_length];
-}
-
-/* The known name nearest to what was typed, or NULL if nothing is near. */
-static const char *nearest_name(const char *typed, size_t length, unsigned commands, bool config)
-{
-	char word[NAME_MAX_LENGTH + 1];
-	const char *nearest = NULL;
-	/* A slip in three letters or so; more is another word. */
-	size_t least = (length + 2) / 3 + 1;
-
-	if (length > NAME_MAX_LENGTH || length < 2)
-		return NULL;
-	if (least > 4)
-		least = 4;
-	memcpy(word, typed, length);
-	word[length] = '\0';
-	for (size_t i = 0; i < ROWS; i++) {
-		size_t distance = edit_distance(word, rows[i].name);
-
-		if ((rows[i].commands & commands) == 0 || (config && rows[i].json == 0))
-			continue;
-		if (strncmp(rows[i].name, word, length) == 0)
-			distance = 1; /* the beginning of it */
-		if (distance < least && distance < strlen(rows[i].name)) {
-			least = distance;
-			nearest = rows[i].name;
-		}
-	}
-	return nearest;
-}
+/* --- Names that are not known ------------------------------------------------------------- */
 
 /* What QEMU and other programs call what is here, too, or what is not here: names, each between
  * spaces, and what to do instead. Names that are ours as well, like kernel, need no row. */
@@ -430,9 +377,9 @@ static const struct {
 
 static const char *other_hint(const char *typed, size_t length)
 {
-	char name[NAME_MAX_LENGTH + 3];
+	char name[32];
 
-	if (length == 0 || length > NAME_MAX_LENGTH || memchr(typed, ' ', length) != NULL)
+	if (length == 0 || length > sizeof name - 3 || memchr(typed, ' ', length) != NULL)
 		return NULL;
 	snprintf(name, sizeof name, " %.*s ", (int)length, typed);
 	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
@@ -447,17 +394,16 @@ static bool unknown_option(const char *typed, enum option_command command, struc
 	const char *name = typed + strspn(typed, "-");
 	size_t length = strcspn(name, "=");
 	const struct option_row *row = find_row(name, length, command);
-	const char *nearest = row != NULL ? row->name : nearest_name(name, length, command, false);
 	const char *other = other_hint(name, length);
 	char hint[128] = "--help lists what there is";
 
 	if (other != NULL)
 		snprintf(hint, sizeof hint, "%s", other);
-	else if (row == NULL && find_row(name, length, EVERY) != NULL)
+	else if (row != NULL)
+		snprintf(hint, sizeof hint, "did you mean --%s?", row->name);
+	else if (find_row(name, length, EVERY) != NULL)
 		snprintf(hint, sizeof hint,
 		    "it belongs to another command; `paprika --help` lists them");
-	else if (nearest != NULL)
-		snprintf(hint, sizeof hint, "did you mean --%s?", nearest);
 	length += (size_t)(name - typed);
 	return err_set(
 	    err, ERR_USAGE, hint, "unknown option %.*s", (int)(length > 66 ? 66 : length), typed);
@@ -607,18 +553,14 @@ static bool set_config(
 		return false;
 	json_object_foreach (config, key, value) {
 		const struct option_row *known = find_row(key, strlen(key), EVERY);
-		const char *nearest;
-		char hint[96] = "the keys are the long option names of `paprika run`";
 
 		if (known != NULL && known->json != 0) {
 			if (!set_from_json(options, known, value, &inner))
 				break;
 			continue;
 		}
-		nearest = nearest_name(key, strlen(key), EVERY, true);
-		if (nearest != NULL)
-			snprintf(hint, sizeof hint, "did you mean \"%s\"?", nearest);
-		err_set(&inner, ERR_USAGE, hint, "unknown key \"%.64s\"", key);
+		err_set(&inner, ERR_USAGE, "the keys are the long option names of `paprika run`",
+		    "unknown key \"%.64s\"", key);
 		break;
 	}
 	json_decref(config);
