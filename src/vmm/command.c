@@ -36,7 +36,6 @@ struct argument {
 struct call {
 	struct vmm *vmm;
 	json_t *arguments; /* NULL if the request had none */
-	json_t *empty;     /* made beforehand: what has been done must not end in "out of memory" */
 	struct session *session;
 	struct listing *listing; /* for those who return one: they return list() */
 	struct err err;
@@ -137,11 +136,6 @@ static bool fail(struct call *call, const char *class, const char *format, ...)
 	return err_set(&call->err, ERR_USAGE, NULL, "%s", text);
 }
 
-static json_t *nothing(const struct call *call)
-{
-	return json_incref(call->empty);
-}
-
 /* What is returned is a list, which begin() makes ready. */
 static json_t *list(struct call *call, bool (*begin)(struct listing *listing))
 {
@@ -206,13 +200,13 @@ static json_t *run_qmp_capabilities(struct call *call)
 		return NULL;
 	}
 	call->session->negotiated = true;
-	return nothing(call);
+	return json_object();
 }
 
 static json_t *run_events_subscribe(struct call *call)
 {
 	call->session->subscribed = true;
-	return nothing(call);
+	return json_object();
 }
 
 static json_t *run_query_version(struct call *call)
@@ -249,29 +243,29 @@ static json_t *run_query_metrics(struct call *call)
 static json_t *run_stop(struct call *call)
 {
 	vmm_stop(call->vmm);
-	return nothing(call);
+	return json_object();
 }
 
 static json_t *run_cont(struct call *call)
 {
-	return vmm_cont(call->vmm, &call->err) ? nothing(call) : NULL;
+	return vmm_cont(call->vmm, &call->err) ? json_object() : NULL;
 }
 
 static json_t *run_system_reset(struct call *call)
 {
-	return vmm_reset(call->vmm, &call->err) ? nothing(call) : NULL;
+	return vmm_reset(call->vmm, &call->err) ? json_object() : NULL;
 }
 
 static json_t *run_system_powerdown(struct call *call)
 {
 	vmm_powerdown(call->vmm);
-	return nothing(call);
+	return json_object();
 }
 
 static json_t *run_quit(struct call *call)
 {
 	vmm_quit(call->vmm);
-	return nothing(call);
+	return json_object();
 }
 
 /* --- Cores ---------------------------------------------------------------------------------- */
@@ -335,36 +329,23 @@ static bool check_device_add(struct call *call, uint32_t *ret_core_id, char devi
 	return true;
 }
 
-/* The reply to a request that begins an operation, made before it begins. QMP's is empty. NULL if
- * memory is out. */
-static json_t *operation_reply(const struct call *call)
+/* The reply to a request that has begun an operation. QMP's is empty. */
+static json_t *operation_reply(const struct call *call, uint64_t operation)
 {
-	return call->session->subscribed ? json_pack("{s:i}", "operation", 0) : nothing(call);
-}
-
-/* Now that it has begun, or not. */
-static json_t *finish_reply(json_t *reply, bool begun, uint64_t operation)
-{
-	if (begun) {
-		/* Does nothing where there is none. */
-		json_integer_set(json_object_get(reply, "operation"), (json_int_t)operation);
-		return reply;
-	}
-	json_decref(reply);
-	return NULL;
+	return call->session->subscribed ? json_pack("{s:I}", "operation", (json_int_t)operation)
+	                                 : json_object();
 }
 
 static json_t *run_device_add(struct call *call)
 {
-	json_t *reply = operation_reply(call);
 	char device[OP_DEVICE_MAX];
 	uint32_t core_id = 0;
 	uint64_t operation = 0;
-	bool begun =
-	    reply != NULL && check_device_add(call, &core_id, device) &&
-	    spapr_core_add(vmm_machine(call->vmm), core_id, device, &operation, &call->err);
 
-	return finish_reply(reply, begun, operation);
+	if (!check_device_add(call, &core_id, device) ||
+	    !spapr_core_add(vmm_machine(call->vmm), core_id, device, &operation, &call->err))
+		return NULL;
+	return operation_reply(call, operation);
 }
 
 static json_t *run_device_del(struct call *call)
@@ -372,8 +353,6 @@ static json_t *run_device_del(struct call *call)
 	static const char path[] = "/machine/peripheral/";
 	const char *id = string_argument(call, "id");
 	uint64_t operation = 0;
-	json_t *reply;
-	bool begun;
 
 	if (strncmp(id, path, sizeof path - 1) == 0)
 		id += sizeof path - 1;
@@ -381,12 +360,11 @@ static json_t *run_device_del(struct call *call)
 		fail(call, "DeviceNotFound", "Device '%s' not found", id);
 		return NULL;
 	}
-	reply = operation_reply(call);
-	begun =
-	    reply != NULL && spapr_core_remove(vmm_machine(call->vmm), id, &operation, &call->err);
+	if (spapr_core_remove(vmm_machine(call->vmm), id, &operation, &call->err))
+		return operation_reply(call, operation);
 	if (call->err.class == ERR_NOT_FOUND)
 		call->class = "DeviceNotFound";
-	return finish_reply(reply, begun, operation);
+	return NULL;
 }
 
 static json_t *run_query_cpus_fast(struct call *call)
@@ -447,7 +425,7 @@ static json_t *run_operation_cancel(struct call *call)
 {
 	uint64_t id = selection(call, "id", 0);
 
-	return spapr_operation_cancel(vmm_machine(call->vmm), id, &call->err) ? nothing(call)
+	return spapr_operation_cancel(vmm_machine(call->vmm), id, &call->err) ? json_object()
 	                                                                      : NULL;
 }
 
@@ -764,25 +742,17 @@ static json_t *execute(struct call *call, json_t *request)
 json_t *command_execute(
     struct vmm *vmm, json_t *request, struct session *session, struct listing *ret_listing)
 {
-	struct call call = {
-	    .vmm = vmm, .session = session, .listing = ret_listing, .empty = json_object()};
-	json_t *id = json_object_get(request, "id");
-	/* With a place for the value, so that putting it there takes no memory. */
-	json_t *reply = with_id(json_pack("{s:n}", "return"), id);
-	json_t *value;
-	bool good;
+	struct call call = {.vmm = vmm, .session = session, .listing = ret_listing};
+	json_t *id = json_object_get(request, "id"), *value;
 
 	*ret_listing = (struct listing){.item = NULL};
-	value = reply != NULL && call.empty != NULL ? execute(&call, request) : NULL;
-	good = value != NULL && json_object_set_new(reply, "return", value) == 0;
-	json_decref(call.empty);
-	if (good)
-		return reply;
-	json_decref(reply);
+	value = execute(&call, request);
+	if (value != NULL)
+		return with_id(json_pack("{s:o}", "return", value), id);
 	listing_finish(ret_listing);
 	ret_listing->item = NULL;
 	if (call.err.class == ERR_NONE)
-		err_set(&call.err, ERR_SYSTEM, NULL, "Out of memory");
+		return NULL;
 	return command_error(call.class != NULL ? call.class : "GenericError", call.err.message,
 	    session->subscribed ? call.err.hint : NULL, id);
 }

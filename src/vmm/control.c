@@ -18,7 +18,6 @@
 #include "control.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,9 +32,6 @@
 
 /* Deepest nesting of a request; checked before parsing, so that no parser need recurse deeper. */
 #define DEPTH_MAX 64
-
-/* More than this is not kept free for later between two turns of the loop. */
-#define FREE_BYTES_MAX ((size_t)128 << 10)
 
 /* What may be done for a client before others have their turn: in bytes of replies, with so many
  * for each request. */
@@ -80,7 +76,6 @@ struct control {
 	struct log_limit limit_accept, limit_turned_away, limit_dropped;
 	bool event_missed; /* one of these, because memory was out */
 	bool executing;
-	bool worked; /* a request was carried out in this turn */
 	/* The last core reported gone, until it is added again: when an add and a removal of
 	 * one core end together, DEVICE_DELETED is sent once. */
 	uint32_t gone_drc_index;
@@ -193,7 +188,6 @@ static void client_flush(struct client *client)
 	/* Who has taken everything has no buffer: those who stay would hold on to the largest they
 	 * ever needed. */
 	if (output_left(output) == 0) {
-		client->control->worked |= output->size > FREE_BYTES_MAX;
 		free(output->bytes);
 		output->bytes = NULL;
 		output->start = output->end = output->size = 0;
@@ -347,7 +341,7 @@ static void client_execute(struct client *client, json_t *request)
 	control->executing = true;
 	reply = command_execute(control->vmm, request, &client->session, &listing);
 	control->executing = false;
-	if (listing.item != NULL)
+	if (reply != NULL && listing.item != NULL)
 		client_queue_listing(client, &listing, json_object_get(request, "id"));
 	else
 		client_queue_json(client, json_incref(reply));
@@ -368,7 +362,6 @@ static void client_request(struct client *client, const struct request *request)
 	json_t *object = NULL;
 	size_t length;
 
-	client->control->worked = true;
 	length = parse_qmp_text(request->text, request->length, text);
 	if (request->deepest > DEPTH_MAX)
 		snprintf(desc, sizeof desc, "JSON parse error, nested deeper than %d", DEPTH_MAX);
@@ -535,15 +528,6 @@ static void control_reap(struct control *control)
 	}
 }
 
-/* malloc lets go of the end of its heap by itself, but not while one small block there is in use,
- * or kept for the next use: then what a long request took stays, for as long as that lasts. */
-static void give_memory_back(struct control *control)
-{
-	if (control->worked && mallinfo2().fordblks > FREE_BYTES_MAX)
-		malloc_trim(0);
-	control->worked = false;
-}
-
 /* Before the loop waits again: free the dead, let go of what was held back for this turn. */
 static void on_turn(struct ev_loop *loop, ev_prepare *watcher, int events)
 {
@@ -562,7 +546,6 @@ static void on_turn(struct ev_loop *loop, ev_prepare *watcher, int events)
 		client_run(client);
 	}
 	control_reap(control);
-	give_memory_back(control);
 }
 
 /* Say why, if the client takes it at once, and hang up. */

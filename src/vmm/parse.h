@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * parse.h - text in, JSON out: where a request of the control socket begins and ends, what QMP
- * takes that JSON has not, and parsing also when memory is short.
- *
- * jansson's parser (2.14) goes on with half a token when it has no memory for all of it, and
- * reads beyond its buffer; so memory for it is set aside first, and what it had to make of that
- * is thrown away again.
+ * takes that JSON has not, and jansson's parser.
  */
 #ifndef PAPRIKA_PARSE_H
 #define PAPRIKA_PARSE_H
@@ -14,7 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* As json_loadb(). Loop thread only. */
+/* As json_loadb(), but safe when memory is short: see parse.c. */
 json_t *parse_json(const char *text, size_t length, size_t flags, json_error_t *error);
 
 /* How long parse_qmp_text()'s result can be. */

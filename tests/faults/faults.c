@@ -11,6 +11,7 @@
 #include "faults.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -329,6 +330,25 @@ void __wrap_free(void *memory)
 {
 	forget(memory);
 	__real_free(memory);
+}
+
+/* CALL(json_loadb: jansson's parser does not survive what parse_json() tries first, so it fails as
+ * a whole. */
+json_t *__real_json_loadb(const char *text, size_t length, size_t flags, json_error_t *error);
+json_t *__wrap_json_loadb(const char *text, size_t length, size_t flags, json_error_t *error);
+json_t *__wrap_json_loadb(const char *text, size_t length, size_t flags, json_error_t *error)
+{
+	bool was_exempt = exempt;
+	json_t *value;
+
+	if (fails("json_loadb", ENOMEM, PLAIN, CALLER)) {
+		*error = (json_error_t){.line = -1, .text = "out of memory"};
+		return NULL;
+	}
+	exempt = true;
+	value = __real_json_loadb(text, length, flags, error);
+	exempt = was_exempt;
+	return value;
 }
 
 /* CALL(listen: who waits for it is told. */
