@@ -16,11 +16,9 @@
 #include <jansson.h>
 #include <malloc.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -47,9 +45,6 @@ static const ev_io *end_signal_wake;
  * at the console. */
 #define CLIENT_FILES (CONTROL_CLIENTS_MAX + 1 + 2)
 
-/* For on_fault(), with what the kernel saves: much more than it takes. */
-#define FAULT_STACK_BYTES ((size_t)32 << 10)
-
 struct vmm {
 	const struct options *options;
 	struct sandbox *sandbox; /* NULL with --no-sandbox */
@@ -64,8 +59,6 @@ struct vmm {
 	bool console_waits;     /* ... and has had news since */
 	ev_prepare turn;        /* these two: standard error was not read, see on_turn() */
 	ev_io log_writable;
-	uint8_t *fault_stacks; /* one per thread; see use_fault_stack() */
-	_Atomic uint32_t fault_stacks_used;
 	enum vmm_status status;
 	struct log_limit limit_report;
 	uint64_t guest_made_since_ms; /* the second that guest_made_reports counts in */
@@ -229,52 +222,6 @@ static void event_with_reason(struct vmm *vmm, const char *event, bool guest, co
 	    vmm->control, event, json_pack("{s:b, s:s}", "guest", (int)guest, "reason", reason));
 }
 
-/* --- Stacks for faults --------------------------------------------------------------------- */
-
-/* A thread whose stack has overflown needs another one to run on_fault(). None is touched before.
- */
-static bool create_fault_stacks(struct vmm *vmm, struct err *err)
-{
-	size_t bytes = (vmm->options->max_cpus + 1) * FAULT_STACK_BYTES;
-	void *stacks = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	if (stacks == MAP_FAILED)
-		return err_system(err, errno, NULL, "cannot map stacks for faults");
-	vmm->fault_stacks = stacks;
-	return true;
-}
-
-/* For the calling thread. A sanitizer may have given it one; and a thread that could not be used is
- * made anew, so there may be none left: then it goes without. */
-static void use_fault_stack(struct vmm *vmm)
-{
-	stack_t stack;
-	uint32_t number;
-
-	if (sigaltstack(NULL, &stack) < 0 || (stack.ss_flags & SS_DISABLE) == 0)
-		return;
-	number = atomic_fetch_add(&vmm->fault_stacks_used, 1);
-	if (number > vmm->options->max_cpus)
-		return;
-	stack = (stack_t){
-	    .ss_sp = vmm->fault_stacks + number * FAULT_STACK_BYTES, .ss_size = FAULT_STACK_BYTES};
-	sigaltstack(&stack, NULL);
-}
-
-/* The last thread that uses one is the caller. */
-static void destroy_fault_stacks(struct vmm *vmm)
-{
-	const stack_t none = {.ss_flags = SS_DISABLE};
-	stack_t stack;
-
-	if (vmm->fault_stacks == NULL)
-		return;
-	if (sigaltstack(NULL, &stack) == 0 && stack.ss_sp == vmm->fault_stacks)
-		sigaltstack(&none, NULL);
-	munmap(vmm->fault_stacks, (vmm->options->max_cpus + 1) * FAULT_STACK_BYTES);
-}
-
 /* --- The end ------------------------------------------------------------------------------- */
 
 /* The first reason counts; the loop is left after the present round of callbacks, so that a
@@ -325,7 +272,6 @@ static void tear_down(struct vmm *vmm)
 	ev_io_stop(vmm->loop, &vmm->log_writable);
 	loop_destroy(vmm->loop, &vmm->wake);
 	sandbox_destroy(vmm->sandbox);
-	destroy_fault_stacks(vmm);
 }
 
 /* --- News from the guest ------------------------------------------------------------------- */
@@ -569,13 +515,26 @@ void vmm_quit(struct vmm *vmm)
 
 /* --- The beginning ------------------------------------------------------------------------- */
 
+/* Of any thread. vCPU threads may not touch the terminal: it stays as it is if one of them fails.
+ */
 static void on_fault(int number, siginfo_t *info, void *registers)
 {
 	(void)registers;
-	console_restore_terminal();
+	if (getpid() == gettid())
+		console_restore_terminal();
 	sandbox_explain(info);
 	/* The handler is gone (SA_RESETHAND): this time it ends the program. */
 	raise(number);
+}
+
+/* The loop's thread may have used up its stack. A sanitizer may have given it another one. */
+static void set_fault_stack(void)
+{
+	static uint8_t bytes[32 << 10];
+	stack_t stack;
+
+	if (sigaltstack(NULL, &stack) == 0 && (stack.ss_flags & SS_DISABLE) != 0)
+		sigaltstack(&(stack_t){.ss_sp = bytes, .ss_size = sizeof bytes}, NULL);
 }
 
 /* nohup(1) has it ignored for a guest that is to outlive its terminal. */
@@ -594,6 +553,7 @@ static void start_signals(struct vmm *vmm)
 	struct sigaction end = {.sa_handler = on_end_signal, .sa_flags = SA_RESTART};
 
 	end_signal = 0;
+	set_fault_stack();
 	end_signal_wake = &vmm->wake;
 	signal(SIGPIPE, SIG_IGN);
 	for (size_t i = 0; i < COUNT_OF(fault_signals); i++)
@@ -618,7 +578,6 @@ static bool confine_vcpu(void *context, struct err *err)
 {
 	struct vmm *vmm = context;
 
-	use_fault_stack(vmm);
 	return vmm->sandbox == NULL || sandbox_enter_vcpu(vmm->sandbox, err);
 }
 
@@ -647,18 +606,6 @@ static bool enter_sandbox(struct vmm *vmm, struct err *err)
 	log_line(LOG_WARN, "--no-sandbox: a guest that breaks into this process has all rights of "
 	                   "the user who started it");
 	return true;
-}
-
-/*
- * Clients come and go for as long as the guest runs. Left to itself malloc raises its thresholds
- * with the largest block it saw, and then keeps megabytes once they are free. With these, a
- * client (which has room for a line of 64 KiB) and what waits for it have mappings of their
- * own, and go back to the system with it, whatever else has been allocated since.
- */
-static void keep_no_memory(void)
-{
-	mallopt(M_MMAP_THRESHOLD, 64 << 10);
-	mallopt(M_TRIM_THRESHOLD, 128 << 10);
 }
 
 /* Everything that tear_down() touches is given a shape first. */
@@ -691,11 +638,10 @@ static bool set_up(struct vmm *vmm, struct err *err)
 	vmm->loader = loader_create(options->kernel, options->initrd, err);
 	if (vmm->loader == NULL || !spapr_check_config(&config, NULL, err))
 		return false;
-	if (!create_fault_stacks(vmm, err))
-		return false;
-	use_fault_stack(vmm);
 	raise_file_limit();
-	keep_no_memory();
+	/* malloc would raise this with the largest block it saw, and keep megabytes once they are
+	 * free. Fixed, what a client needs goes back to the system with it. */
+	mallopt(M_MMAP_THRESHOLD, 64 << 10);
 	vmm->machine = spapr_create(&config, err);
 	if (vmm->machine == NULL)
 		return false;
