@@ -29,7 +29,8 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "vmm/listen.h"
+#include "control/listen.h"
+#include "control/watch.h"
 
 #define OUTPUT_BYTES 65536u
 #define INPUT_BYTES 4096u
@@ -39,6 +40,7 @@
 
 struct console {
 	struct ev_loop *loop;
+	struct watch watch;
 	struct spapr *machine;
 	enum console_kind kind;
 	void (*on_escape)(void *context);
@@ -57,7 +59,6 @@ struct console {
 	bool escaped;
 
 	ev_io in_watch, out_watch, accept_watch;
-	ev_timer soon;  /* see start() */
 	ev_timer again; /* more to fetch; or listening failed and is to be tried again */
 
 	size_t out_start, out_length; /* a ring */
@@ -200,25 +201,6 @@ static void output_failed(struct console *console, int error_number)
 	ev_io_stop(console->loop, &console->out_watch);
 }
 
-/* If epoll refuses a descriptor, libev says so only after it has waited for all others. So the next
- * round does not wait. */
-static void start(struct console *console, ev_io *watcher)
-{
-	if (ev_is_active(watcher))
-		return;
-	ev_io_start(console->loop, watcher);
-	ev_timer_stop(console->loop, &console->soon);
-	ev_timer_set(&console->soon, 0., 0.);
-	ev_timer_start(console->loop, &console->soon);
-}
-
-static void on_soon(struct ev_loop *loop, ev_timer *watcher, int events)
-{
-	(void)loop;
-	(void)watcher;
-	(void)events;
-}
-
 /* Write what the end takes now; the watcher tells when it takes more. */
 static void flush_output(struct console *console)
 {
@@ -236,7 +218,7 @@ static void flush_output(struct console *console)
 			return;
 		}
 		if (written <= 0) {
-			start(console, &console->out_watch);
+			watch_start(&console->watch, &console->out_watch);
 			return;
 		}
 		drop_oldest(console, (size_t)written);
@@ -292,7 +274,7 @@ static void push_input(struct console *console)
 	if (console->in_fd < 0 || console->in_ended)
 		return;
 	if (console->in_length == 0 || console->is_terminal)
-		start(console, &console->in_watch);
+		watch_start(&console->watch, &console->in_watch);
 	else
 		ev_io_stop(console->loop, &console->in_watch);
 }
@@ -372,7 +354,7 @@ void console_poll(struct console *console)
 	push_input(console);
 	flush_output(console);
 	if (console->listen_fd >= 0)
-		start(console, &console->accept_watch);
+		watch_start(&console->watch, &console->accept_watch);
 	for (; round < POLL_ROUNDS; round++) {
 		size_t length = spapr_console_read(console->machine, printed, sizeof printed);
 
@@ -567,7 +549,7 @@ static bool open_unix(struct console *console, struct err *err)
 	if (console->listen_fd < 0)
 		return false;
 	ev_io_set(&console->accept_watch, console->listen_fd, EV_READ);
-	start(console, &console->accept_watch);
+	watch_start(&console->watch, &console->accept_watch);
 	return true;
 }
 
@@ -594,6 +576,7 @@ struct console *console_create(struct ev_loop *loop, const struct options *optio
 		return NULL;
 	}
 	console->loop = loop;
+	watch_init(&console->watch, loop);
 	console->machine = machine;
 	console->kind = options->console;
 	console->on_escape = on_escape;
@@ -604,7 +587,6 @@ struct console *console_create(struct ev_loop *loop, const struct options *optio
 	ev_init(&console->out_watch, on_writable);
 	ev_init(&console->accept_watch, on_client);
 	ev_timer_init(&console->again, on_again, 0., 0.);
-	ev_timer_init(&console->soon, on_soon, 0., 0.);
 	console->in_watch.data = console->out_watch.data = console;
 	console->accept_watch.data = console->again.data = console;
 	if (open_end(console, err))
@@ -639,7 +621,7 @@ void console_destroy(struct console *console)
 	if (console->kind != CONSOLE_PTY)
 		say_last_words(console);
 	ev_timer_stop(console->loop, &console->again);
-	ev_timer_stop(console->loop, &console->soon);
+	watch_finish(&console->watch);
 	ev_io_stop(console->loop, &console->accept_watch);
 	ev_io_stop(console->loop, &console->in_watch);
 	ev_io_stop(console->loop, &console->out_watch);

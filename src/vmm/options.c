@@ -20,7 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "vmm/parse.h"
+#include "control/parse.h"
 
 #define CONFIG_BYTES_MAX (1 << 20)
 #define DEADLINE_S_MAX 86400

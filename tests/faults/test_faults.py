@@ -43,8 +43,8 @@ def test_walk(scenario: str) -> None:
 def test_every_call_has_a_row() -> None:
     rows = set(re.findall(r"^(?:/\* )?(?:CALL|MEMORY|VARIADIC)\((\w+)", FAULTS.read_text(), re.M))
     known = rows | {name for names in WITHOUT_A_ROW.values() for name in names.split()}
-    libraries = [str(WALK.parent / f"lib{room}-address.a") for room in ("base", "gmem", "spapr",
-                                                                       "vmm", "drc")]
+    rooms = ("base", "gmem", "spapr", "control", "sandbox", "vmm", "drc")
+    libraries = [str(WALK.parent / f"lib{room}-address.a") for room in rooms]
     symbols = subprocess.run(["nm", "-P", *libraries], capture_output=True, text=True,
                              check=True).stdout.splitlines()
     pairs = [line.split()[:2] for line in symbols if len(line.split()) > 1]

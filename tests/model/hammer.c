@@ -27,7 +27,7 @@
 #include "spapr/hcall.h"
 #include "spapr/rtas.h"
 #include "vmm/options.h"
-#include "vmm/vmm.h"
+#include "vmm/run.h"
 
 enum { VCPUS = 4, CLIENTS = 4, REQUESTS = 2000, CONTS = 20, OPERATIONS_MAX = 1 << 20 };
 enum { DEADLINE_S = 120 }; /* only turns a hang into a failure */
@@ -595,7 +595,7 @@ int main(void)
 	options.log_level = log_level = LOG_ERROR;
 	options.no_sandbox = true; /* the sanitizer needs more than it leaves */
 	pthread_create(&conductor, NULL, conductor_main, NULL);
-	code = vmm_run(&options);
+	code = run_guest(&options);
 	if (code != EXIT_POWERED_OFF)
 		fail("the program ends with status %d", code);
 	pthread_join(conductor, (void **)&seen);

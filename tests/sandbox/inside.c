@@ -14,7 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "vmm/sandbox.h"
+#include "sandbox/sandbox.h"
 
 /* As on a kernel without this call. */
 static bool take_away(const char *call)

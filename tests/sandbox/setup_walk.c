@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 #include "faults/faults.h"
-#include "vmm/sandbox.h"
+#include "sandbox/sandbox.h"
 
 enum { TRIES_MAX = 10000, FILES = 64 };
 enum ending { COMPLETE, REFUSED, SILENT, LEAKING, HOLDING };

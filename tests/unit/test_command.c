@@ -358,12 +358,12 @@ static void test_simple_queries(void **state)
 
 	expect_json(value(peer, "{'execute': 'query-status'}\n"),
 	    "{'running': true, 'singlestep': false, 'status': 'running'}");
-	vmm->status = VMM_PANICKED;
+	vmm->state = RUN_STATE_PANICKED;
 	expect_json(value(peer, "{'execute': 'query-status'}\n"),
 	    "{'running': false, 'singlestep': false, 'status': 'guest-panicked'}");
-	vmm->options.name[0] = '\0';
+	vmm->guest.name = "";
 	expect_json(value(peer, "{'execute': 'query-name'}\n"), "{}");
-	snprintf(vmm->options.name, sizeof vmm->options.name, "a\xff\xc3\xa9");
+	vmm->guest.name = "a\xff\xc3\xa9";
 	expect_json(value(peer, "{'execute': 'query-name'}\n"), "{'name': 'a?\\u00e9'}");
 	expect_json(
 	    value(peer, "{'execute': 'query-kvm'}\n"), "{'enabled': true, 'present': true}");
@@ -382,7 +382,8 @@ static void test_commands_and_schema(void **state)
 	size_t i, required;
 
 	assert_int_equal(json_array_size(names), json_array_size(commands));
-	peer->fixture->vmm.status = VMM_PAUSED; /* registers are those of a guest that stands */
+	peer->fixture->vmm.state =
+	    RUN_STATE_PAUSED; /* registers are those of a guest that stands */
 	assert_true(json_array_size(json_object_get(schema, "events")) >= 9);
 	json_array_foreach (commands, i, command) {
 		const char *name = json_string_value(json_object_get(command, "name"));
@@ -417,7 +418,7 @@ static void test_registers(void **state)
 	expect(peer, "{'error': {'class': 'GenericError', 'desc': 'registers can be read only "
 	             "while the guest does not run', 'hint': 'stop the guest first, and let it go "
 	             "on with cont'}}");
-	peer->fixture->vmm.status = VMM_PAUSED;
+	peer->fixture->vmm.state = RUN_STATE_PAUSED;
 	expect_json(value(peer, "{'execute': 'query-registers'}\n"),
 	    "[{'cpu-index': 0, 'state': 'running', 'pc': '0xc000000000000100', "
 	    "'msr': '0x8000000000000000', 'lr': '0x0000000000000004', "
@@ -654,11 +655,11 @@ static void test_report_of_a_refusal(void **state)
 	struct peer *plain = peer_create_negotiated(fixture);
 	struct operation operation = make_removal(1, OP_REJECTED);
 
-	control_report(NULL, &operation, OP_ENDED);
-	control_report(fixture->vmm.control, &operation, OP_FETCHED);
+	bus_report(&(struct bus){0}, &operation, OP_ENDED);
+	bus_report(&fixture->vmm.bus, &operation, OP_FETCHED);
 	expect_event(peer, "{'event': 'OPERATION', 'data': {'step': 'fetched', "
 	                   "'operation': " REJECTED_REMOVAL "}}");
-	control_report(fixture->vmm.control, &operation, OP_ENDED);
+	bus_report(&fixture->vmm.bus, &operation, OP_ENDED);
 	expect_event(peer, "{'event': 'OPERATION', 'data': {'step': 'ended', "
 	                   "'operation': " REJECTED_REMOVAL "}}");
 	expect_event(peer, "{'event': 'DEVICE_UNPLUG_GUEST_ERROR', 'data': {'device': 'one', "
@@ -699,10 +700,10 @@ static void test_report_of_a_deletion(void **state)
 		struct operation operation = make_removal(1, rows[i].outcome);
 
 		operation.kind = OP_ADD;
-		control_report(fixture->vmm.control, &operation, OP_REQUESTED);
+		bus_report(&fixture->vmm.bus, &operation, OP_REQUESTED);
 		expect_event_named(peer, "OPERATION");
 		operation.kind = rows[i].kind;
-		control_report(fixture->vmm.control, &operation, OP_ENDED);
+		bus_report(&fixture->vmm.bus, &operation, OP_ENDED);
 		expect_event_named(peer, "OPERATION");
 		if (rows[i].gone)
 			expect_event(plain, "{'event': 'DEVICE_DELETED', 'data': {'device': 'one', "
@@ -711,7 +712,7 @@ static void test_report_of_a_deletion(void **state)
 			expect_event(peer, "{'event': 'DEVICE_DELETED', 'data': {'device': 'one', "
 			                   "'path': '/machine/peripheral/one'}}");
 		/* When an add and a removal of a core end together, it is gone once. */
-		control_report(fixture->vmm.control, &operation, OP_ENDED);
+		bus_report(&fixture->vmm.bus, &operation, OP_ENDED);
 		expect_event_named(peer, "OPERATION");
 		expect_silence(peer);
 		expect_silence(plain);

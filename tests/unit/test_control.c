@@ -79,9 +79,9 @@ static void test_events_after_negotiation_only(void **state)
 	struct peer *early = peer_create(fixture), *peer = peer_create_negotiated(fixture);
 	json_t *event, *timestamp;
 
-	control_event(fixture->vmm.control, "RESET",
+	bus_publish(&fixture->vmm.bus, "RESET",
 	    json_pack("{s:b, s:s}", "guest", 1, "reason", "guest-reset"));
-	control_event(fixture->vmm.control, "STOP", json_object());
+	bus_publish(&fixture->vmm.bus, "STOP", json_object());
 	event = receive(peer);
 	timestamp = json_object_get(event, "timestamp");
 	assert_true(json_is_integer(json_object_get(timestamp, "seconds")));
@@ -94,7 +94,7 @@ static void test_events_after_negotiation_only(void **state)
 	expect_silence(early);
 	peer_destroy(early);
 	peer_destroy(peer);
-	control_event(NULL, "STOP", json_object());
+	bus_publish(&(struct bus){0}, "STOP", json_object());
 }
 
 /* --- Framing -------------------------------------------------------------------------------- */
@@ -343,7 +343,7 @@ static void test_slow_reader(void **state)
 		char filler[1000];
 
 		memset(filler, 'x', sizeof filler);
-		control_event(fixture->vmm.control, "DEVICE_DELETED",
+		bus_publish(&fixture->vmm.bus, "DEVICE_DELETED",
 		    json_pack("{s:s#}", "path", filler, (int)sizeof filler));
 		expect_event_named(other, "DEVICE_DELETED");
 	}
@@ -366,7 +366,7 @@ static void tell(struct fixture *fixture, unsigned times)
 
 	memset(filler, 'x', sizeof filler);
 	for (unsigned i = 0; i < times; i++)
-		control_event(fixture->vmm.control, "DEVICE_DELETED",
+		bus_publish(&fixture->vmm.bus, "DEVICE_DELETED",
 		    json_pack("{s:s#}", "path", filler, (int)sizeof filler));
 }
 
@@ -485,7 +485,7 @@ static void test_burst_of_events(void **state)
 	struct peer *peer = peer_create_negotiated(fixture);
 
 	for (unsigned i = 0; i < 8000; i++)
-		control_event(fixture->vmm.control, "STOP", json_object());
+		bus_publish(&fixture->vmm.bus, "STOP", json_object());
 	for (unsigned i = 0; i < 8000; i++)
 		expect_event_named(peer, "STOP");
 	peer_destroy(peer);
@@ -611,7 +611,7 @@ static void test_client_vanishes(void **state)
 		                  "{'execute': 'stop'}\n");
 		for (int turns = i / 4 % 4; turns > 0; turns--)
 			turn(fixture);
-		control_event(fixture->vmm.control, "STOP", json_object());
+		bus_publish(&fixture->vmm.bus, "STOP", json_object());
 		peer_destroy(peer);
 	}
 	peer_destroy(peer_create_negotiated(fixture));
@@ -635,7 +635,8 @@ static void test_replies_before_the_end(void **state)
 	expect_event_named(peer, "SHUTDOWN");
 	expect_end(peer);
 	peer_destroy(peer);
-	fixture->vmm.control = control_create(fixture->loop, fixture->path, &fixture->vmm, &err);
+	fixture->vmm.control = control_create(
+	    fixture->loop, fixture->path, &fixture->vmm.guest, &fixture->vmm.bus, &err);
 	assert_non_null(fixture->vmm.control);
 }
 
@@ -712,7 +713,8 @@ static void expect_refused(struct fixture *fixture, const char *path, const char
 {
 	struct err err = {0};
 
-	assert_null(control_create(fixture->loop, path, &fixture->vmm, &err));
+	assert_null(
+	    control_create(fixture->loop, path, &fixture->vmm.guest, &fixture->vmm.bus, &err));
 	assert_int_not_equal(err.class, ERR_NONE);
 	if (strstr(err.message, part) == NULL)
 		fail_msg("got '%s', expected '%s'", err.message, part);
@@ -772,7 +774,8 @@ static void test_stale_socket(void **state)
 	snprintf(address.sun_path, sizeof address.sun_path, "%s/stale", fixture->directory);
 	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
 	close(fd);
-	control = control_create(fixture->loop, address.sun_path, &fixture->vmm, &err);
+	control = control_create(
+	    fixture->loop, address.sun_path, &fixture->vmm.guest, &fixture->vmm.bus, &err);
 	assert_non_null(control);
 	close(connect_to(address.sun_path));
 	control_destroy(control);
@@ -788,10 +791,10 @@ static void test_replaced_socket_stays(void **state)
 	struct err err = {0};
 
 	snprintf(path, sizeof path, "%s/other", fixture->directory);
-	first = control_create(fixture->loop, path, &fixture->vmm, &err);
+	first = control_create(fixture->loop, path, &fixture->vmm.guest, &fixture->vmm.bus, &err);
 	assert_non_null(first);
 	assert_int_equal(unlink(path), 0);
-	second = control_create(fixture->loop, path, &fixture->vmm, &err);
+	second = control_create(fixture->loop, path, &fixture->vmm.guest, &fixture->vmm.bus, &err);
 	assert_non_null(second);
 	control_destroy(first);
 	assert_int_equal(access(path, F_OK), 0);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * sandbox_rules.c - what each kind of thread may ask of the kernel, and why.
+ * rules.c - what each kind of thread may ask of the kernel, and why.
  *
  * A row without a reason that holds does not belong here: tests/sandbox executes each of them,
  * with the right arguments and with wrong ones, and everything that has no row. To find out
@@ -12,7 +12,7 @@
  * SIGSYS another handler or block its effect. A process of another architecture's calls is
  * killed outright.
  */
-#include "vmm/sandbox_rules.h"
+#include "sandbox/rules.h"
 
 #include <asm/termbits.h> /* the size of the kernel's struct termios is part of TCSETS */
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * sandbox.c - see sandbox.h. Here are the steps, in their order; the table of system calls is in
- * sandbox_rules.c.
+ * rules.c.
  *
  * Limits that are not set, and why. RLIMIT_FSIZE: what may be written to was opened for the
  * operator (--console file:, or standard error in a file), and nothing else can be opened.
@@ -11,7 +11,7 @@
  * processes of the user do, and no process can be made. RLIMIT_MEMLOCK: KVM may count guest
  * memory in it.
  */
-#include "vmm/sandbox.h"
+#include "sandbox/sandbox.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -30,7 +30,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "vmm/sandbox_rules.h"
+#include "sandbox/rules.h"
 
 #define LEAVE_OUT "find out why, or start with --no-sandbox"
 

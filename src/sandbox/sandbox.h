@@ -6,7 +6,7 @@
  * There are two kinds of threads. The loop's serves the operator; the vCPUs' run what the guest
  * sends, and keep much less. A thread inherits the rules of the one that made it, and rules are
  * only ever added: so the loop's thread, which makes vCPU threads when cores are added, keeps
- * what they need. What each kind may call is a table, in sandbox_rules.c; what is not in it
+ * what they need. What each kind may call is a table, in rules.c; what is not in it
  * ends the process with SIGSYS. SECURITY.md tells what all this is to achieve.
  */
 #ifndef PAPRIKA_SANDBOX_H
