@@ -118,7 +118,7 @@ static const struct sandbox_rule rows[] = {
 	LOOP("prctl", "its name", IS(0, PR_SET_NAME)),
 	LOOP("seccomp", "confine it further", IS(0, SECCOMP_SET_MODE_FILTER), IS(1, 0)),
 	/* The end. */
-	/* A fault, or the end, puts the terminal back: console_restore_terminal(). */
+	/* A fault, or the end, puts the terminal back: terminal_restore(). */
 	LOOP("fcntl", "flags of standard input", IS(0, STDIN_FILENO), IS(1, F_SETFL)),
 	LOOP("fcntl", "flags of standard output", IS(0, STDOUT_FILENO), IS(1, F_SETFL)),
 	LOOP("getpgrp", "is the terminal ours?"),

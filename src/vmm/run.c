@@ -27,6 +27,7 @@
 #include "vmm/console.h"
 #include "vmm/loader.h"
 #include "vmm/loop.h"
+#include "vmm/terminal.h"
 #include "vmm/vmm.h"
 
 /* How many descriptors clients may need: the control socket's, one that is turned away, and two
@@ -71,7 +72,7 @@ static void on_fault(int number, siginfo_t *info, void *registers)
 {
 	(void)registers;
 	if (getpid() == gettid())
-		console_restore_terminal();
+		terminal_restore();
 	sandbox_explain(info);
 	/* The handler is gone (SA_RESETHAND): this time it ends the program. */
 	raise(number);

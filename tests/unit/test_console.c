@@ -23,6 +23,7 @@
 #include <cmocka.h>
 
 #include "vmm/console.h"
+#include "vmm/terminal.h"
 
 #define RING_BYTES 65536u
 
@@ -126,21 +127,21 @@ static void test_escape(void **state)
 	(void)state;
 	for (unsigned byte = 0; byte < 256; byte++) {
 		bool escaped = false;
-		enum console_escape result = console_escape_step(&escaped, (uint8_t)byte);
+		enum terminal_escape result = terminal_escape_step(&escaped, (uint8_t)byte);
 
-		assert_int_equal(result, byte == 1 ? CONSOLE_SWALLOW : CONSOLE_SEND);
+		assert_int_equal(result, byte == 1 ? TERMINAL_SWALLOW : TERMINAL_SEND);
 		assert_int_equal(escaped, byte == 1);
 		escaped = true;
-		result = console_escape_step(&escaped, (uint8_t)byte);
+		result = terminal_escape_step(&escaped, (uint8_t)byte);
 		assert_false(escaped);
 		if (byte == 1)
-			assert_int_equal(result, CONSOLE_SEND);
+			assert_int_equal(result, TERMINAL_SEND);
 		else if (byte == 'x' || byte == 'X')
-			assert_int_equal(result, CONSOLE_QUIT);
+			assert_int_equal(result, TERMINAL_QUIT);
 		else if (byte == '?' || byte == 'h')
-			assert_int_equal(result, CONSOLE_HELP);
+			assert_int_equal(result, TERMINAL_HELP);
 		else
-			assert_int_equal(result, CONSOLE_SWALLOW);
+			assert_int_equal(result, TERMINAL_SWALLOW);
 	}
 }
 
@@ -581,11 +582,11 @@ static void test_restore(void **state)
 	int slave, master = open_terminal(&slave), null = open("/dev/null", O_RDWR);
 
 	(void)state;
-	console_restore_terminal(); /* with nothing to restore */
+	terminal_restore(); /* with nothing to restore */
 	tcgetattr(slave, &before);
 	replace_standard(slave, slave, null);
 	console = create(CONSOLE_STDIO, "");
-	console_restore_terminal();
+	terminal_restore();
 	tcgetattr(slave, &after);
 	console_destroy(console);
 	restore_standard();
