@@ -18,12 +18,14 @@ MAY_INCLUDE = {
     "mem": {"mem", "base"},
     "kvm": {"kvm", "mem", "base"},
     "spapr": {"spapr", "drc", "kvm", "mem", "base"},
-    "vmm": {"vmm", "spapr", "drc", "kvm", "mem", "base"},
+    "control": {"control", "spapr", "drc", "kvm", "base"},
+    "sandbox": {"sandbox", "kvm", "base"},
+    "vmm": {"vmm", "control", "sandbox", "spapr", "drc", "kvm", "mem", "base"},
     "ctl": {"ctl"},
 }
 # Where which outside library may appear.
-ONLY_IN = {"ev.h": {"vmm"}, "jansson.h": {"vmm", "ctl"}, "linux/kvm.h": {"kvm"},
-           "libfdt.h": {"spapr"}, "seccomp.h": {"vmm"}}
+ONLY_IN = {"ev.h": {"vmm", "control"}, "jansson.h": {"vmm", "control", "ctl"}, "linux/kvm.h": {"kvm"},
+           "libfdt.h": {"spapr"}, "seccomp.h": {"sandbox"}}
 # A guest can reach these rooms: nothing there ends the process.
 GUEST_FACING = {"drc", "spapr"}
 FORBIDDEN = re.compile(r"\b(abort|exit|_exit|assert|system|popen)\s*\(")

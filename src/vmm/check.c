@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "kvm/kvm.h"
-#include "vmm/sandbox.h"
+#include "sandbox/sandbox.h"
 
 #define LINES_MAX 64
 

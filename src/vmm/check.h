@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-#include "vmm/vmm.h"
+#include "base/complain.h"
 
 /* Print the findings as lines for people, or as a JSON array. EXIT_POWERED_OFF (0) if a guest
  * could run, EXIT_HOST_LACKS if not. Whether it could be written, the stream tells. */

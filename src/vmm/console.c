@@ -6,20 +6,16 @@
  * Each way has a buffer of fixed size. Towards the operator it is a ring that loses its oldest
  * bytes when nobody reads, so that a guest can print for ever and the newest is what is seen.
  * Towards the guest nothing is lost: when the machine has no room, reading stops until it says
- * there is room again. A terminal is the exception, because Ctrl-A x must be heard even if the
- * guest hears nothing: it is always read, and what does not fit is dropped.
+ * there is room again. A terminal is the exception, because Ctrl-A x must be noticed even if the
+ * guest takes no input: it is always read, and what does not fit is dropped.
  *
- * No descriptor ever blocks the loop. Standard input and output are shared with other
- * processes, and O_NONBLOCK belongs to what is shared; so terminals and pipes are opened anew
- * through /proc, sockets are asked call by call, and only what refuses both gets the flag,
- * which is taken back at the end.
+ * No descriptor ever blocks the loop; terminal.h tells how.
  */
 #include "vmm/console.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,16 +25,18 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "vmm/listen.h"
+#include "control/listen.h"
+#include "control/watch.h"
+#include "vmm/terminal.h"
 
 #define OUTPUT_BYTES 65536u
 #define INPUT_BYTES 4096u
 #define POLL_ROUNDS 32
 #define LAST_WORDS_MS 250
-#define ESCAPE 0x01 /* Ctrl-A */
 
 struct console {
 	struct ev_loop *loop;
+	struct watch watch;
 	struct spapr *machine;
 	enum console_kind kind;
 	void (*on_escape)(void *context);
@@ -57,7 +55,6 @@ struct console {
 	bool escaped;
 
 	ev_io in_watch, out_watch, accept_watch;
-	ev_timer soon;  /* see start() */
 	ev_timer again; /* more to fetch; or listening failed and is to be tried again */
 
 	size_t out_start, out_length; /* a ring */
@@ -69,91 +66,18 @@ struct console {
 	struct log_limit limit_dropped, limit_error;
 };
 
-/* --- The terminal -------------------------------------------------------------------------- */
-
-/* What has to be put back. Static, because a fatal signal's handler can be given nothing. */
-static struct {
-	volatile sig_atomic_t raw;
-	struct termios saved;
-	volatile sig_atomic_t flags_changed[2]; /* of standard input and output */
-	int saved_flags[2];
-} terminal;
-
-/* A process in the background would be stopped for touching its terminal. A terminal that is
- * not its controlling one (-1) knows no background. */
-static bool in_foreground(int fd)
-{
-	pid_t group = tcgetpgrp(fd);
-
-	return group < 0 || group == getpgrp();
-}
-
-void console_restore_terminal(void)
-{
-	for (int fd = 0; fd < 2; fd++) {
-		if (!terminal.flags_changed[fd])
-			continue;
-		terminal.flags_changed[fd] = 0;
-		fcntl(fd, F_SETFL, terminal.saved_flags[fd]);
-	}
-	if (!terminal.raw)
-		return;
-	terminal.raw = 0;
-	if (in_foreground(STDIN_FILENO))
-		tcsetattr(STDIN_FILENO, TCSANOW, &terminal.saved);
-}
-
-/* Every key goes to the guest as it is. Output processing stays: our own lines need it. */
-static void make_raw(void)
-{
-	struct termios raw;
-
-	if (tcgetattr(STDIN_FILENO, &terminal.saved) < 0) {
-		log_line(
-		    LOG_WARN, "console: cannot read the terminal's modes: %s", strerror(errno));
-		return;
-	}
-	raw = terminal.saved;
-	raw.c_iflag &= ~(tcflag_t)(BRKINT | PARMRK | ISTRIP | INLCR | IGNCR | ICRNL | IXON);
-	raw.c_lflag &= ~(tcflag_t)(ECHO | ECHONL | ICANON | ISIG | IEXTEN);
-	raw.c_cc[VMIN] = 1;
-	raw.c_cc[VTIME] = 0;
-	terminal.raw = 1;
-	if (tcsetattr(STDIN_FILENO, TCSANOW, &raw) < 0) {
-		log_line(LOG_WARN, "console: the terminal stays as it is: %s", strerror(errno));
-		terminal.raw = 0;
-	}
-}
-
-enum console_escape console_escape_step(bool *escaped, uint8_t byte)
-{
-	if (!*escaped) {
-		*escaped = byte == ESCAPE;
-		return *escaped ? CONSOLE_SWALLOW : CONSOLE_SEND;
-	}
-	*escaped = false;
-	switch (byte) {
-	case ESCAPE: return CONSOLE_SEND;
-	case 'x':
-	case 'X': return CONSOLE_QUIT;
-	case '?':
-	case 'h': return CONSOLE_HELP;
-	default: return CONSOLE_SWALLOW;
-	}
-}
-
 /* --- Towards the operator ------------------------------------------------------------------ */
 
-static void close_peer(struct console *console);
+static void console_close_peer(struct console *console);
 
-static void drop_oldest(struct console *console, size_t length)
+static void ring_drop(struct console *console, size_t length)
 {
 	console->out_start = (console->out_start + length) % OUTPUT_BYTES;
 	console->out_length -= length;
 }
 
 /* length is at most OUTPUT_BYTES. */
-static void put_output(struct console *console, const void *from, size_t length)
+static void ring_put(struct console *console, const void *from, size_t length)
 {
 	size_t end, first;
 
@@ -162,7 +86,7 @@ static void put_output(struct console *console, const void *from, size_t length)
 	if (length > OUTPUT_BYTES - console->out_length) {
 		size_t excess = length - (OUTPUT_BYTES - console->out_length);
 
-		drop_oldest(console, excess);
+		ring_drop(console, excess);
 		/* While nobody is connected, that is what the ring is for. */
 		if (console->out_fd >= 0) {
 			console->dropped += excess;
@@ -178,7 +102,7 @@ static void put_output(struct console *console, const void *from, size_t length)
 	console->out_length += length;
 }
 
-static ssize_t write_some(int fd, const void *from, size_t length)
+static ssize_t console_write(int fd, const void *from, size_t length)
 {
 	ssize_t written = send(fd, from, length, MSG_DONTWAIT | MSG_NOSIGNAL);
 
@@ -186,10 +110,10 @@ static ssize_t write_some(int fd, const void *from, size_t length)
 }
 
 /* The end that output goes to has failed. */
-static void output_failed(struct console *console, int error_number)
+static void console_output_failed(struct console *console, int error_number)
 {
 	if (console->kind == CONSOLE_UNIX) {
-		close_peer(console);
+		console_close_peer(console);
 		return;
 	}
 	log_guest(
@@ -200,27 +124,8 @@ static void output_failed(struct console *console, int error_number)
 	ev_io_stop(console->loop, &console->out_watch);
 }
 
-/* If epoll refuses a descriptor, libev says so only after it has waited for all others. So the next
- * round does not wait. */
-static void start(struct console *console, ev_io *watcher)
-{
-	if (ev_is_active(watcher))
-		return;
-	ev_io_start(console->loop, watcher);
-	ev_timer_stop(console->loop, &console->soon);
-	ev_timer_set(&console->soon, 0., 0.);
-	ev_timer_start(console->loop, &console->soon);
-}
-
-static void on_soon(struct ev_loop *loop, ev_timer *watcher, int events)
-{
-	(void)loop;
-	(void)watcher;
-	(void)events;
-}
-
 /* Write what the end takes now; the watcher tells when it takes more. */
-static void flush_output(struct console *console)
+static void console_flush(struct console *console)
 {
 	while (console->out_length > 0 && console->out_fd >= 0) {
 		size_t chunk = OUTPUT_BYTES - console->out_start;
@@ -228,18 +133,18 @@ static void flush_output(struct console *console)
 
 		if (chunk > console->out_length)
 			chunk = console->out_length;
-		written = write_some(console->out_fd, console->out + console->out_start, chunk);
+		written = console_write(console->out_fd, console->out + console->out_start, chunk);
 		if (written < 0 && errno == EINTR)
 			continue;
 		if (written < 0 && errno != EAGAIN) {
-			output_failed(console, errno);
+			console_output_failed(console, errno);
 			return;
 		}
 		if (written <= 0) {
-			start(console, &console->out_watch);
+			watch_start(&console->watch, &console->out_watch);
 			return;
 		}
-		drop_oldest(console, (size_t)written);
+		ring_drop(console, (size_t)written);
 	}
 	ev_io_stop(console->loop, &console->out_watch);
 	if (console->dropped == console->told)
@@ -250,7 +155,7 @@ static void flush_output(struct console *console)
 	    (unsigned long long)console->dropped);
 }
 
-static void poll_again(struct console *console, double seconds)
+static void console_poll_later(struct console *console, double seconds)
 {
 	ev_timer_stop(console->loop, &console->again);
 	ev_timer_set(&console->again, seconds, 0.);
@@ -258,7 +163,7 @@ static void poll_again(struct console *console, double seconds)
 }
 
 /* The loop has no room for one more descriptor, and has stopped the watchers of this one. */
-static bool cannot_watch(struct console *console, ev_io *watcher, int events)
+static bool console_refused(struct console *console, ev_io *watcher, int events)
 {
 	if ((events & EV_ERROR) == 0)
 		return false;
@@ -266,21 +171,21 @@ static bool cannot_watch(struct console *console, ev_io *watcher, int events)
 	ev_io_set(watcher, watcher->fd, watcher->events & (EV_READ | EV_WRITE));
 	log_guest(&console->limit_error, LOG_WARN, "console: cannot be watched: %s, trying again",
 	    strerror(errno));
-	poll_again(console, 1.);
+	console_poll_later(console, 1.);
 	return true;
 }
 
 static void on_writable(struct ev_loop *loop, ev_io *watcher, int events)
 {
 	(void)loop;
-	if (!cannot_watch(watcher->data, watcher, events))
-		flush_output(watcher->data);
+	if (!console_refused(watcher->data, watcher, events))
+		console_flush(watcher->data);
 }
 
 /* --- Towards the guest --------------------------------------------------------------------- */
 
 /* Hand over what the machine has room for, and read on if all is handed over. */
-static void push_input(struct console *console)
+static void console_push_input(struct console *console)
 {
 	if (console->in_length > 0) {
 		size_t taken =
@@ -292,33 +197,33 @@ static void push_input(struct console *console)
 	if (console->in_fd < 0 || console->in_ended)
 		return;
 	if (console->in_length == 0 || console->is_terminal)
-		start(console, &console->in_watch);
+		watch_start(&console->watch, &console->in_watch);
 	else
 		ev_io_stop(console->loop, &console->in_watch);
 }
 
 /* True if the person wants to leave. */
-static bool take_typed(struct console *console, const uint8_t *typed, size_t length)
+static bool console_take_typed(struct console *console, const uint8_t *typed, size_t length)
 {
 	static const char help[] = "\r\nCtrl-A x       end paprika and the guest\r\n"
 	                           "Ctrl-A Ctrl-A  send Ctrl-A\r\n"
 	                           "Ctrl-A ?       this help\r\n";
 
 	for (size_t i = 0; i < length; i++) {
-		switch (console_escape_step(&console->escaped, typed[i])) {
-		case CONSOLE_SEND:
+		switch (terminal_escape_step(&console->escaped, typed[i])) {
+		case TERMINAL_SEND:
 			if (console->in_length < INPUT_BYTES)
 				console->in[console->in_length++] = typed[i];
 			break;
-		case CONSOLE_HELP: put_output(console, help, sizeof help - 1); break;
-		case CONSOLE_QUIT: return true;
-		case CONSOLE_SWALLOW: break;
+		case TERMINAL_HELP: ring_put(console, help, sizeof help - 1); break;
+		case TERMINAL_QUIT: return true;
+		case TERMINAL_SWALLOW: break;
 		}
 	}
 	return false;
 }
 
-static void input_ended(struct console *console)
+static void console_input_ended(struct console *console)
 {
 	console->in_ended = true;
 	ev_io_stop(console->loop, &console->in_watch);
@@ -331,7 +236,7 @@ static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
 	ssize_t got;
 
 	(void)loop;
-	if (cannot_watch(console, watcher, events))
+	if (console_refused(console, watcher, events))
 		return;
 	/* Somebody else may have been faster. */
 	got = console->is_socket ? recv(console->in_fd, typed, sizeof typed, MSG_DONTWAIT)
@@ -341,27 +246,27 @@ static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
 	if (got <= 0) {
 		/* A UNIX client may close its writing half and still want to read. */
 		if (got < 0 && console->kind == CONSOLE_UNIX) {
-			close_peer(console);
+			console_close_peer(console);
 			return;
 		}
 		if (got < 0)
 			log_line(LOG_WARN, "console: cannot read, there is no more input: %s",
 			    strerror(errno));
-		input_ended(console);
+		console_input_ended(console);
 		return;
 	}
 	if (console->kind == CONSOLE_STDIO) {
-		if (take_typed(console, typed, (size_t)got)) {
+		if (console_take_typed(console, typed, (size_t)got)) {
 			console->on_escape(console->context);
 			return;
 		}
-		flush_output(console);
+		console_flush(console);
 	} else {
 		/* Reading goes on only when in[] is empty. */
 		memcpy(console->in, typed, (size_t)got);
 		console->in_length = (size_t)got;
 	}
-	push_input(console);
+	console_push_input(console);
 }
 
 void console_poll(struct console *console)
@@ -369,21 +274,21 @@ void console_poll(struct console *console)
 	uint8_t printed[4096];
 	int round = 0;
 
-	push_input(console);
-	flush_output(console);
+	console_push_input(console);
+	console_flush(console);
 	if (console->listen_fd >= 0)
-		start(console, &console->accept_watch);
+		watch_start(&console->watch, &console->accept_watch);
 	for (; round < POLL_ROUNDS; round++) {
 		size_t length = spapr_console_read(console->machine, printed, sizeof printed);
 
 		if (length == 0)
 			break;
-		put_output(console, printed, length);
-		flush_output(console);
+		ring_put(console, printed, length);
+		console_flush(console);
 	}
 	/* A guest may print as fast as we fetch: others get their turn first. */
 	if (round == POLL_ROUNDS)
-		poll_again(console, 0.);
+		console_poll_later(console, 0.);
 }
 
 static void on_again(struct ev_loop *loop, ev_timer *watcher, int events)
@@ -395,7 +300,7 @@ static void on_again(struct ev_loop *loop, ev_timer *watcher, int events)
 
 /* --- One client on a UNIX socket ----------------------------------------------------------- */
 
-static void watch(struct console *console, int in_fd, int out_fd)
+static void console_attach(struct console *console, int in_fd, int out_fd)
 {
 	console->in_fd = in_fd;
 	console->out_fd = out_fd;
@@ -404,11 +309,11 @@ static void watch(struct console *console, int in_fd, int out_fd)
 		ev_io_set(&console->in_watch, in_fd, EV_READ);
 	if (out_fd >= 0)
 		ev_io_set(&console->out_watch, out_fd, EV_WRITE);
-	push_input(console);
-	flush_output(console);
+	console_push_input(console);
+	console_flush(console);
 }
 
-static void close_peer(struct console *console)
+static void console_close_peer(struct console *console)
 {
 	ev_io_stop(console->loop, &console->in_watch);
 	ev_io_stop(console->loop, &console->out_watch);
@@ -418,7 +323,7 @@ static void close_peer(struct console *console)
 }
 
 /* Reading may be paused, so ask whether the present client is still there. */
-static bool peer_gone(const struct console *console)
+static bool console_peer_gone(const struct console *console)
 {
 	struct pollfd peer = {.fd = console->out_fd, .events = POLLRDHUP};
 
@@ -431,7 +336,7 @@ static void on_client(struct ev_loop *loop, ev_io *watcher, int events)
 	struct console *console = watcher->data;
 	int fd;
 
-	if (cannot_watch(console, watcher, events))
+	if (console_refused(console, watcher, events))
 		return;
 	fd = accept4(console->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd < 0) {
@@ -441,50 +346,21 @@ static void on_client(struct ev_loop *loop, ev_io *watcher, int events)
 		log_guest(&console->limit_error, LOG_WARN, "console: cannot accept a client: %s",
 		    strerror(errno));
 		ev_io_stop(loop, watcher);
-		poll_again(console, 1.);
+		console_poll_later(console, 1.);
 		return;
 	}
-	if (console->out_fd >= 0 && peer_gone(console))
-		close_peer(console);
+	if (console->out_fd >= 0 && console_peer_gone(console))
+		console_close_peer(console);
 	if (console->out_fd >= 0 || !listen_peer_allowed(fd)) {
 		if (console->out_fd >= 0)
-			(void)write_some(fd, busy, sizeof busy - 1);
+			(void)console_write(fd, busy, sizeof busy - 1);
 		close(fd);
 		return;
 	}
-	watch(console, fd, fd);
+	console_attach(console, fd, fd);
 }
 
 /* --- The five ends ------------------------------------------------------------------------- */
-
-/* A non-blocking descriptor for standard input or output, see the top of the file. -1 if
- * there is nothing usable. */
-static int open_standard(int fd, int access, bool *ret_own)
-{
-	struct stat status;
-	char name[32];
-	int flags, own;
-
-	*ret_own = false;
-	if (fstat(fd, &status) < 0)
-		return -1;
-	/* Files do not block; sockets are asked not to. */
-	if (!S_ISCHR(status.st_mode) && !S_ISFIFO(status.st_mode))
-		return fd;
-	snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
-	own = open(name, access | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	if (own >= 0) {
-		*ret_own = true;
-		return own;
-	}
-	flags = fcntl(fd, F_GETFL);
-	if (flags >= 0 && (flags & O_NONBLOCK) == 0) {
-		terminal.saved_flags[fd] = flags;
-		terminal.flags_changed[fd] = 1;
-		fcntl(fd, F_SETFL, flags | O_NONBLOCK);
-	}
-	return fd;
-}
 
 static bool is_socket(int fd)
 {
@@ -493,17 +369,17 @@ static bool is_socket(int fd)
 	return fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode);
 }
 
-static bool open_stdio(struct console *console, struct err *err)
+static bool console_open_stdio(struct console *console, struct err *err)
 {
-	int out_fd = open_standard(STDOUT_FILENO, O_WRONLY, &console->own_out);
+	int out_fd = terminal_open_standard(STDOUT_FILENO, O_WRONLY, &console->own_out);
 	int in_fd = -1;
 
 	if (out_fd < 0)
 		return err_system(
 		    err, errno, "use another --console", "standard output is not open");
 	/* Out of reach of the keyboard, a terminal is left alone. */
-	if (!isatty(STDIN_FILENO) || in_foreground(STDIN_FILENO)) {
-		in_fd = open_standard(STDIN_FILENO, O_RDONLY, &console->own_in);
+	if (!isatty(STDIN_FILENO) || terminal_in_foreground(STDIN_FILENO)) {
+		in_fd = terminal_open_standard(STDIN_FILENO, O_RDONLY, &console->own_in);
 		console->out_fd = out_fd; /* to be closed if this fails */
 		if (in_fd < 0)
 			return err_system(
@@ -512,16 +388,16 @@ static bool open_stdio(struct console *console, struct err *err)
 		console->is_socket = is_socket(in_fd);
 		if (console->is_terminal) {
 			log_say("Ctrl-A x ends the guest, Ctrl-A ? tells more");
-			make_raw();
+			terminal_make_raw();
 		}
 	} else {
 		log_line(LOG_WARN, "console: in the background, so there is no input");
 	}
-	watch(console, in_fd, out_fd);
+	console_attach(console, in_fd, out_fd);
 	return true;
 }
 
-static bool open_file(struct console *console, struct err *err)
+static bool console_open_file(struct console *console, struct err *err)
 {
 	int fd = open(
 	    console->path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
@@ -533,11 +409,11 @@ static bool open_file(struct console *console, struct err *err)
 		return false;
 	}
 	console->own_out = true;
-	watch(console, -1, fd);
+	console_attach(console, -1, fd);
 	return true;
 }
 
-static bool open_pty(struct console *console, struct err *err)
+static bool console_open_pty(struct console *console, struct err *err)
 {
 	struct termios raw;
 	char name[128];
@@ -557,27 +433,27 @@ static bool open_pty(struct console *console, struct err *err)
 	cfmakeraw(&raw);
 	tcsetattr(console->slave_fd, TCSANOW, &raw);
 	log_say("the console is at %s", name);
-	watch(console, fd, fd);
+	console_attach(console, fd, fd);
 	return true;
 }
 
-static bool open_unix(struct console *console, struct err *err)
+static bool console_open_unix(struct console *console, struct err *err)
 {
 	console->listen_fd = listen_unix(console->path, "console socket", &console->identity, err);
 	if (console->listen_fd < 0)
 		return false;
 	ev_io_set(&console->accept_watch, console->listen_fd, EV_READ);
-	start(console, &console->accept_watch);
+	watch_start(&console->watch, &console->accept_watch);
 	return true;
 }
 
-static bool open_end(struct console *console, struct err *err)
+static bool console_open(struct console *console, struct err *err)
 {
 	switch (console->kind) {
-	case CONSOLE_STDIO: return open_stdio(console, err);
-	case CONSOLE_FILE: return open_file(console, err);
-	case CONSOLE_PTY: return open_pty(console, err);
-	case CONSOLE_UNIX: return open_unix(console, err);
+	case CONSOLE_STDIO: return console_open_stdio(console, err);
+	case CONSOLE_FILE: return console_open_file(console, err);
+	case CONSOLE_PTY: return console_open_pty(console, err);
+	case CONSOLE_UNIX: return console_open_unix(console, err);
 	case CONSOLE_NONE: break;
 	}
 	console->discard = true;
@@ -594,6 +470,7 @@ struct console *console_create(struct ev_loop *loop, const struct options *optio
 		return NULL;
 	}
 	console->loop = loop;
+	watch_init(&console->watch, loop);
 	console->machine = machine;
 	console->kind = options->console;
 	console->on_escape = on_escape;
@@ -604,26 +481,25 @@ struct console *console_create(struct ev_loop *loop, const struct options *optio
 	ev_init(&console->out_watch, on_writable);
 	ev_init(&console->accept_watch, on_client);
 	ev_timer_init(&console->again, on_again, 0., 0.);
-	ev_timer_init(&console->soon, on_soon, 0., 0.);
 	console->in_watch.data = console->out_watch.data = console;
 	console->accept_watch.data = console->again.data = console;
-	if (open_end(console, err))
+	if (console_open(console, err))
 		return console;
 	console_destroy(console);
 	return NULL;
 }
 
 /* A guest's last lines are the ones that tell why it went. */
-static void say_last_words(struct console *console)
+static void console_drain(struct console *console)
 {
 	uint64_t now_ms = clock_ms(), until_ms = now_ms + LAST_WORDS_MS;
 
-	flush_output(console);
+	console_flush(console);
 	while (console->out_length > 0 && console->out_fd >= 0 && now_ms < until_ms) {
 		struct pollfd end = {.fd = console->out_fd, .events = POLLOUT};
 
 		poll(&end, 1, (int)(until_ms - now_ms));
-		flush_output(console);
+		console_flush(console);
 		now_ms = clock_ms();
 	}
 	if (console->out_length > 0 && console->out_fd >= 0)
@@ -637,15 +513,15 @@ void console_destroy(struct console *console)
 		return;
 	/* Nobody needs to have attached to a pty. */
 	if (console->kind != CONSOLE_PTY)
-		say_last_words(console);
+		console_drain(console);
 	ev_timer_stop(console->loop, &console->again);
-	ev_timer_stop(console->loop, &console->soon);
+	watch_finish(&console->watch);
 	ev_io_stop(console->loop, &console->accept_watch);
 	ev_io_stop(console->loop, &console->in_watch);
 	ev_io_stop(console->loop, &console->out_watch);
-	console_restore_terminal();
+	terminal_restore();
 	if (console->kind == CONSOLE_UNIX)
-		close_peer(console);
+		console_close_peer(console);
 	if (console->own_in && console->in_fd >= 0)
 		close(console->in_fd);
 	if (console->own_out && console->out_fd >= 0)

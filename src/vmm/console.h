@@ -29,18 +29,4 @@ void console_poll(struct console *console);
  * restore the terminal, remove the socket. NULL is allowed. */
 void console_destroy(struct console *console);
 
-/* Restore the terminal from an exit path or fatal signal; async-signal-safe. */
-void console_restore_terminal(void);
-
-/* What to do with a byte that was typed on stdio. */
-enum console_escape {
-	CONSOLE_SEND,    /* it is the guest's */
-	CONSOLE_SWALLOW, /* it began or ended an escape that does nothing */
-	CONSOLE_QUIT,    /* Ctrl-A x */
-	CONSOLE_HELP,    /* Ctrl-A ? */
-};
-
-/* *escaped is the whole state: the byte before was Ctrl-A. Ctrl-A Ctrl-A sends one. */
-enum console_escape console_escape_step(bool *escaped, uint8_t byte);
-
 #endif

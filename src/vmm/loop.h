@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * loop.h - the event loop, and the two ways in which libev ends a program without asking: when
- * memory is out, and when it cannot make what it needs to be woken. Both are settled here, when
- * the loop is made and an error can still be reported.
+ * loop.h - the event loop, and how other threads and signal handlers wake it.
  */
 #ifndef PAPRIKA_LOOP_H
 #define PAPRIKA_LOOP_H
@@ -12,13 +10,20 @@
 #include "base/err.h"
 
 /*
- * One at a time. wake is initialised by the caller and started here. All memory the loop will
- * ever use is set aside now, and that it can be woken is tried, so that nothing of this can fail
- * once a guest runs.
+ * Create the loop and the eventfd that wakes it. The caller has initialised wake (ev_init); here
+ * it gets its descriptor and is started. NULL with *err filled if the loop cannot be made, or if
+ * the kernel refuses to watch the eventfd.
  */
-struct ev_loop *loop_create(ev_async *wake, struct err *err);
+struct ev_loop *loop_create(ev_io *wake, struct err *err);
 
-/* NULL is allowed. No watcher is active any more. */
-void loop_destroy(struct ev_loop *loop);
+/* Run wake's callback in the loop's thread. From any thread; async-signal-safe. */
+void loop_wake(const ev_io *wake);
+
+/* To be called in wake's callback: it is called again only after another loop_wake(). */
+void loop_woken(const ev_io *wake);
+
+/* Destroy the loop and close the eventfd. No watcher but wake is active any more; loop may be
+ * NULL. */
+void loop_destroy(struct ev_loop *loop, ev_io *wake);
 
 #endif

@@ -14,11 +14,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/complain.h"
 #include "base/log.h"
 #include "vmm/check.h"
 #include "vmm/loader.h"
 #include "vmm/options.h"
-#include "vmm/vmm.h"
+#include "vmm/run.h"
 
 #define CANNOT_WRITE_HINT "choose another place for the output"
 
@@ -137,7 +138,7 @@ static const struct command {
 	enum exit_code (*run)(const struct options *options);
 	const char *usage, *help;
 } commands[] = {
-    {"run", COMMAND_RUN, vmm_run, "paprika run --kernel FILE [OPTION...]",
+    {"run", COMMAND_RUN, run_guest, "paprika run --kernel FILE [OPTION...]",
         "run a guest to its end"},
     {"check", COMMAND_CHECK, run_check, "paprika check [--json]",
         "tell what this host offers, and what it lacks"},

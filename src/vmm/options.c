@@ -1,44 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * options.c - the command line and the config file, from one table.
+ * options.c - the command line, from one table.
  *
- * A row says what an option is called, which commands know it, how its text is understood and
- * where it is stored. A config file is the same options as one JSON object: its values are
- * turned into the text a person would have typed and go the same way, so that the two cannot
- * come to mean different things. What a machine can be is spapr_check_config()'s to say; here
- * it is syntax that is judged, and what is best said in the words that were typed.
+ * A row says what an option is called, which commands know it, how its text is parsed and where it
+ * is stored. A config file (config.c) uses the same rows. Here syntax is checked, and what is best
+ * said in the words that were typed; what a machine can be, spapr_check_config() checks.
  */
 #include "vmm/options.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <jansson.h>
 #include <limits.h>
 #include <stddef.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "vmm/parse.h"
+#include "vmm/option_row.h"
 
-#define CONFIG_BYTES_MAX (1 << 20)
 #define DEADLINE_S_MAX 86400
-
-/* The JSON types a value may have in a config file. */
-enum { AS_STRING = 1, AS_INTEGER = 2, AS_REAL = 4, AS_BOOLEAN = 8, AS_CPUS = 16 };
-
-struct option_row {
-	const char *name;
-	const char *value; /* what --help calls the value; NULL: a switch */
-	char letter;       /* short form, or 0 */
-	unsigned commands;
-	unsigned json; /* 0: not in a config file */
-	bool (*set)(struct options *options, const struct option_row *row, const char *text,
-	    struct err *err);
-	size_t offset, size; /* the field, for the general set functions */
-	const char *help;
-};
 
 /* --- Values ------------------------------------------------------------------------------ */
 
@@ -100,7 +78,7 @@ bool parse_size(const char *text, uint64_t *ret_bytes, struct err *err)
 }
 
 /* Text that may be empty. */
-static bool set_text(
+static bool option_set_text(
     struct options *options, const struct option_row *row, const char *text, struct err *err)
 {
 	size_t length = strlen(text);
@@ -113,7 +91,7 @@ static bool set_text(
 	return true;
 }
 
-static bool empty_value(const struct option_row *row, struct err *err)
+static bool option_empty(const struct option_row *row, struct err *err)
 {
 	char hint[96];
 
@@ -124,15 +102,15 @@ static bool empty_value(const struct option_row *row, struct err *err)
 
 /* A path or a name. An empty one is a variable of a script that was never set: as if the option
  * had not been given would be the opposite of what was meant. */
-static bool set_name(
+static bool option_set_name(
     struct options *options, const struct option_row *row, const char *text, struct err *err)
 {
 	if (text[0] == '\0')
-		return empty_value(row, err);
-	return set_text(options, row, text, err);
+		return option_empty(row, err);
+	return option_set_text(options, row, text, err);
 }
 
-static bool set_switch(
+static bool option_set_switch(
     struct options *options, const struct option_row *row, const char *text, struct err *err)
 {
 	bool *field = (bool *)((char *)options + row->offset);
@@ -143,7 +121,8 @@ static bool set_switch(
 }
 
 /* One item of --cpus: key=number, or a number alone, which means boot. */
-static bool set_cpus_item(const char *item, size_t length, uint64_t numbers[3], struct err *err)
+static bool option_set_cpus_item(
+    const char *item, size_t length, uint64_t numbers[3], struct err *err)
 {
 	static const char *const keys[] = {"boot", "max", "threads"};
 	const char *equals = memchr(item, '=', length);
@@ -171,7 +150,7 @@ static bool set_cpus_item(const char *item, size_t length, uint64_t numbers[3], 
 	return true;
 }
 
-static bool set_cpus(
+static bool option_set_cpus(
     struct options *options, const struct option_row *row, const char *text, struct err *err)
 {
 	uint64_t numbers[3] = {0, 0, 0};
@@ -180,7 +159,7 @@ static bool set_cpus(
 	for (const char *item = text;; item++) {
 		size_t length = strcspn(item, ",");
 
-		if (!set_cpus_item(item, length, numbers, err))
+		if (!option_set_cpus_item(item, length, numbers, err))
 			return false;
 		item += length;
 		if (*item == '\0')
@@ -192,7 +171,7 @@ static bool set_cpus(
 	return true;
 }
 
-static bool set_memory(
+static bool option_set_memory(
     struct options *options, const struct option_row *row, const char *text, struct err *err)
 {
 	uint64_t bytes = 0, blocks;
@@ -216,7 +195,7 @@ static bool set_memory(
 	return true;
 }
 
-static bool set_console(
+static bool option_set_console(
     struct options *options, const struct option_row *row, const char *text, struct err *err)
 {
 	static const struct {
@@ -247,7 +226,7 @@ static bool set_console(
 }
 
 /* Seconds, with up to three digits behind the point. */
-static bool set_deadline(
+static bool option_set_deadline(
     struct options *options, const struct option_row *row, const char *text, struct err *err)
 {
 	size_t length = strcspn(text, ".");
@@ -271,7 +250,7 @@ static bool set_deadline(
 	return true;
 }
 
-static bool set_log_level(
+static bool option_set_log_level(
     struct options *options, const struct option_row *row, const char *text, struct err *err)
 {
 	(void)row;
@@ -281,7 +260,7 @@ static bool set_log_level(
 }
 
 /* The standard ones are never it, and 0 stands for none. */
-static bool set_kvm_fd(
+static bool option_set_kvm_fd(
     struct options *options, const struct option_row *row, const char *text, struct err *err)
 {
 	uint64_t number = 0;
@@ -293,8 +272,11 @@ static bool set_kvm_fd(
 	return true;
 }
 
-static bool set_config(
-    struct options *options, const struct option_row *row, const char *text, struct err *err);
+static bool option_set_config(
+    struct options *options, const struct option_row *row, const char *text, struct err *err)
+{
+	return text[0] == '\0' ? option_empty(row, err) : config_read(options, text, err);
+}
 
 /* --- The table --------------------------------------------------------------------------- */
 
@@ -302,104 +284,53 @@ static bool set_config(
 #define MACHINE (COMMAND_RUN | COMMAND_DTB)
 #define EVERY (COMMAND_RUN | COMMAND_CHECK | COMMAND_DTB)
 
-static const struct option_row rows[] = {
-    {"kernel", "FILE", 0, MACHINE, AS_STRING, set_name, FIELD(kernel),
+static const struct option_row option_rows[] = {
+    {"kernel", "FILE", 0, MACHINE, AS_STRING, option_set_name, FIELD(kernel),
         "the guest's kernel: an uncompressed ppc64 ELF, such as a vmlinux"},
-    {"initrd", "FILE", 0, MACHINE, AS_STRING, set_name, FIELD(initrd), "its initial RAM disk"},
-    {"append", "S", 0, MACHINE, AS_STRING, set_text, FIELD(append),
+    {"initrd", "FILE", 0, MACHINE, AS_STRING, option_set_name, FIELD(initrd),
+        "its initial RAM disk"},
+    {"append", "S", 0, MACHINE, AS_STRING, option_set_text, FIELD(append),
         "its command line (console=hvc0)"},
-    {"cpus", "boot=N,max=M,threads=T", 0, MACHINE, AS_STRING | AS_INTEGER | AS_CPUS, set_cpus, 0, 0,
-        "vCPUs at boot (one core), at most (as at boot), and per core (1)"},
-    {"memory", "SIZE", 0, MACHINE, AS_STRING | AS_INTEGER, set_memory, 0, 0,
+    {"cpus", "boot=N,max=M,threads=T", 0, MACHINE, AS_STRING | AS_INTEGER | AS_CPUS,
+        option_set_cpus, 0, 0, "vCPUs at boot (one core), at most (as at boot), and per core (1)"},
+    {"memory", "SIZE", 0, MACHINE, AS_STRING | AS_INTEGER, option_set_memory, 0, 0,
         "memory, a multiple of 256M (512M)"},
-    {"control", "PATH", 0, COMMAND_RUN, AS_STRING, set_name, FIELD(control),
+    {"control", "PATH", 0, COMMAND_RUN, AS_STRING, option_set_name, FIELD(control),
         "listen on a UNIX socket for paprikactl and other clients; systemd: one passed by it"},
-    {"console", "KIND", 0, COMMAND_RUN, AS_STRING, set_console, 0, 0,
+    {"console", "KIND", 0, COMMAND_RUN, AS_STRING, option_set_console, 0, 0,
         "stdio, file:PATH, pty, unix:PATH or none (stdio; Ctrl-A x ends it)"},
-    {"unplug-deadline", "S", 0, COMMAND_RUN, AS_STRING | AS_INTEGER | AS_REAL, set_deadline, 0, 0,
-        "report an add or removal as unresolved after S seconds (15)"},
-    {"no-reboot", NULL, 0, COMMAND_RUN, AS_BOOLEAN, set_switch, FIELD(no_reboot),
+    {"unplug-deadline", "S", 0, COMMAND_RUN, AS_STRING | AS_INTEGER | AS_REAL, option_set_deadline,
+        0, 0, "report an add or removal as unresolved after S seconds (15)"},
+    {"no-reboot", NULL, 0, COMMAND_RUN, AS_BOOLEAN, option_set_switch, FIELD(no_reboot),
         "end when the guest reboots, with exit code 4"},
-    {"name", "N", 0, COMMAND_RUN, AS_STRING, set_name, FIELD(name), "a name for the guest"},
-    {"kvm-fd", "N", 0, MACHINE, AS_STRING | AS_INTEGER | AS_REAL, set_kvm_fd, 0, 0,
+    {"name", "N", 0, COMMAND_RUN, AS_STRING, option_set_name, FIELD(name), "a name for the guest"},
+    {"kvm-fd", "N", 0, MACHINE, AS_STRING | AS_INTEGER | AS_REAL, option_set_kvm_fd, 0, 0,
         "use this open descriptor of /dev/kvm"},
-    {"no-sandbox", NULL, 0, COMMAND_RUN, AS_BOOLEAN, set_switch, FIELD(no_sandbox),
+    {"no-sandbox", NULL, 0, COMMAND_RUN, AS_BOOLEAN, option_set_switch, FIELD(no_sandbox),
         "keep all rights while the guest runs; to find faults only"},
-    {"output", "FILE", 'o', COMMAND_DTB, 0, set_name, FIELD(output),
+    {"output", "FILE", 'o', COMMAND_DTB, 0, option_set_name, FIELD(output),
         "where the device tree goes; - is standard output"},
-    {"json", NULL, 0, COMMAND_CHECK, 0, set_switch, FIELD(json), "answer in JSON"},
-    {"log-level", "L", 0, EVERY, AS_STRING, set_log_level, 0, 0,
+    {"json", NULL, 0, COMMAND_CHECK, 0, option_set_switch, FIELD(json), "answer in JSON"},
+    {"log-level", "L", 0, EVERY, AS_STRING, option_set_log_level, 0, 0,
         "error, warn, info or debug (warn)"},
-    {"config", "FILE", 0, MACHINE, 0, set_config, 0, 0,
+    {"config", "FILE", 0, MACHINE, 0, option_set_config, 0, 0,
         "read options from a JSON object whose keys are their long names"},
-    {"help", NULL, 'h', EVERY, 0, set_switch, FIELD(help), "say this and exit"},
+    {"help", NULL, 'h', EVERY, 0, option_set_switch, FIELD(help), "say this and exit"},
 };
 
-#define ROWS (sizeof rows / sizeof rows[0])
+#define ROWS (sizeof option_rows / sizeof option_rows[0])
 
-static const struct option_row *find_row(const char *name, size_t length, unsigned commands)
+const struct option_row *option_find(const char *name, size_t length, unsigned commands)
 {
 	for (size_t i = 0; i < ROWS; i++)
-		if ((rows[i].commands & commands) != 0 && strlen(rows[i].name) == length &&
-		    memcmp(rows[i].name, name, length) == 0)
-			return &rows[i];
+		if ((option_rows[i].commands & commands) != 0 &&
+		    strlen(option_rows[i].name) == length &&
+		    memcmp(option_rows[i].name, name, length) == 0)
+			return &option_rows[i];
 	return NULL;
 }
 
-/* --- A slip of the finger ------------------------------------------------------------------ */
-
-#define NAME_MAX_LENGTH 32
-
-/* How many letters must be changed, added or left out to get from one word to the other. */
-static size_t edit_distance(const char *a, const char *b)
-{
-	size_t row[NAME_MAX_LENGTH + 1], b_length = strlen(b);
-
-	for (size_t j = 0; j <= b_length; j++)
-		row[j] = j;
-	for (size_t i = 0; a[i] != '\0'; i++) {
-		size_t diagonal = row[0];
-
-		row[0] = i + 1;
-		for (size_t j = 0; j < b_length; j++) {
-			size_t best = diagonal + (a[i] != b[j]);
-
-			diagonal = row[j + 1];
-			best = diagonal + 1 < best ? diagonal + 1 : best;
-			row[j + 1] = row[j] + 1 < best ? row[j] + 1 : best;
-		}
-	}
-	return row[b_length];
-}
-
-/* The known name nearest to what was typed, or NULL if nothing is near. */
-static const char *nearest_name(const char *typed, size_t length, unsigned commands, bool config)
-{
-	char word[NAME_MAX_LENGTH + 1];
-	const char *nearest = NULL;
-	/* A slip in three letters or so; more is another word. */
-	size_t least = (length + 2) / 3 + 1;
-
-	if (length > NAME_MAX_LENGTH || length < 2)
-		return NULL;
-	if (least > 4)
-		least = 4;
-	memcpy(word, typed, length);
-	word[length] = '\0';
-	for (size_t i = 0; i < ROWS; i++) {
-		size_t distance = edit_distance(word, rows[i].name);
-
-		if ((rows[i].commands & commands) == 0 || (config && rows[i].json == 0))
-			continue;
-		if (strncmp(rows[i].name, word, length) == 0)
-			distance = 1; /* the beginning of it */
-		if (distance < least && distance < strlen(rows[i].name)) {
-			least = distance;
-			nearest = rows[i].name;
-		}
-	}
-	return nearest;
-}
+/* --- Names that are not known ------------------------------------------------------------- */
 
 /* What QEMU and other programs call what is here, too, or what is not here: names, each between
  * spaces, and what to do instead. Names that are ours as well, like kernel, need no row. */
@@ -428,11 +359,11 @@ static const struct {
     {" version V ", "use paprika --version"},
 };
 
-static const char *other_hint(const char *typed, size_t length)
+static const char *option_other_hint(const char *typed, size_t length)
 {
-	char name[NAME_MAX_LENGTH + 3];
+	char name[32];
 
-	if (length == 0 || length > NAME_MAX_LENGTH || memchr(typed, ' ', length) != NULL)
+	if (length == 0 || length > sizeof name - 3 || memchr(typed, ' ', length) != NULL)
 		return NULL;
 	snprintf(name, sizeof name, " %.*s ", (int)length, typed);
 	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
@@ -442,190 +373,24 @@ static const char *other_hint(const char *typed, size_t length)
 }
 
 /* typed has its dashes, and perhaps a value behind an equals sign. */
-static bool unknown_option(const char *typed, enum option_command command, struct err *err)
+static bool option_unknown(const char *typed, enum option_command command, struct err *err)
 {
 	const char *name = typed + strspn(typed, "-");
 	size_t length = strcspn(name, "=");
-	const struct option_row *row = find_row(name, length, command);
-	const char *nearest = row != NULL ? row->name : nearest_name(name, length, command, false);
-	const char *other = other_hint(name, length);
+	const struct option_row *row = option_find(name, length, command);
+	const char *other = option_other_hint(name, length);
 	char hint[128] = "--help lists what there is";
 
 	if (other != NULL)
 		snprintf(hint, sizeof hint, "%s", other);
-	else if (row == NULL && find_row(name, length, EVERY) != NULL)
+	else if (row != NULL)
+		snprintf(hint, sizeof hint, "did you mean --%s?", row->name);
+	else if (option_find(name, length, EVERY) != NULL)
 		snprintf(hint, sizeof hint,
 		    "it belongs to another command; `paprika --help` lists them");
-	else if (nearest != NULL)
-		snprintf(hint, sizeof hint, "did you mean --%s?", nearest);
 	length += (size_t)(name - typed);
 	return err_set(
 	    err, ERR_USAGE, hint, "unknown option %.*s", (int)(length > 66 ? 66 : length), typed);
-}
-
-/* --- Config file --------------------------------------------------------------------------- */
-
-/* As much as there is, up to size; -1 on failure. */
-static ssize_t read_all(int fd, char *to, size_t size)
-{
-	size_t length = 0;
-	ssize_t got;
-
-	do {
-		got = read(fd, to + length, size - length);
-		if (got > 0)
-			length += (size_t)got;
-	} while (got > 0 || (got < 0 && errno == EINTR));
-	return got < 0 ? -1 : (ssize_t)length;
-}
-
-static json_t *read_config(const char *path, struct err *err)
-{
-	/* Non-blocking, or opening a FIFO would wait for a writer. */
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	struct stat status;
-	json_error_t error;
-	json_t *config = NULL;
-	char *text = NULL;
-	ssize_t got;
-
-	if (fd < 0 || fstat(fd, &status) < 0) {
-		err_system(err, errno, "give a readable JSON file", "config file %.200s", path);
-		goto done;
-	}
-	if (!S_ISREG(status.st_mode) || status.st_size > CONFIG_BYTES_MAX) {
-		err_set(err, ERR_USAGE, "give a regular JSON file of at most 1 MiB",
-		    "config file %.200s is not one", path);
-		goto done;
-	}
-	text = malloc((size_t)status.st_size + 1);
-	got = text == NULL ? -1 : read_all(fd, text, (size_t)status.st_size);
-	if (got < 0) {
-		err_system(err, errno, NULL, "cannot read config file %.200s", path);
-		goto done;
-	}
-	config = parse_json(text, (size_t)got, JSON_REJECT_DUPLICATES, &error);
-	if (config == NULL)
-		err_set(err, ERR_USAGE, "write one JSON object, like {\"kernel\": \"vmlinux\"}",
-		    "config file %.160s, line %d: %.120s", path, error.line, error.text);
-	else if (!json_is_object(config))
-		err_set(err, ERR_USAGE, "write one JSON object, like {\"kernel\": \"vmlinux\"}",
-		    "config file %.200s holds no JSON object", path);
-done:
-	/* Whatever is wrong with the file, it is the operator's to put right. */
-	if (err->class != ERR_NONE) {
-		err->class = ERR_USAGE;
-		json_decref(config);
-		config = NULL;
-	}
-	free(text);
-	if (fd >= 0)
-		close(fd);
-	return config;
-}
-
-/* {"boot": 2, "max": 8} as the text boot=2,max=8. */
-static bool cpus_text(const json_t *object, char *text, size_t size, struct err *err)
-{
-	size_t used = 0;
-	const char *key;
-	json_t *value;
-
-	text[0] = '\0';
-	json_object_foreach ((json_t *)object, key, value) {
-		if (strcmp(key, "boot") != 0 && strcmp(key, "max") != 0 &&
-		    strcmp(key, "threads") != 0)
-			return err_set(err, ERR_USAGE, "the keys are boot, max and threads",
-			    "unknown key \"cpus.%.64s\"", key);
-		if (!json_is_integer(value))
-			return err_set(err, ERR_USAGE, "give a positive integer",
-			    "key \"cpus.%s\" is not an integer", key);
-		/* Three short keys and three numbers always fit. */
-		used += (size_t)snprintf(text + used, size - used, "%s%s=%lld", used > 0 ? "," : "",
-		    key, (long long)json_integer_value(value));
-	}
-	return used > 0 ||
-	       err_set(err, ERR_USAGE, "name boot, max or threads", "key \"cpus\" is empty");
-}
-
-static bool wrong_type(const struct option_row *row, struct err *err)
-{
-	static const struct {
-		unsigned json;
-		const char *hint;
-	} hints[] = {
-	    {AS_CPUS, "give a string like \"boot=2,max=8\" or an object {\"boot\", \"max\", "
-	              "\"threads\"}"},
-	    {AS_BOOLEAN, "give true or false"},
-	    {AS_REAL, "give a number"},
-	    {AS_INTEGER, "give a string like \"2G\" or a number of bytes"},
-	    {AS_STRING, "give a string"},
-	};
-	size_t i = 0;
-
-	while ((row->json & hints[i].json) == 0)
-		i++;
-	return err_set(
-	    err, ERR_USAGE, hints[i].hint, "key \"%s\" has a value of the wrong type", row->name);
-}
-
-/* One key of a config file: as if its value had been typed. */
-static bool set_from_json(
-    struct options *options, const struct option_row *row, const json_t *value, struct err *err)
-{
-	char text[400]; /* a double can have 309 digits before the point */
-
-	if (json_is_string(value) && (row->json & AS_STRING) != 0)
-		return row->set(options, row, json_string_value(value), err);
-	if (json_is_object(value) && (row->json & AS_CPUS) != 0) {
-		if (!cpus_text(value, text, sizeof text, err))
-			return false;
-	} else if (json_is_integer(value) && (row->json & AS_INTEGER) != 0) {
-		snprintf(text, sizeof text, "%lld", (long long)json_integer_value(value));
-	} else if (json_is_real(value) && (row->json & AS_REAL) != 0) {
-		snprintf(text, sizeof text, "%.3f", json_real_value(value));
-	} else if (json_is_boolean(value) && (row->json & AS_BOOLEAN) != 0) {
-		snprintf(text, sizeof text, "%s", json_is_true(value) ? "true" : "false");
-	} else {
-		return wrong_type(row, err);
-	}
-	return row->set(options, row, text, err);
-}
-
-/* A file made for `run` serves `dtb` too, so every key is known to both. */
-static bool set_config(
-    struct options *options, const struct option_row *row, const char *text, struct err *err)
-{
-	struct err inner = {0};
-	const char *key;
-	json_t *config, *value;
-
-	if (text[0] == '\0')
-		return empty_value(row, err);
-	config = read_config(text, err);
-	if (config == NULL)
-		return false;
-	json_object_foreach (config, key, value) {
-		const struct option_row *known = find_row(key, strlen(key), EVERY);
-		const char *nearest;
-		char hint[96] = "the keys are the long option names of `paprika run`";
-
-		if (known != NULL && known->json != 0) {
-			if (!set_from_json(options, known, value, &inner))
-				break;
-			continue;
-		}
-		nearest = nearest_name(key, strlen(key), EVERY, true);
-		if (nearest != NULL)
-			snprintf(hint, sizeof hint, "did you mean \"%s\"?", nearest);
-		err_set(&inner, ERR_USAGE, hint, "unknown key \"%.64s\"", key);
-		break;
-	}
-	json_decref(config);
-	if (inner.class == ERR_NONE)
-		return true;
-	return err_set(
-	    err, inner.class, inner.hint, "config file %.160s: %.200s", text, inner.message);
 }
 
 /* --- Command line -------------------------------------------------------------------------- */
@@ -646,7 +411,7 @@ void options_defaults(struct options *options)
 }
 
 /* What one word of the command line says: the row, and the value if it is in the same word. */
-static const struct option_row *read_word(
+static const struct option_row *option_read_word(
     const char *word, enum option_command command, const char **ret_value, struct err *err)
 {
 	const struct option_row *row = NULL;
@@ -660,31 +425,32 @@ static const struct option_row *read_word(
 		return NULL;
 	}
 	if (word[1] == '-') {
-		row = find_row(word + 2, length - 2, command);
+		row = option_find(word + 2, length - 2, command);
 		if (row != NULL && word[length] == '=')
 			*ret_value = word + length + 1;
-	} else if (find_row(word + 1, length - 1, EVERY) == NULL) {
+	} else if (option_find(word + 1, length - 1, EVERY) == NULL) {
 		/* -output is --output with a dash too few, and not -o utput. */
 		for (size_t i = 0; i < ROWS && row == NULL; i++)
-			if (rows[i].letter == word[1] && (rows[i].commands & command) != 0)
-				row = &rows[i];
+			if (option_rows[i].letter == word[1] &&
+			    (option_rows[i].commands & command) != 0)
+				row = &option_rows[i];
 		if (row != NULL && word[2] != '\0')
 			*ret_value = word + 2;
 	}
 	if (row == NULL)
-		unknown_option(word, command, err);
+		option_unknown(word, command, err);
 	return row;
 }
 
 /* The word behind an option, which must not be the next option. */
-static const char *read_value(
+static const char *option_read_value(
     const struct option_row *row, int argc, char **argv, int *at, struct err *err)
 {
 	const char *word = *at + 1 < argc ? argv[++*at] : NULL;
 	char hint[64];
 
 	if (word != NULL && (strncmp(word, "--", 2) != 0 ||
-	                        find_row(word + 2, strcspn(word + 2, "="), EVERY) == NULL))
+	                        option_find(word + 2, strcspn(word + 2, "="), EVERY) == NULL))
 		return word;
 	snprintf(hint, sizeof hint, "write --%s %s", row->name, row->value);
 	err_set(err, ERR_USAGE, hint, "--%s needs a value%s%.64s", row->name,
@@ -692,7 +458,7 @@ static const char *read_value(
 	return NULL;
 }
 
-static bool check_complete(
+static bool options_check_complete(
     const struct options *options, enum option_command command, struct err *err)
 {
 	if (command == COMMAND_RUN && options->kernel[0] == '\0')
@@ -712,7 +478,7 @@ bool options_parse(
 {
 	for (int i = 1; i < argc; i++) {
 		const char *value;
-		const struct option_row *row = read_word(argv[i], command, &value, err);
+		const struct option_row *row = option_read_word(argv[i], command, &value, err);
 
 		if (row == NULL)
 			return false;
@@ -722,7 +488,7 @@ bool options_parse(
 				    "--%s takes no value", row->name);
 			value = "true";
 		} else if (value == NULL) {
-			value = read_value(row, argc, argv, &i, err);
+			value = option_read_value(row, argc, argv, &i, err);
 			if (value == NULL)
 				return false;
 		}
@@ -731,7 +497,7 @@ bool options_parse(
 		if (options->help)
 			return true;
 	}
-	return check_complete(options, command, err);
+	return options_check_complete(options, command, err);
 }
 
 void options_help(FILE *to, enum option_command command)
@@ -739,11 +505,13 @@ void options_help(FILE *to, enum option_command command)
 	for (size_t i = 0; i < ROWS; i++) {
 		char left[64];
 
-		if ((rows[i].commands & command) == 0)
+		if ((option_rows[i].commands & command) == 0)
 			continue;
-		snprintf(left, sizeof left, "%c%c%s --%s%s%s", rows[i].letter ? '-' : ' ',
-		    rows[i].letter ? rows[i].letter : ' ', rows[i].letter ? "," : " ", rows[i].name,
-		    rows[i].value ? " " : "", rows[i].value ? rows[i].value : "");
-		fprintf(to, "  %-34s  %s\n", left, rows[i].help);
+		snprintf(left, sizeof left, "%c%c%s --%s%s%s", option_rows[i].letter ? '-' : ' ',
+		    option_rows[i].letter ? option_rows[i].letter : ' ',
+		    option_rows[i].letter ? "," : " ", option_rows[i].name,
+		    option_rows[i].value ? " " : "",
+		    option_rows[i].value ? option_rows[i].value : "");
+		fprintf(to, "  %-34s  %s\n", left, option_rows[i].help);
 	}
 }

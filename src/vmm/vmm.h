@@ -1,60 +1,57 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vmm.h - the running program: one guest, its loop, and what an operator may do to it as a
- * whole. run.c implements it; the control socket's commands call it.
- *
- * All of this belongs to the loop thread.
+ * vmm.h - the running guest as a whole: its run state, what an operator may do to it, what is
+ * reported of it, and how it ends. run.c makes it and runs its loop. Loop thread only.
  */
 #ifndef PAPRIKA_VMM_H
 #define PAPRIKA_VMM_H
 
+#include <ev.h>
 #include <stdbool.h>
+#include <stdint.h>
 
+#include "base/complain.h"
 #include "base/err.h"
-#include "spapr/spapr.h"
+#include "base/log.h"
+#include "control/bus.h"
+#include "control/guest.h"
+#include "vmm/console.h"
 
-/* What the process ends with; documented in README.md and the manual. */
-enum exit_code {
-	EXIT_POWERED_OFF = 0,
-	EXIT_VMM_ERROR = 1,
-	EXIT_USAGE = 2,
-	EXIT_GUEST_PANIC = 3,
-	EXIT_GUEST_RESET = 4, /* under --no-reboot */
-	EXIT_HOST_LACKS = 5,
+struct vmm {
+	struct ev_loop *loop;
+	struct spapr *machine;
+	struct console *console;
+	struct bus bus;
+	struct guest guest; /* all this, for the control socket */
+	bool no_reboot;
+	enum run_state state;
+	ev_timer report_timer; /* the next deadline, or reports that had to wait */
+	struct log_limit limit_report;
+	uint64_t guest_made_since_ms; /* the second that guest_made_reports counts in */
+	unsigned guest_made_reports;
+	/* How it ends; set once, by vmm_end(). */
+	bool ending;
+	enum exit_code exit_code;
+	bool ended_by_guest;
+	const char *end_reason; /* of the event SHUTDOWN */
 };
 
-/* The exit code an error stands for. */
-enum exit_code exit_code_of(const struct err *err);
+/* vmm is zeroed. name is kept. machine and console are the caller's to fill in. */
+void vmm_init(struct vmm *vmm, struct ev_loop *loop, const char *name, bool no_reboot);
+void vmm_finish(struct vmm *vmm);
 
-/* "paprika: message; hint" on standard error, in one line whatever the texts contain. */
-void complain_error(const struct err *err);
+/* Report steps of operations to the log and the bus, as many as one turn may, and arm the timer for
+ * the rest. */
+void vmm_report(struct vmm *vmm);
 
-/* Each vCPU takes a descriptor, also those added later; the usual soft limit is for programs
- * that call select(), which we do not. */
-void raise_file_limit(void);
+/* Handle SPAPR_NEWS_* that concern the guest as a whole. */
+void vmm_handle_news(struct vmm *vmm, unsigned news);
 
-struct options;
-struct vmm;
+/* Leave the loop after the present callbacks, so that a command's reply still gets queued. The
+ * first reason counts. */
+void vmm_end(struct vmm *vmm, enum exit_code code, bool guest, const char *reason);
 
-/* Run a guest to its end; returns the exit code. Errors have been printed. */
-enum exit_code vmm_run(const struct options *options);
-
-struct spapr *vmm_machine(const struct vmm *vmm);
-const struct options *vmm_options(const struct vmm *vmm);
-
-/* QMP's run states, as query-status names them. */
-enum vmm_status { VMM_RUNNING, VMM_PAUSED, VMM_SHUTDOWN, VMM_PANICKED, VMM_FAILED };
-enum vmm_status vmm_status(const struct vmm *vmm);
-
-/* stop and cont: STOP and RESUME are sent when something changes. */
-void vmm_stop(struct vmm *vmm);
-bool vmm_cont(struct vmm *vmm, struct err *err);
-
-/* A reset from outside; sends RESET. */
-bool vmm_reset(struct vmm *vmm, struct err *err);
-void vmm_powerdown(struct vmm *vmm);
-
-/* End the program with exit code 0 once the replies are out; sends SHUTDOWN. */
-void vmm_quit(struct vmm *vmm);
+/* After the loop: settle and report what is pending; SHUTDOWN. */
+void vmm_say_farewell(struct vmm *vmm);
 
 #endif

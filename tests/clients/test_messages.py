@@ -73,8 +73,6 @@ REMEDIES = [
     (["--kernel", "full-kernel", "--initrd", "initrd-260M", "--memory", "2G"], "initrd-260M",
      r"(--memory \d+M)", ["--kernel", "full-kernel", "--initrd", "initrd-260M", "{}"]),
     (["--initrd", "initrd"], "initrd", r"(--kernel)", ["--kernel", "kernel", "--initrd", "initrd"]),
-    (["--config", "config.json"], "kernal", r'mean "(\w+)"', ["--{}", "kernel"]),
-    (["--kernal", "kernel"], "--kernal", r"mean (--\w+)", ["{}", "kernel"]),
     (["-kernel", "kernel"], "-kernel", r"mean (--\w+)", ["{}", "kernel"]),
     (["-m", "1G"], "-m", r"(--memory \w+)", ["{}"]),
     (["-smp", "2"], "-smp", r"(--cpus)", ["{}", "2"]),

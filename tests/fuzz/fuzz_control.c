@@ -21,10 +21,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "control/bus.h"
+#include "control/control.h"
+#include "control/guest.h"
+#include "control/parse.h"
 #include "qmp_types.h"
-#include "vmm/control.h"
-#include "vmm/options.h"
-#include "vmm/vmm.h"
 
 enum { READS_LATE = 1, NEGOTIATED = 2, LONG = 4, LONG_BITS = 0x1c }; /* LONG alone of its bits */
 enum { TURNS_MAX = 100000, PIECES = 3, SENT_MAX = 8192 };
@@ -36,9 +37,10 @@ static const char probe[] = "\n\xff\n{\"execute\": \"query-name\", \"id\": \"the
 
 struct vmm {
 	struct spapr *machine;
-	struct options options;
+	struct guest guest;
+	struct bus bus;
 	struct control *control;
-	enum vmm_status status;
+	enum run_state state;
 };
 
 static struct vmm vmm;
@@ -58,63 +60,61 @@ struct answers {
 /* --- The program around the socket --------------------------------------------------------------
  */
 
-struct spapr *vmm_machine(const struct vmm *of)
+static enum run_state vmm_run_state(const struct vmm *of)
 {
-	return of->machine;
+	return of->state;
 }
 
-const struct options *vmm_options(const struct vmm *of)
-{
-	return &of->options;
-}
-
-enum vmm_status vmm_status(const struct vmm *of)
-{
-	return of->status;
-}
-
-void vmm_stop(struct vmm *of)
+static void vmm_stop(struct vmm *of)
 {
 	spapr_stop(of->machine);
-	of->status = VMM_PAUSED;
-	control_event(of->control, "STOP", json_object());
+	of->state = RUN_STATE_PAUSED;
+	bus_publish(&of->bus, "STOP", json_object());
 }
 
-bool vmm_cont(struct vmm *of, struct err *err)
+static bool vmm_cont(struct vmm *of, struct err *err)
 {
 	(void)err;
 	spapr_cont(of->machine);
-	of->status = VMM_RUNNING;
-	control_event(of->control, "RESUME", json_object());
+	of->state = RUN_STATE_RUNNING;
+	bus_publish(&of->bus, "RESUME", json_object());
 	return true;
 }
 
-bool vmm_reset(struct vmm *of, struct err *err)
+static bool vmm_reset(struct vmm *of, struct err *err)
 {
 	bool booted;
 
 	still_check(); /* between requests of one turn of the loop, since a reset hides what was */
-	control_event(of->control, "RESET",
+	bus_publish(&of->bus, "RESET",
 	    json_pack("{s:b, s:s}", "guest", 0, "reason", "host-qmp-system-reset"));
 	booted = spapr_boot(of->machine, err);
 	still_check();
 	return booted;
 }
 
-void vmm_powerdown(struct vmm *of)
+static void vmm_powerdown(struct vmm *of)
 {
 	spapr_powerdown(of->machine);
 }
 
-void vmm_quit(struct vmm *of)
+static void vmm_quit(struct vmm *of)
 {
-	control_event(of->control, "SHUTDOWN",
-	    json_pack("{s:b, s:s}", "guest", 0, "reason", "host-qmp-quit"));
+	bus_publish(
+	    &of->bus, "SHUTDOWN", json_pack("{s:b, s:s}", "guest", 0, "reason", "host-qmp-quit"));
 }
+
+static const struct guest_ops vmm_ops = {.run_state = vmm_run_state,
+    .stop = vmm_stop,
+    .cont = vmm_cont,
+    .reset = vmm_reset,
+    .powerdown = vmm_powerdown,
+    .quit = vmm_quit};
 
 static void clean_up(void)
 {
 	control_destroy(vmm.control);
+	bus_finish(&vmm.bus);
 	rmdir(directory);
 }
 
@@ -126,7 +126,7 @@ static void start(void)
 	FUZZ_CHECK(mkdtemp(directory) != NULL);
 	snprintf(path, sizeof path, "%s/control", directory);
 	loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
-	snprintf(vmm.options.name, sizeof vmm.options.name, "fuzz");
+	vmm.guest = (struct guest){.ops = &vmm_ops, .vmm = &vmm, .name = "fuzz"};
 	atexit(clean_up);
 }
 
@@ -136,9 +136,11 @@ static void start_anew(void)
 	struct err err = {0};
 
 	control_destroy(vmm.control);
-	vmm.machine = still_fresh();
-	vmm.status = VMM_RUNNING;
-	vmm.control = control_create(loop, path, &vmm, &err);
+	bus_finish(&vmm.bus);
+	vmm.bus = (struct bus){0};
+	vmm.machine = vmm.guest.machine = still_fresh();
+	vmm.state = RUN_STATE_RUNNING;
+	vmm.control = control_create(loop, path, &vmm.guest, &vmm.bus, &err);
 	FUZZ_CHECK(vmm.control != NULL);
 }
 
@@ -149,7 +151,7 @@ static void turn(void)
 
 	ev_run(loop, EVRUN_NOWAIT);
 	while (spapr_next_report(vmm.machine, true, &operation, &step))
-		control_report(vmm.control, &operation, step);
+		bus_report(&vmm.bus, &operation, step);
 	still_check();
 }
 

@@ -24,21 +24,23 @@
 
 #include "base/be.h"
 #include "fake_kvm.h"
+#include "hammer.h"
 #include "spapr/hcall.h"
 #include "spapr/rtas.h"
 #include "vmm/options.h"
-#include "vmm/vmm.h"
+#include "vmm/run.h"
 
 enum { VCPUS = 4, CLIENTS = 4, REQUESTS = 2000, CONTS = 20, OPERATIONS_MAX = 1 << 20 };
-enum { DEADLINE_S = 120 }; /* only turns a hang into a failure */
 enum { KERNEL_BYTES = 0x2000 };
 
 static char directory[] = "/tmp/paprika-hammer-XXXXXX";
-static char socket_path[64], kernel_path[64];
+char socket_path[64];
+static char kernel_path[64];
 static _Atomic unsigned guests_left = VCPUS, clients_left = CLIENTS;
-static _Atomic uint64_t last_operation, calls_answered, requests_answered, resets;
+static _Atomic uint64_t last_operation, calls_answered, resets;
+_Atomic uint64_t requests_answered;
 
-static void __attribute__((noreturn, format(printf, 1, 2))) fail(const char *format, ...)
+void fail(const char *format, ...)
 {
 	va_list arguments;
 
@@ -243,97 +245,6 @@ static void *guest_main(void *context)
 }
 
 /* --- Clients -------------------------------------------------------------------------------- */
-
-struct client {
-	int fd;
-	size_t start, end;
-	char bytes[1 << 17];
-};
-
-static bool try_connect(void *context)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	struct timeval deadline = {.tv_sec = DEADLINE_S};
-	struct client *client = context;
-
-	client->start = client->end = 0;
-	client->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	strcpy(address.sun_path, socket_path);
-	setsockopt(client->fd, SOL_SOCKET, SO_RCVTIMEO, &deadline, sizeof deadline);
-	if (connect(client->fd, (struct sockaddr *)&address, sizeof address) == 0)
-		return true;
-	close(client->fd);
-	return false;
-}
-
-/* The next line, without its end; NULL if the connection ends. */
-static char *next_line(struct client *client)
-{
-	for (;;) {
-		char *from = client->bytes + client->start;
-		char *end = memchr(from, '\n', client->end - client->start);
-		ssize_t got;
-
-		if (end != NULL) {
-			*end = '\0';
-			client->start = (size_t)(end + 1 - client->bytes);
-			return from;
-		}
-		memmove(client->bytes, from, client->end - client->start);
-		client->end -= client->start;
-		client->start = 0;
-		got = recv(
-		    client->fd, client->bytes + client->end, sizeof client->bytes - client->end, 0);
-		if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-			fail("no answer in %d s", DEADLINE_S);
-		if (got <= 0)
-			return NULL;
-		client->end += (size_t)got;
-	}
-}
-
-static void say(struct client *client, const char *text)
-{
-	size_t length = strlen(text);
-
-	if (send(client->fd, text, length, MSG_NOSIGNAL) != (ssize_t)length)
-		fail("cannot send: %s", strerror(errno));
-}
-
-/* One request, one reply, whatever events lie between. True if it was carried out. */
-static bool ask(struct client *client, const char *text)
-{
-	const char *line;
-
-	say(client, text);
-	do {
-		line = next_line(client);
-		if (line == NULL)
-			fail("the connection ends before the answer to %s", text);
-	} while (strncmp(line, "{\"return\"", 9) != 0 && strncmp(line, "{\"error\"", 8) != 0);
-	requests_answered++;
-	return strncmp(line, "{\"return\"", 9) == 0;
-}
-
-static struct client *client_create(void)
-{
-	struct client *client = malloc(sizeof *client);
-
-	if (client == NULL)
-		fail("out of memory");
-	fake_wait_until(try_connect, client, "the control socket is there");
-	if (next_line(client) == NULL)
-		fail("no greeting");
-	ask(client, "{\"execute\": \"qmp_capabilities\"}\n");
-	ask(client, "{\"execute\": \"events-subscribe\"}\n");
-	return client;
-}
-
-static void client_destroy(struct client *client)
-{
-	close(client->fd);
-	free(client);
-}
 
 enum { ADD, REMOVE, CANCEL, MADE };
 static struct tally of_made[MADE] = {
@@ -595,7 +506,7 @@ int main(void)
 	options.log_level = log_level = LOG_ERROR;
 	options.no_sandbox = true; /* the sanitizer needs more than it leaves */
 	pthread_create(&conductor, NULL, conductor_main, NULL);
-	code = vmm_run(&options);
+	code = run_guest(&options);
 	if (code != EXIT_POWERED_OFF)
 		fail("the program ends with status %d", code);
 	pthread_join(conductor, (void **)&seen);

@@ -14,7 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "vmm/sandbox.h"
+#include "sandbox/sandbox.h"
 
 /* As on a kernel without this call. */
 static bool take_away(const char *call)
@@ -43,6 +43,7 @@ int main(int argc, char **argv)
 {
 	const char *const removable[] = {argc > 2 ? argv[1] : "", ""};
 	bool landlock;
+	int wake;
 	struct err err = {0};
 	struct sandbox *sandbox;
 
@@ -50,8 +51,9 @@ int main(int argc, char **argv)
 		return 2;
 	landlock = syscall(SYS_landlock_create_ruleset, NULL, 0, 1) > 0;
 	sandbox = sandbox_create(NULL, 0, &err);
-	if (argc < 3 || sandbox == NULL || eventfd(0, EFD_CLOEXEC) < 0 ||
-	    !sandbox_enter(sandbox, 4, removable, 2, &err)) {
+	wake = eventfd(0, EFD_CLOEXEC);
+	if (argc < 3 || sandbox == NULL || wake < 0 ||
+	    !sandbox_enter(sandbox, 4, removable, 2, wake, &err)) {
 		fprintf(stderr, "%s\n", err.message);
 		return 1;
 	}

@@ -4,7 +4,8 @@
  * socket whenever one kind of thread (PAPRIKA_INTRUDER=loop or vcpu) does something it does
  * all the time. Before the sandbox is entered that works, and nobody notices. With
  * PAPRIKA_INTRUDER=deep-loop or deep-vcpu it stands for a fault instead: the thread's stack
- * overflows, once the terminal has been taken over and, a vCPU's, its guest has run for a while.
+ * overflows, the loop's once the terminal has been taken over, a vCPU's once its guest has run for
+ * a while.
  */
 #include <dlfcn.h>
 #include <pthread.h>
@@ -42,7 +43,7 @@ int pthread_cond_broadcast(pthread_cond_t *condition)
 	if (who != NULL && strcmp(who, getpid() == gettid() ? "loop" : "vcpu") == 0)
 		close(socket(AF_INET, SOCK_STREAM, 0));
 	if (who != NULL && strcmp(who, getpid() == gettid() ? "deep-loop" : "deep-vcpu") == 0 &&
-	    (getpid() == gettid() || ++calls > 1000) && is_raw())
+	    (getpid() == gettid() ? is_raw() : ++calls > 1000))
 		sink(1u << 20);
 	return real(condition);
 }

@@ -26,7 +26,7 @@
 #include <linux/seccomp.h>
 
 #include "kvm/kvm.h"
-#include "vmm/sandbox_rules.h"
+#include "sandbox/rules.h"
 
 /* More than any architecture has, without those that belong to another ABI of it. */
 #define CALLS 512

@@ -15,59 +15,56 @@
 
 /* --- The machine behind the socket -------------------------------------------------------- */
 
-struct spapr *vmm_machine(const struct vmm *vmm)
+static enum run_state vmm_run_state(const struct vmm *vmm)
 {
-	return (struct spapr *)(uintptr_t)&vmm->machine;
+	return vmm->state;
 }
 
-const struct options *vmm_options(const struct vmm *vmm)
-{
-	return &vmm->options;
-}
-
-enum vmm_status vmm_status(const struct vmm *vmm)
-{
-	return vmm->status;
-}
-
-void vmm_stop(struct vmm *vmm)
+static void vmm_stop(struct vmm *vmm)
 {
 	vmm->calls++;
-	vmm->status = VMM_PAUSED;
-	control_event(vmm->control, "STOP", json_object());
+	vmm->state = RUN_STATE_PAUSED;
+	bus_publish(&vmm->bus, "STOP", json_object());
 }
 
-bool vmm_cont(struct vmm *vmm, struct err *err)
+static bool vmm_cont(struct vmm *vmm, struct err *err)
 {
 	vmm->calls++;
 	if (vmm->may_not_cont)
 		return err_set(err, ERR_STATE, "system_reset starts it again",
 		    "Resetting the Virtual Machine is required");
-	vmm->status = VMM_RUNNING;
-	control_event(vmm->control, "RESUME", json_object());
+	vmm->state = RUN_STATE_RUNNING;
+	bus_publish(&vmm->bus, "RESUME", json_object());
 	return true;
 }
 
-bool vmm_reset(struct vmm *vmm, struct err *err)
+static bool vmm_reset(struct vmm *vmm, struct err *err)
 {
 	(void)err;
 	vmm->calls++;
-	control_event(vmm->control, "RESET",
+	bus_publish(&vmm->bus, "RESET",
 	    json_pack("{s:b, s:s}", "guest", 0, "reason", "host-qmp-system-reset"));
 	return true;
 }
 
-void vmm_powerdown(struct vmm *vmm)
+static void vmm_powerdown(struct vmm *vmm)
 {
 	vmm->calls++;
 }
 
-void vmm_quit(struct vmm *vmm)
+static void vmm_quit(struct vmm *vmm)
 {
 	vmm->calls++;
-	control_event(vmm->control, "SHUTDOWN",
-	    json_pack("{s:b, s:s}", "guest", 0, "reason", "host-qmp-quit"));
+	bus_publish(
+	    &vmm->bus, "SHUTDOWN", json_pack("{s:b, s:s}", "guest", 0, "reason", "host-qmp-quit"));
 }
+
+static const struct guest_ops vmm_ops = {.run_state = vmm_run_state,
+    .stop = vmm_stop,
+    .cont = vmm_cont,
+    .reset = vmm_reset,
+    .powerdown = vmm_powerdown,
+    .quit = vmm_quit};
 
 const struct spapr_config *spapr_get_config(const struct spapr *machine)
 {
@@ -190,8 +187,12 @@ int fixture_setup(void **state)
 	snprintf(fixture->path, sizeof fixture->path, "%s/control", fixture->directory);
 	fixture->loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
 	make_machine(&fixture->vmm.machine, 4);
-	snprintf(fixture->vmm.options.name, sizeof fixture->vmm.options.name, "test");
-	fixture->vmm.control = control_create(fixture->loop, fixture->path, &fixture->vmm, &err);
+	fixture->vmm.guest = (struct guest){.ops = &vmm_ops,
+	    .vmm = &fixture->vmm,
+	    .machine = &fixture->vmm.machine,
+	    .name = "test"};
+	fixture->vmm.control = control_create(
+	    fixture->loop, fixture->path, &fixture->vmm.guest, &fixture->vmm.bus, &err);
 	assert_non_null(fixture->vmm.control);
 	*state = fixture;
 	return 0;
@@ -202,6 +203,7 @@ int fixture_teardown(void **state)
 	struct fixture *fixture = *state;
 
 	control_destroy(fixture->vmm.control);
+	bus_finish(&fixture->vmm.bus);
 	assert_int_equal(access(fixture->path, F_OK), -1);
 	ev_loop_destroy(fixture->loop);
 	assert_int_equal(rmdir(fixture->directory), 0);

@@ -3,7 +3,7 @@
  * control_fixture.h - a control socket to test: a machine of canned answers behind it, and a
  * client in front of it.
  *
- * control.c and command.c are real, and so are the socket and the loop, which is turned by
+ * The control room is real, and so are the socket and the loop, which is turned by
  * hand: whoever waits for an answer turns it until the answer is there, and fails if it has
  * not come after TURNS_MAX turns. Nothing sleeps, and nothing looks at a clock.
  *
@@ -22,10 +22,10 @@
 
 #include <cmocka.h>
 
+#include "control/bus.h"
+#include "control/control.h"
+#include "control/guest.h"
 #include "spapr/spapr.h"
-#include "vmm/control.h"
-#include "vmm/options.h"
-#include "vmm/vmm.h"
 
 #define TURNS_MAX 20000
 #define CORES_MAX 2048
@@ -46,9 +46,10 @@ struct spapr {
 
 struct vmm {
 	struct spapr machine;
-	struct options options;
+	struct guest guest;
+	struct bus bus;
 	struct control *control;
-	enum vmm_status status;
+	enum run_state state;
 	bool may_not_cont;
 	unsigned calls;
 };

@@ -261,13 +261,10 @@ static void test_unknown(void **state)
 {
 	(void)state;
 	refuses("--kernal", "x", "--kernal");
-	assert_non_null(strstr(err.hint, "--kernel"));
+	assert_non_null(strstr(err.hint, "--help"));
 	refuses("--mem", "1G", "--mem");
-	assert_non_null(strstr(err.hint, "--memory"));
 	refuses("--unplug-dedline=3", NULL, "--unplug-dedline");
-	assert_non_null(strstr(err.hint, "--unplug-deadline"));
 	refuses("--nmae", "x", "--nmae");
-	assert_non_null(strstr(err.hint, "--name"));
 	refuses("--zzzzzzzzz", NULL, "--zzzzzzzzz");
 	assert_null(strstr(err.hint, "did you mean"));
 	refuses("--", NULL, "--");
@@ -430,7 +427,7 @@ static void test_config_errors(void **state)
 	config_refuses("{\"kernel\": }", "line 1");
 	config_refuses("{\"kernel\": \"a\\u0000b\"}", "line 1");
 	config_refuses("{\"kernal\": \"a\"}", "kernal");
-	assert_non_null(strstr(err.hint, "kernel"));
+	assert_non_null(strstr(err.hint, "long option names"));
 	config_refuses("{\"config\": \"other.json\"}", "config");
 	config_refuses("{\"output\": \"x\"}", "output");
 	config_refuses("{\"help\": true}", "help");

@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "vmm/parse.h"
+#include "control/parse.h"
 
 /* The result, in memory that is not a byte larger than it may need. */
 static char *rewritten(const char *text, size_t length)

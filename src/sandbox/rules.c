@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * sandbox_rules.c - what each kind of thread may ask of the kernel, and why.
+ * rules.c - what each kind of thread may ask of the kernel, and why.
  *
  * A row without a reason that holds does not belong here: tests/sandbox executes each of them,
  * with the right arguments and with wrong ones, and everything that has no row. To find out
@@ -12,7 +12,7 @@
  * SIGSYS another handler or block its effect. A process of another architecture's calls is
  * killed outright.
  */
-#include "vmm/sandbox_rules.h"
+#include "sandbox/rules.h"
 
 #include <asm/termbits.h> /* the size of the kernel's struct termios is part of TCSETS */
 #include <errno.h>
@@ -74,13 +74,6 @@ static const struct sandbox_rule rows[] = {
 	EVERY("getpid", "pthread_kill and raise ask for it"),
 	EVERY("gettid", "raise asks for it; a new vCPU's thread, for the operator"),
 	EVERY("rt_sigprocmask", "pthread_kill and raise block signals meanwhile"),
-	/* A fault in any thread puts the terminal back: console_restore_terminal(). */
-	EVERY("fcntl", "flags of standard input", IS(0, STDIN_FILENO), IS(1, F_SETFL)),
-	EVERY("fcntl", "flags of standard output", IS(0, STDOUT_FILENO), IS(1, F_SETFL)),
-	EVERY("getpgrp", "is the terminal ours?"),
-	EVERY("ioctl", "is the terminal ours?", IS(0, STDIN_FILENO), IS(1, TIOCGPGRP)),
-	EVERY("ioctl", "put the terminal back", IS(0, STDIN_FILENO), IS(1, TCSETS)),
-	EVERY("ioctl", "tcsetattr looks whether it worked", IS(0, STDIN_FILENO), IS(1, TCGETS)),
 	/* The end of a thread. */
 	EVERY("munmap", "a vCPU's run area; stacks; large blocks"),
 	EVERY("close", "a vCPU's descriptor; clients that leave"),
@@ -123,13 +116,15 @@ static const struct sandbox_rule rows[] = {
 	LOOP("set_robust_list", "each new thread does it"),
 	LOOP("rseq", "each new thread does it"),
 	LOOP("prctl", "its name", IS(0, PR_SET_NAME)),
-	LOOP("sigaltstack", "its stack for faults"),
 	LOOP("seccomp", "confine it further", IS(0, SECCOMP_SET_MODE_FILTER), IS(1, 0)),
 	/* The end. */
-	LOOP("rt_sigaction", "the second time it ends us at once", IS(0, SIGTERM)),
-	LOOP("rt_sigaction", "the same", IS(0, SIGINT)),
-	LOOP("rt_sigaction", "the same", IS(0, SIGHUP)),
-	LOOP("rt_sigaction", "the same", IS(0, SIGQUIT)),
+	/* A fault, or the end, puts the terminal back: terminal_restore(). */
+	LOOP("fcntl", "flags of standard input", IS(0, STDIN_FILENO), IS(1, F_SETFL)),
+	LOOP("fcntl", "flags of standard output", IS(0, STDOUT_FILENO), IS(1, F_SETFL)),
+	LOOP("getpgrp", "is the terminal ours?"),
+	LOOP("ioctl", "is the terminal ours?", IS(0, STDIN_FILENO), IS(1, TIOCGPGRP)),
+	LOOP("ioctl", "put the terminal back", IS(0, STDIN_FILENO), IS(1, TCSETS)),
+	LOOP("ioctl", "tcsetattr looks whether it worked", IS(0, STDIN_FILENO), IS(1, TCGETS)),
 	LOOP("unlink", "the sockets' files; Landlock says where"),
 	LOOP("exit_group", "the end of the process"),
 };
@@ -244,21 +239,10 @@ static int export(scmp_filter_ctx filter, struct sock_fprog *ret_program)
 	return 0;
 }
 
-/* libseccomp 2.5.4 crashes if memory is out while it makes a filter (in seccomp_export_bpf):
- * whether there is much more than it can need is tried first. */
-static bool has_memory(void)
-{
-	void *volatile reserve = malloc(1 << 20);
-	bool good = reserve != NULL;
-
-	free(reserve);
-	return good;
-}
-
 bool sandbox_program(enum sandbox_who who, const struct sandbox_values *values,
     struct sock_fprog *ret_program, struct err *err)
 {
-	scmp_filter_ctx filter = has_memory() ? seccomp_init(SCMP_ACT_TRAP) : NULL;
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_TRAP);
 	int result = filter == NULL ? -ENOMEM : add_rules(filter, who, values);
 
 	if (result == 0)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* listen.c - see listen.h. Nothing here waits for anyone. */
-#include "vmm/listen.h"
+#include "control/listen.h"
 
 #include <errno.h>
 #include <fcntl.h>

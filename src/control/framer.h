@@ -1,37 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * parse.h - text in, JSON out: where a request of the control socket begins and ends, what QMP
- * takes that JSON has not, and parsing also when memory is short.
- *
- * jansson's parser (2.14) goes on with half a token when it has no memory for all of it, and
- * reads beyond its buffer; so memory for it is set aside first, and what it had to make of that
- * is thrown away again.
+ * framer.h - where a request of the control socket begins and ends.
  */
-#ifndef PAPRIKA_PARSE_H
-#define PAPRIKA_PARSE_H
+#ifndef PAPRIKA_FRAMER_H
+#define PAPRIKA_FRAMER_H
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
-
-/* As json_loadb(). Loop thread only. */
-json_t *parse_json(const char *text, size_t length, size_t flags, json_error_t *error);
-
-/* How long parse_qmp_text()'s result can be. */
-#define PARSE_QMP_TEXT_MAX(length) (2 * (length) + 1)
-
-/*
- * What QMP takes and jansson does not, rewritten: strings in single quotes, the escape \', and
- * numbers beyond 64 bits, which QMP takes as floating-point (what is beyond that, too, becomes
- * 1e308). All else is copied as it is. Returns the length of the result, which has no NUL at
- * its end; ret_text holds PARSE_QMP_TEXT_MAX(length).
- */
-size_t parse_qmp_text(const char *text, size_t length, char *ret_text);
 
 /* The longest request; a framer that is full and has no request in it holds one that is longer. */
 #define REQUEST_BYTES_MAX 65536
 
-/* What a client has sent and nobody has carried out yet. */
+/* What a client has sent and what has not been carried out yet. */
 struct framer {
 	size_t start; /* of the request being read, */
 	size_t scan;  /* up to where it has been looked at, */

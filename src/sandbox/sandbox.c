@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * sandbox.c - see sandbox.h. Here are the steps, in their order; the table of system calls is in
- * sandbox_rules.c.
+ * rules.c.
  *
  * Limits that are not set, and why. RLIMIT_FSIZE: what may be written to was opened for the
  * operator (--console file:, or standard error in a file), and nothing else can be opened.
@@ -11,7 +11,7 @@
  * processes of the user do, and no process can be made. RLIMIT_MEMLOCK: KVM may count guest
  * memory in it.
  */
-#include "vmm/sandbox.h"
+#include "sandbox/sandbox.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -30,7 +30,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "vmm/sandbox_rules.h"
+#include "sandbox/rules.h"
 
 #define LEAVE_OUT "find out why, or start with --no-sandbox"
 
@@ -102,36 +102,21 @@ static bool close_inherited(const int *keep, size_t keep_count, struct err *err)
 	return err->class == ERR_NONE;
 }
 
-/* The highest descriptor, and the event loop's eventfd: libev keeps its number to itself. */
-static bool look_at_files(int *ret_highest, int *ret_eventfd, struct err *err)
+static bool find_highest_file(int *ret_highest, struct err *err)
 {
 	DIR *directory = opendir("/proc/self/fd");
-	char name[12], target[32];
 	int fd;
 
-	*ret_highest = *ret_eventfd = -1;
+	*ret_highest = -1;
 	if (directory == NULL)
 		return cannot(err, "list what is open");
-	while ((fd = next_file(directory)) >= 0) {
-		ssize_t length;
-
-		snprintf(name, sizeof name, "%d", fd);
-		length = readlinkat(dirfd(directory), name, target, sizeof target - 1);
-		if (length < 0)
-			break;
-		target[length] = '\0';
+	while ((fd = next_file(directory)) >= 0)
 		if (fd > *ret_highest)
 			*ret_highest = fd;
-		if (strcmp(target, "anon_inode:[eventfd]") == 0)
-			*ret_eventfd = fd;
-	}
 	if (errno != 0)
 		cannot(err, "list what is open");
 	closedir(directory);
-	if (err->class != ERR_NONE)
-		return false;
-	return *ret_eventfd >= 0 ||
-	       err_set(err, ERR_SYSTEM, LEAVE_OUT, "sandbox: the event loop has no eventfd");
+	return err->class == ERR_NONE;
 }
 
 /* --- Limits -------------------------------------------------------------------------------- */
@@ -315,19 +300,18 @@ void sandbox_destroy(struct sandbox *sandbox)
 }
 
 bool sandbox_enter(struct sandbox *sandbox, uint32_t more_files, const char *const *removable,
-    size_t removable_count, struct err *err)
+    size_t removable_count, int wake_fd, struct err *err)
 {
-	struct sandbox_values values = {.self = (uint64_t)getpid()};
+	struct sandbox_values values = {.self = (uint64_t)getpid(), .wake_fd = (uint64_t)wake_fd};
 	struct sock_fprog loop = {0};
-	int highest, eventfd;
+	int highest;
 	bool good;
 
 	/* gmtime_r() would read this file when it is first called. */
 	tzset();
 	learn_names();
-	if (!look_at_files(&highest, &eventfd, err) || !set_limits(highest, more_files, err))
+	if (!find_highest_file(&highest, err) || !set_limits(highest, more_files, err))
 		return false;
-	values.wake_fd = (uint64_t)eventfd;
 	/* No debugger of the same user, and no look at our memory through /proc. */
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return cannot(err, "become undumpable");

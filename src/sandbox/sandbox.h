@@ -6,7 +6,7 @@
  * There are two kinds of threads. The loop's serves the operator; the vCPUs' run what the guest
  * sends, and keep much less. A thread inherits the rules of the one that made it, and rules are
  * only ever added: so the loop's thread, which makes vCPU threads when cores are added, keeps
- * what they need. What each kind may call is a table, in sandbox_rules.c; what is not in it
+ * what they need. What each kind may call is a table, in rules.c; what is not in it
  * ends the process with SIGSYS. SECURITY.md tells what all this is to achieve.
  */
 #ifndef PAPRIKA_SANDBOX_H
@@ -33,10 +33,11 @@ void sandbox_destroy(struct sandbox *sandbox);
 /*
  * Everything is open and nothing runs yet: limit this thread, and the process, to what is in
  * the tables. more_files is how many descriptors may be opened from now on; removable are
- * paths of sockets that are to be removed at the end ("" for none).
+ * paths of sockets that are to be removed at the end ("" for none); wake_fd is what every thread
+ * may write to, to wake the loop.
  */
 bool sandbox_enter(struct sandbox *sandbox, uint32_t more_files, const char *const *removable,
-    size_t removable_count, struct err *err);
+    size_t removable_count, int wake_fd, struct err *err);
 
 /* Limit the calling thread, of a vCPU that has been made. The signature is that of
  * spapr_config.confine_vcpu, but for its context. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * sandbox_rules.h - the table of system calls, as sandbox.c and the tests see it.
+ * rules.h - the table of system calls, as sandbox.c and the tests see it.
  */
-#ifndef PAPRIKA_SANDBOX_RULES_H
-#define PAPRIKA_SANDBOX_RULES_H
+#ifndef PAPRIKA_RULES_H
+#define PAPRIKA_RULES_H
 
 #include <linux/filter.h>
 #include <stdbool.h>

@@ -1,0 +1,443 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * client.c - see client.h.
+ *
+ * The framer cuts a client's bytes into requests. client_request() parses one and has command.c
+ * carry it out. The reply goes to the client's output, which the socket takes as fast as the client
+ * reads.
+ *
+ * A client that fails in the middle of something is only closed; clients_reap() frees it when no
+ * function that uses it is on the stack.
+ */
+#include "control/client.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "control/command.h"
+#include "control/framer.h"
+#include "control/json_out.h"
+#include "control/output.h"
+
+/* Deepest nesting of a request; checked before parsing, so that no parser need recurse deeper. */
+#define DEPTH_MAX 64
+
+/* What may be done for a client in one turn of the loop: in bytes of replies, with so many for each
+ * request. */
+#define TURN_COST_MAX CONTROL_REQUEST_MAX
+#define REQUEST_COST 1024
+
+struct client {
+	ev_io reading, writing;
+	struct clients *clients;
+	int process; /* its pid, for the log */
+	struct session session;
+	bool input_closed; /* it will send no more */
+	bool yielded;      /* has used up its turn; clients_turn() goes on with it */
+	bool closing;      /* to be closed once its output is sent */
+	bool closed;
+	struct framer input;
+	struct output output;
+};
+
+static void client_close(struct client *client)
+{
+	if (client->closed)
+		return;
+	ev_io_stop(client->clients->watch.loop, &client->reading);
+	ev_io_stop(client->clients->watch.loop, &client->writing);
+	close(client->reading.fd);
+	client->closed = true;
+	client->clients->bus->listeners--;
+}
+
+/* Close the connection of a client that will miss something. */
+static void client_drop(struct client *client, const char *reason)
+{
+	if (client->closed)
+		return;
+	log_guest(&client->clients->limit_dropped, LOG_WARN,
+	    "control: client with pid %d disconnected: %s", client->process, reason);
+	client_close(client);
+}
+
+/* --- Output -------------------------------------------------------------------------------- */
+
+static void client_flush(struct client *client)
+{
+	if (!client->closed && !output_send(&client->output, client->writing.fd))
+		client_close(client);
+}
+
+/* Queue an event; a client that has left too much unread is disconnected instead. */
+static void client_queue_event(struct client *client, const char *text, size_t length)
+{
+	struct output *output = &client->output;
+
+	if (output_events(output) + length + 2 > CONTROL_BACKLOG_MAX)
+		client_flush(client);
+	if (client->closed)
+		return;
+	if (output_events(output) + length + 2 > CONTROL_BACKLOG_MAX)
+		client_drop(client, "it does not read");
+	else if (!output_put(output, text, length) || !output_put_text(output, "\r\n"))
+		client_drop(client, "out of memory");
+}
+
+/* The end of a reply or the greeting, unless memory was out for it. */
+static void client_end_line(struct client *client, bool good)
+{
+	struct output *output = &client->output;
+
+	if (good && output_put_text(output, "\r\n"))
+		output->reply_left = output_left(output);
+	else
+		client_drop(client, "out of memory");
+}
+
+/* Queue an object, which is stolen: a reply, or the greeting. */
+static void client_queue_json(struct client *client, json_t *object)
+{
+	client_end_line(client, output_put_json(&client->output, object));
+	json_decref(object);
+}
+
+static void client_queue_error(struct client *client, const char *desc)
+{
+	client_queue_json(client, json_out_error("GenericError", desc, NULL));
+}
+
+/* Append the items of a list, with what goes between them. */
+static bool output_put_items(struct output *output, struct listing *listing)
+{
+	uint64_t written = 0;
+	bool good = true;
+
+	for (size_t i = 0; good && i < listing->count && written < listing->most; i++) {
+		json_t *item = listing->item(listing, i);
+
+		if (json_is_null(item))
+			continue;
+		good = (written++ == 0 || output_put_text(output, ", ")) &&
+		       output_put_json(output, item);
+		json_decref(item);
+	}
+	return good;
+}
+
+/* Queue a reply that returns a list. Only its text is kept: one item exists at a time. */
+static void client_queue_listing(struct client *client, struct listing *listing, const json_t *id)
+{
+	struct output *output = &client->output;
+	bool good = output_put_text(output, "{\"return\": [") &&
+	            output_put_items(output, listing) && output_put_text(output, "]");
+
+	if (good && id != NULL)
+		good = output_put_text(output, ", \"id\": ") && output_put_json(output, id);
+	client_end_line(client, good && output_put_text(output, "}"));
+}
+
+/* Start and stop the watchers by what can be done now. */
+static void client_watch(struct client *client)
+{
+	struct watch *watch = &client->clients->watch;
+	size_t left = output_left(&client->output);
+
+	if (client->closed)
+		return;
+	if (left > 0 && client->output.allowed > 0)
+		watch_start(watch, &client->writing);
+	else
+		ev_io_stop(watch->loop, &client->writing);
+	if (!client->closing && !client->input_closed && left < CONTROL_REQUEST_MAX &&
+	    client->input.scan == client->input.end)
+		watch_start(watch, &client->reading);
+	else
+		ev_io_stop(watch->loop, &client->reading);
+}
+
+/* --- Events -------------------------------------------------------------------------------- */
+
+/* Send an event to those who have subscribed, or to those who have not. NULL: it is lost. */
+static void clients_send_event(struct clients *clients, const json_t *event, bool subscribed)
+{
+	size_t length = event != NULL ? json_dumpb(event, clients->scratch, sizeof clients->scratch,
+	                                    JSON_ENSURE_ASCII)
+	                              : 0;
+
+	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+		struct client *client = clients->slots[i];
+
+		if (client == NULL || client->closed || !client->session.negotiated ||
+		    client->session.subscribed != subscribed)
+			continue;
+		/* A client that stays connected has missed no event. */
+		if (length > 0 && length <= sizeof clients->scratch)
+			client_queue_event(client, clients->scratch, length);
+		else
+			client_drop(client, "an event could not be sent");
+		client_watch(client);
+	}
+}
+
+static void clients_send_events(struct clients *clients)
+{
+	bool lost;
+	json_t *events = bus_take(clients->bus, &lost), *event;
+	size_t i;
+
+	json_array_foreach (events, i, event) {
+		clients_send_event(clients, event, true);
+		if (bus_reduce(event))
+			clients_send_event(clients, event, false);
+	}
+	json_decref(events);
+	if (lost) {
+		clients_send_event(clients, NULL, true);
+		clients_send_event(clients, NULL, false);
+	}
+}
+
+/* --- Requests ------------------------------------------------------------------------------ */
+
+static void client_execute(struct client *client, json_t *request)
+{
+	bool before = client->session.negotiated;
+	struct listing listing;
+	json_t *reply;
+
+	clients_send_events(client->clients);
+	if (client->closed)
+		return;
+	reply = command_execute(client->clients->guest, request, &client->session, &listing);
+	if (reply != NULL && listing.item != NULL)
+		client_queue_listing(client, &listing, json_object_get(request, "id"));
+	else
+		client_queue_json(client, json_incref(reply));
+	json_decref(reply);
+	listing_finish(&listing);
+	/* Some clients change their reader behind the reply to the negotiation, and lose what
+	 * comes with it. So nothing does: the rest waits for the next turn of the loop. */
+	if (client->session.negotiated && !before)
+		client->output.allowed = output_left(&client->output);
+	clients_send_events(client->clients);
+}
+
+static void client_request(struct client *client, const struct request *request)
+{
+	char desc[JSON_ERROR_TEXT_LENGTH + 32];
+	char *text = client->clients->scratch;
+	json_error_t error;
+	json_t *object = NULL;
+	size_t length;
+
+	length = parse_qmp_text(request->text, request->length, text);
+	if (request->deepest > DEPTH_MAX)
+		snprintf(desc, sizeof desc, "JSON parse error, nested deeper than %d", DEPTH_MAX);
+	else if ((object = parse_json(text, length,
+	              JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &error)) == NULL)
+		snprintf(desc, sizeof desc, "JSON parse error, %s", error.text);
+
+	if (object == NULL) {
+		/* Where the next request begins is unknown until the line ends. */
+		client->input.skipping = request->line_lost;
+		client_queue_error(client, desc);
+	} else if (!json_is_object(object)) {
+		client_queue_error(client, "QMP input must be a JSON object");
+	} else {
+		client_execute(client, object);
+	}
+	json_decref(object);
+}
+
+/* One request of a client; what it has cost. */
+static size_t client_work_once(struct client *client, const struct request *request)
+{
+	size_t before = output_left(&client->output), after;
+
+	client_request(client, request);
+	after = output_left(&client->output);
+	return REQUEST_COST + (after > before ? after - before : 0);
+}
+
+/* Carry out what has been received, as long as the replies are read, too. */
+static void client_work(struct client *client)
+{
+	struct framer *input = &client->input;
+	struct request request;
+	size_t cost = 0;
+
+	client->yielded = false;
+	while (!client->closed && !client->closing) {
+		if (output_left(&client->output) >= CONTROL_REQUEST_MAX)
+			client_flush(client);
+		if (output_left(&client->output) >= CONTROL_REQUEST_MAX)
+			return; /* client_run() is called again when some of it is sent */
+		if (cost >= TURN_COST_MAX) {
+			client->yielded = true;
+			watch_hurry(&client->clients->watch);
+			break;
+		}
+		if (framer_next(input, &request)) {
+			cost += client_work_once(client, &request);
+			continue;
+		}
+		if (input->end - input->start == sizeof input->bytes) {
+			client_queue_error(client, "The request is longer than 65536 bytes");
+			client->closing = true;
+			client->session.negotiated = false; /* or events would put the end off */
+		}
+		break;
+	}
+	client_flush(client);
+}
+
+/* Go on with a client after something has happened to it. */
+static void client_run(struct client *client)
+{
+	bool last;
+
+	client_work(client);
+	last = client->input_closed && client->input.scan == client->input.end;
+	if (output_left(&client->output) == 0 && (client->closing || last))
+		client_close(client);
+	client_watch(client);
+}
+
+/* epoll has refused a descriptor: nothing more would be heard of this client. */
+static bool client_refused(struct client *client, int events)
+{
+	if ((events & EV_ERROR) == 0)
+		return false;
+	client_drop(client, "it cannot be watched");
+	return true;
+}
+
+static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
+{
+	struct client *client = watcher->data;
+	struct framer *input = &client->input;
+	size_t room = framer_room(input);
+	ssize_t received;
+
+	(void)loop;
+	if (client_refused(client, events))
+		return;
+	received = recv(watcher->fd, input->bytes + input->end, room, MSG_DONTWAIT);
+	if (received < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+		return;
+	if (received < 0) {
+		client_close(client);
+		return;
+	}
+	input->end += (size_t)received;
+	client->input_closed = received == 0;
+	client_run(client);
+}
+
+static void on_writable(struct ev_loop *loop, ev_io *watcher, int events)
+{
+	struct client *client = watcher->data;
+
+	(void)loop;
+	if (!client_refused(client, events))
+		client_run(client);
+}
+
+/* --- All clients --------------------------------------------------------------------------- */
+
+static void client_destroy(struct client *client)
+{
+	client_close(client);
+	free(client->output.bytes);
+	free(client);
+}
+
+int client_process(int fd)
+{
+	struct ucred peer = {0};
+	socklen_t length = sizeof peer;
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 ? peer.pid : 0;
+}
+
+static void clients_reap(struct clients *clients)
+{
+	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+		if (clients->slots[i] != NULL && clients->slots[i]->closed) {
+			client_destroy(clients->slots[i]);
+			clients->slots[i] = NULL;
+		}
+	}
+}
+
+bool clients_add(struct clients *clients, int fd)
+{
+	struct client *client, **slot = clients->slots;
+
+	clients_reap(clients);
+	while (slot < clients->slots + CONTROL_CLIENTS_MAX && *slot != NULL)
+		slot++;
+	if (slot == clients->slots + CONTROL_CLIENTS_MAX)
+		return false;
+	client = calloc(1, sizeof *client);
+	if (client == NULL) {
+		log_guest(&clients->limit_memory, LOG_ERROR,
+		    "control: out of memory, a client is turned away");
+		close(fd);
+		return true;
+	}
+	*slot = client;
+	client->clients = clients;
+	client->process = client_process(fd);
+	client->output.allowed = SIZE_MAX;
+	ev_io_init(&client->reading, on_readable, fd, EV_READ);
+	ev_io_init(&client->writing, on_writable, fd, EV_WRITE);
+	client->reading.data = client->writing.data = client;
+	clients->bus->listeners++;
+	client_queue_json(client, json_pack("{s:{s:o, s:[]}}", "QMP", "version",
+	                              json_out_version(false), "capabilities"));
+	client_run(client);
+	return true;
+}
+
+void clients_turn(struct clients *clients)
+{
+	clients_send_events(clients);
+	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+		struct client *client = clients->slots[i];
+
+		if (client == NULL || client->closed ||
+		    (client->output.allowed > 0 && !client->yielded))
+			continue;
+		if (client->output.allowed == 0)
+			client->output.allowed = SIZE_MAX;
+		client_run(client);
+	}
+	clients_reap(clients);
+}
+
+void clients_init(
+    struct clients *clients, struct ev_loop *loop, const struct guest *guest, struct bus *bus)
+{
+	watch_init(&clients->watch, loop);
+	clients->guest = guest;
+	clients->bus = bus;
+}
+
+void clients_finish(struct clients *clients)
+{
+	clients_send_events(clients);
+	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+		if (clients->slots[i] == NULL)
+			continue;
+		clients->slots[i]->output.allowed = SIZE_MAX;
+		client_flush(clients->slots[i]);
+		client_destroy(clients->slots[i]);
+	}
+	watch_finish(&clients->watch);
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * guest.h - the running guest as commands see it: the machine, its name, and what can be done to it
+ * as a whole. The vmm room, which this one does not know, hands it in.
+ */
+#ifndef PAPRIKA_GUEST_H
+#define PAPRIKA_GUEST_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "spapr/spapr.h"
+
+/* QMP's RunState, as query-status names it. */
+enum run_state {
+	RUN_STATE_RUNNING,
+	RUN_STATE_PAUSED,
+	RUN_STATE_SHUTDOWN,
+	RUN_STATE_PANICKED, /* guest-panicked */
+	RUN_STATE_FAILED,   /* internal-error */
+};
+
+struct vmm;
+
+/* The commands stop, cont, system_reset, system_powerdown and quit. Each publishes its event. */
+struct guest_ops {
+	enum run_state (*run_state)(const struct vmm *vmm);
+	void (*stop)(struct vmm *vmm);
+	bool (*cont)(struct vmm *vmm, struct err *err);
+	bool (*reset)(struct vmm *vmm, struct err *err);
+	void (*powerdown)(struct vmm *vmm);
+	void (*quit)(struct vmm *vmm); /* with exit code 0, once the replies are sent */
+};
+
+struct guest {
+	const struct guest_ops *ops;
+	struct vmm *vmm; /* the argument of ops */
+	struct spapr *machine;
+	const char *name; /* empty: none */
+};
+
+#endif

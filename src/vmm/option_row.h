@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* option_row.h - a row of the table of options, for options.c and config.c. */
+#ifndef PAPRIKA_OPTION_ROW_H
+#define PAPRIKA_OPTION_ROW_H
+
+#include "vmm/options.h"
+
+/* The JSON types a value may have in a config file. */
+enum { AS_STRING = 1, AS_INTEGER = 2, AS_REAL = 4, AS_BOOLEAN = 8, AS_CPUS = 16 };
+
+struct option_row {
+	const char *name;
+	const char *value; /* what --help calls the value; NULL: a switch */
+	char letter;       /* short form, or 0 */
+	unsigned commands; /* of enum option_command: those that know it */
+	unsigned json;     /* 0: not in a config file */
+	bool (*set)(struct options *options, const struct option_row *row, const char *text,
+	    struct err *err);
+	size_t offset, size; /* the field, for the general set functions */
+	const char *help;
+};
+
+/* The row of an option that one of these commands knows; NULL if there is none. */
+const struct option_row *option_find(const char *name, size_t length, unsigned commands);
+
+/* Set the options of a config file: one JSON object whose keys are long names. */
+bool config_read(struct options *options, const char *path, struct err *err);
+
+#endif

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vmm.c - see vmm.h. */
+#include "vmm/vmm.h"
+
+#include <jansson.h>
+#include <stdio.h>
+
+/* --- Reports ------------------------------------------------------------------------------- */
+
+/* The guest's "no", with what it rests on. */
+static void report_log_rejection(const struct operation *operation)
+{
+	const struct op_evidence *evidence = &operation->evidence;
+	char call[96] = "";
+
+	if (evidence->source == OP_BY_GUEST && evidence->call != NULL)
+		snprintf(call, sizeof call, "%s indicator %u value %u from vCPU %u, ",
+		    evidence->call, evidence->indicator, evidence->value, evidence->vcpu);
+	log_line(LOG_WARN,
+	    "Device hotunplug rejected by the guest for device %s "
+	    "(%sphase %s, after %llu ms, %u of %u threads running, operation %llu%s%s)",
+	    operation->device, call, op_step_name(evidence->phase),
+	    (unsigned long long)evidence->elapsed_ms, evidence->threads_running, evidence->threads,
+	    (unsigned long long)operation->id, evidence->inferred != NULL ? "; inferred: " : "",
+	    evidence->inferred != NULL ? evidence->inferred : "");
+}
+
+static void report_log(struct vmm *vmm, const struct operation *operation, enum op_step step)
+{
+	const char *detail = "";
+	char line[256];
+
+	if (step == OP_ENDED && operation->kind == OP_REMOVE && operation->outcome == OP_REJECTED) {
+		report_log_rejection(operation);
+		return;
+	}
+	if (step == OP_ENDED)
+		detail = op_outcome_name(operation->outcome);
+	else if (step == OP_UNRESOLVED)
+		detail = op_stuck_text(operation);
+	snprintf(line, sizeof line, "operation %llu: %s of %s (core %u): %s%s%s",
+	    (unsigned long long)operation->id, op_kind_name(operation->kind), operation->device,
+	    operation->core_id, op_step_name(step), detail[0] != '\0' ? ", " : "", detail);
+	/* What the guest does unasked, it can do for ever. */
+	if (op_is_guest_made(operation->kind))
+		log_guest(&vmm->limit_report, LOG_INFO, "%s", line);
+	else
+		log_line(step == OP_UNRESOLVED ? LOG_WARN : LOG_INFO, "%s", line);
+}
+
+/*
+ * A guest can make steps and operations as fast as they are reported. So one turn of the loop
+ * reports at most REPORTS_PER_TURN steps, and one second at most GUEST_MADE_PER_S steps of
+ * operations that the guest makes unasked. What is left waits in the machine, which merges what
+ * repeats.
+ */
+#define REPORTS_PER_TURN 32
+#define GUEST_MADE_PER_S 32
+
+/* Milliseconds until a step of a guest-made operation may be reported; 0: now. */
+static int64_t report_wait_ms(struct vmm *vmm)
+{
+	uint64_t now_ms = clock_ms();
+
+	if (now_ms - vmm->guest_made_since_ms >= 1000) {
+		vmm->guest_made_since_ms = now_ms;
+		vmm->guest_made_reports = 0;
+	}
+	if (vmm->guest_made_reports < GUEST_MADE_PER_S)
+		return 0;
+	return (int64_t)(vmm->guest_made_since_ms + 1000 - now_ms);
+}
+
+/* Report up to max steps. Returns the milliseconds until there may be more to report, or -1. */
+static int64_t report_steps(struct vmm *vmm, unsigned max)
+{
+	struct operation operation;
+	enum op_step step;
+	int64_t wait_ms = 0;
+
+	for (unsigned i = 0; i < max; i++) {
+		wait_ms = report_wait_ms(vmm);
+		if (!spapr_next_report(
+		        vmm->machine, wait_ms == 0 || vmm->ending, &operation, &step))
+			return wait_ms > 0 ? wait_ms : -1;
+		vmm->guest_made_reports += op_is_guest_made(operation.kind);
+		report_log(vmm, &operation, step);
+		bus_report(&vmm->bus, &operation, step);
+	}
+	return 0;
+}
+
+/* Report what has become of operations, and arm the timer for the next deadline. */
+static void report_up_to(struct vmm *vmm, unsigned max)
+{
+	int64_t due_ms = spapr_check_deadline(vmm->machine);
+	int64_t more_ms = report_steps(vmm, max);
+
+	if (more_ms >= 0 && (due_ms < 0 || more_ms < due_ms))
+		due_ms = more_ms;
+	ev_timer_stop(vmm->loop, &vmm->report_timer);
+	if (due_ms < 0 || vmm->ending)
+		return;
+	ev_now_update(vmm->loop);
+	ev_timer_set(&vmm->report_timer, (double)due_ms / 1000, 0.);
+	ev_timer_start(vmm->loop, &vmm->report_timer);
+}
+
+void vmm_report(struct vmm *vmm)
+{
+	report_up_to(vmm, REPORTS_PER_TURN);
+}
+
+/* All that there is to report at this moment: before an event that comes after it. */
+static void report_all(struct vmm *vmm)
+{
+	report_up_to(vmm, SPAPR_OPERATIONS * OP_STEP_COUNT);
+}
+
+static void publish_with_reason(struct vmm *vmm, const char *event, bool guest, const char *reason)
+{
+	bus_publish(
+	    &vmm->bus, event, json_pack("{s:b, s:s}", "guest", (int)guest, "reason", reason));
+}
+
+/* --- The end ------------------------------------------------------------------------------- */
+
+void vmm_end(struct vmm *vmm, enum exit_code code, bool guest, const char *reason)
+{
+	if (vmm->ending)
+		return;
+	vmm->ending = true;
+	vmm->exit_code = code;
+	vmm->ended_by_guest = guest;
+	vmm->end_reason = reason;
+	ev_break(vmm->loop, EVBREAK_ALL);
+}
+
+void vmm_say_farewell(struct vmm *vmm)
+{
+	spapr_stop(vmm->machine);
+	console_poll(vmm->console);
+	spapr_settle(vmm->machine);
+	report_all(vmm);
+	publish_with_reason(vmm, "SHUTDOWN", vmm->ended_by_guest, vmm->end_reason);
+}
+
+/* --- News from the guest ------------------------------------------------------------------- */
+
+static void vmm_on_failure(struct vmm *vmm)
+{
+	struct err err = {0};
+
+	spapr_failure(vmm->machine, &err);
+	complain_error(&err);
+	vmm->state = RUN_STATE_FAILED;
+	vmm_end(vmm, EXIT_VMM_ERROR, false, "host-error");
+}
+
+static void vmm_on_panic(struct vmm *vmm)
+{
+	char text[256];
+
+	spapr_panic_text(vmm->machine, text, sizeof text);
+	for (char *at = text; *at != '\0'; at++)
+		if ((unsigned char)*at < ' ' || *at == 0x7f)
+			*at = ' ';
+	log_line(LOG_WARN, "the guest panicked: %s", text);
+	vmm->state = RUN_STATE_PANICKED;
+	bus_publish(&vmm->bus, "GUEST_PANICKED", json_pack("{s:s}", "action", "poweroff"));
+	vmm_end(vmm, EXIT_GUEST_PANIC, true, "guest-panic");
+}
+
+/* Start again from the beginning. A machine that cannot is stopped, and stays unfit until a
+ * reset succeeds. */
+static bool vmm_reboot(struct vmm *vmm, bool guest, const char *reason, struct err *err)
+{
+	bool good;
+
+	/* What the guest said last would be thrown away with the rest of it. */
+	console_poll(vmm->console);
+	good = spapr_boot(vmm->machine, err);
+	report_all(vmm);
+	if (!good) {
+		spapr_stop(vmm->machine);
+		vmm->state = RUN_STATE_FAILED;
+		return false;
+	}
+	if (vmm->state != RUN_STATE_RUNNING)
+		vmm->state = RUN_STATE_PAUSED;
+	publish_with_reason(vmm, "RESET", guest, reason);
+	return true;
+}
+
+static void vmm_on_reset(struct vmm *vmm)
+{
+	struct err err = {0};
+
+	if (vmm->no_reboot) {
+		vmm->state = RUN_STATE_SHUTDOWN;
+		vmm_end(vmm, EXIT_GUEST_RESET, true, "guest-reset");
+		return;
+	}
+	log_line(LOG_INFO, "the guest asks to be started again");
+	if (!vmm_reboot(vmm, true, "guest-reset", &err)) {
+		complain_error(&err);
+		vmm_end(vmm, exit_code_of(&err), false, "host-error");
+	}
+}
+
+void vmm_handle_news(struct vmm *vmm, unsigned news)
+{
+	if (vmm->ending)
+		return;
+	if (news & SPAPR_NEWS_FAILED) {
+		vmm_on_failure(vmm);
+	} else if (news & SPAPR_NEWS_PANIC) {
+		vmm_on_panic(vmm);
+	} else if (news & SPAPR_NEWS_POWER_OFF) {
+		vmm->state = RUN_STATE_SHUTDOWN;
+		vmm_end(vmm, EXIT_POWERED_OFF, true, "guest-shutdown");
+	} else if (news & SPAPR_NEWS_RESET) {
+		vmm_on_reset(vmm);
+	}
+}
+
+/* --- What an operator may do --------------------------------------------------------------- */
+
+static enum run_state vmm_run_state(const struct vmm *vmm)
+{
+	return vmm->state;
+}
+
+static void vmm_stop(struct vmm *vmm)
+{
+	if (vmm->state != RUN_STATE_RUNNING)
+		return;
+	spapr_stop(vmm->machine);
+	vmm->state = RUN_STATE_PAUSED;
+	bus_publish(&vmm->bus, "STOP", json_object());
+}
+
+static bool vmm_cont(struct vmm *vmm, struct err *err)
+{
+	if (vmm->state == RUN_STATE_RUNNING)
+		return true;
+	if (vmm->state != RUN_STATE_PAUSED)
+		return err_set(err, ERR_STATE, "use system_reset",
+		    "Resetting the Virtual Machine is required");
+	spapr_cont(vmm->machine);
+	vmm_report(vmm); /* deadlines run again */
+	vmm->state = RUN_STATE_RUNNING;
+	bus_publish(&vmm->bus, "RESUME", json_object());
+	return true;
+}
+
+static bool vmm_reset(struct vmm *vmm, struct err *err)
+{
+	return vmm_reboot(vmm, false, "host-qmp-system-reset", err);
+}
+
+static void vmm_powerdown(struct vmm *vmm)
+{
+	spapr_powerdown(vmm->machine);
+	vmm_report(vmm);
+	bus_publish(&vmm->bus, "POWERDOWN", json_object());
+}
+
+static void vmm_quit(struct vmm *vmm)
+{
+	vmm_end(vmm, EXIT_POWERED_OFF, false, "host-qmp-quit");
+}
+
+static const struct guest_ops vmm_ops = {
+    .run_state = vmm_run_state,
+    .stop = vmm_stop,
+    .cont = vmm_cont,
+    .reset = vmm_reset,
+    .powerdown = vmm_powerdown,
+    .quit = vmm_quit,
+};
+
+static void on_report_timer(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+	(void)loop;
+	(void)events;
+	vmm_report(watcher->data);
+}
+
+void vmm_init(struct vmm *vmm, struct ev_loop *loop, const char *name, bool no_reboot)
+{
+	vmm->loop = loop;
+	vmm->guest = (struct guest){.ops = &vmm_ops, .vmm = vmm, .name = name};
+	vmm->no_reboot = no_reboot;
+	vmm->state = RUN_STATE_RUNNING;
+	ev_timer_init(&vmm->report_timer, on_report_timer, 0., 0.);
+	vmm->report_timer.data = vmm;
+}
+
+void vmm_finish(struct vmm *vmm)
+{
+	ev_timer_stop(vmm->loop, &vmm->report_timer);
+	bus_finish(&vmm->bus);
+}
