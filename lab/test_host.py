@@ -35,9 +35,9 @@ def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         yield DirectHost()
         return
     work = tmp_path_factory.mktemp("agent")
-    source = host_api.CHECKOUT / "lab/agent.c"
+    sources = [host_api.CHECKOUT / "lab" / name for name in ("agent.c", "agent_proxy.c")]
     subprocess.run(["gcc", "-std=c11", "-g", "-fsanitize=address,undefined", "-Wall", "-Wextra",
-                    "-Wconversion", "-Werror", "-o", work / "agent", source], check=True)
+                    "-Wconversion", "-Werror", "-o", work / "agent", *sources], check=True)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     agent = subprocess.Popen([work / "agent", str(port), work, "READY"], stdout=subprocess.PIPE,
