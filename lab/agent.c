@@ -1,41 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The lab agent: runs commands inside the emulated POWER host for lab/host_api.py.
+ * The lab agent: runs commands inside the emulated POWER host for lab/host_api.py. It is not part
+ * of the VMM.
  *
- * It is the last thing the host's init script executes, so it is process 1 there. It listens on
- * one TCP port; each connection is one session, served by one forked process, and does one of two
- * things: run a command with its three streams kept apart, or carry bytes to and from a UNIX
- * stream socket of the host. Nothing here is part of the VMM.
+ * The host's init script executes it last, so it is process 1 there. It listens on one TCP port.
+ * Each connection is a session, served by a forked process. A session either runs a command with
+ * separate standard streams, or forwards bytes to and from a UNIX stream socket (agent_proxy.c).
  *
  * Wire format. Both sides send frames: one type byte, a 32-bit big-endian length, the payload.
  * The client opens with 'K' (the key that the host was given at boot), then sends either
  *
- *   'U' path             connect; answered by 'k' or 'e'; from then on raw bytes, no frames
+ *   'U' path             connect; answered by 'k' or 'e'; then raw bytes, no frames
  *
  * or, to run a command,
  *
  *   'A' argument         repeated
  *   'E' NAME=VALUE       repeated
  *   'C' directory
- *   'P' rows, columns    two 16-bit numbers: give it a terminal in place of pipes
+ *   'P' rows, columns    two 16-bit numbers: use a terminal instead of pipes
  *   'X'                  start; answered by 'k' or 'e' (text of the error)
  *
  * and, while it runs, 'I' (standard input; empty: end of input) and 'S' (one byte: a signal for
  * the process group). The agent sends
  *
  *   'o', 'r'             standard output, standard error
- *   'w' count            32 bits: so much of the input has been consumed
- *   'x' status           one byte: the command has exited, and this session is over
- *   's' signal           one byte: the command was killed, and this session is over
+ *   'w' count            32 bits: input bytes consumed
+ *   'x' status           one byte: the command has exited; end of the session
+ *   's' signal           one byte: the command was killed; end of the session
  *
- * The client may have INPUT_WINDOW input bytes outstanding that no 'w' has acknowledged. So the
- * agent can always read the socket, and no signal is stuck behind input that nobody reads.
+ * The client may have INPUT_WINDOW bytes of input outstanding that no 'w' has acknowledged. So the
+ * agent can always read the socket, and a signal never waits behind input that is not consumed.
  *
- * Nothing outlives its session: when the command has ended or the client has gone, what is left
- * of the command's process group gets SIGTERM and, GRACE_MS later, SIGKILL. (A process that wants
- * to stay leaves the group with setsid.)
+ * When the command ends or the client disconnects, the rest of the command's process group gets
+ * SIGTERM and, GRACE_MS later, SIGKILL. A process that is to survive leaves the group with setsid.
  */
 #define _GNU_SOURCE
+#include "agent.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -54,7 +55,6 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <time.h>
@@ -63,40 +63,19 @@
 enum {
 	HEADER_BYTES = 5,
 	FRAME_MAX = 16384,      /* largest payload, either way */
-	INPUT_WINDOW = 262144,  /* input the client may have outstanding; see above */
-	OUTPUT_BYTES = 262144,  /* frames waiting for the client */
+	INPUT_WINDOW = 262144,  /* unacknowledged input, see above */
+	OUTPUT_BYTES = 262144,  /* queued frames for the client */
 	REQUEST_STRINGS = 1024, /* arguments of one command */
-	REQUEST_SECONDS = 10,   /* a client that has not made its request by then is dropped */
+	REQUEST_SECONDS = 10,   /* time for a client to make its request */
 	GRACE_MS = 2000,        /* from SIGTERM to SIGKILL */
-	GIVE_UP_MS = 8000,      /* from SIGTERM to leaving an unkillable process behind */
+	GIVE_UP_MS = 8000,      /* from SIGTERM to giving up on a process */
 };
-
-/* Bytes on their way: data[start .. start+len). Sessions are processes, so these are static. */
-struct queue {
-	uint8_t *data;
-	size_t size, start, len;
-};
-
-static uint8_t *queue_room(struct queue *q, size_t want)
-{
-	if (q->start + q->len + want > q->size) {
-		memmove(q->data, q->data + q->start, q->len);
-		q->start = 0;
-	}
-	return q->len + want > q->size ? NULL : q->data + q->start + q->len;
-}
-
-static void queue_drop(struct queue *q, size_t n)
-{
-	q->len -= n;
-	q->start = q->len == 0 ? 0 : q->start + n;
-}
 
 /* One running command. A file descriptor is -1 once closed. */
 struct session {
 	int client, in, out, err, signals;
-	pid_t leader;      /* its process id is also the process group's */
-	bool group_gone;   /* that group is known to be empty */
+	pid_t leader;      /* also the process group's id */
+	bool group_gone;   /* the group is known to be empty */
 	bool input_ended;  /* close `in` when `input` is empty */
 	bool leader_ended; /* wait_status is valid */
 	int wait_status;
@@ -133,7 +112,7 @@ static void put_header(uint8_t *p, char type, size_t len)
 	memcpy(p + 1, &v, sizeof v);
 }
 
-/* ---- blocking helpers, used before a session has started ---- */
+/* ---- the request: blocking reads and replies ---- */
 
 static bool read_all(int fd, void *buf, size_t len)
 {
@@ -146,17 +125,17 @@ static bool read_all(int fd, void *buf, size_t len)
 	return true;
 }
 
-static void reply(int fd, char type, const char *text)
+void reply(int fd, char type, const char *text)
 {
 	uint8_t frame[HEADER_BYTES + 512];
 	size_t len = strnlen(text, 512);
 	put_header(frame, type, len);
 	memcpy(frame + HEADER_BYTES, text, len);
 	if (write(fd, frame, HEADER_BYTES + len) < 0)
-		_exit(1); /* the client has gone, and so may we */
+		_exit(1); /* the client has disconnected */
 }
 
-__attribute__((noreturn, format(printf, 2, 3))) static void refuse(int fd, const char *format, ...)
+void refuse(int fd, const char *format, ...)
 {
 	char text[512];
 	va_list ap;
@@ -167,7 +146,7 @@ __attribute__((noreturn, format(printf, 2, 3))) static void refuse(int fd, const
 	_exit(1);
 }
 
-/* Reads one frame; the payload comes back NUL-terminated and allocated, for the session to keep. */
+/* Read one frame; the payload is allocated, NUL-terminated and never freed. */
 static char read_frame(int fd, char **payload, size_t *len)
 {
 	uint8_t header[HEADER_BYTES];
@@ -189,7 +168,7 @@ static void send_frame(struct session *s, char type, const void *payload, size_t
 	if (s->client < 0)
 		return;
 	uint8_t *p = queue_room(&s->output, HEADER_BYTES + len);
-	if (!p) { /* cannot happen: everything that sends checks for room first */
+	if (!p) { /* cannot happen: callers check for room */
 		close_fd(&s->client);
 		return;
 	}
@@ -203,7 +182,7 @@ static bool output_has_room(const struct session *s)
 	return s->client < 0 || s->output.len < OUTPUT_BYTES - 4 * (HEADER_BYTES + FRAME_MAX);
 }
 
-/* Starts winding the session down: whatever runs in the group is asked to end. */
+/* Begin to end the session: SIGTERM to the process group. */
 static void end_group(struct session *s)
 {
 	if (s->term_at_ms || s->group_gone)
@@ -226,7 +205,7 @@ static void acknowledge_input(struct session *s, size_t n)
 	send_frame(s, 'w', &v, sizeof v);
 }
 
-/* Takes a frame that the client sent while the command runs; false if it broke the rules. */
+/* Handle a frame received while the command runs; false if it is invalid. */
 static bool take_frame(struct session *s, char type, const uint8_t *payload, size_t len)
 {
 	if (type == 'S' && len == 1) {
@@ -239,7 +218,7 @@ static bool take_frame(struct session *s, char type, const uint8_t *payload, siz
 	if (len == 0) {
 		s->input_ended = true;
 	} else if (s->in < 0) {
-		acknowledge_input(s, len); /* nobody reads any more: swallow it */
+		acknowledge_input(s, len); /* standard input is closed: discard */
 	} else {
 		uint8_t *p = queue_room(&s->input, len);
 		if (!p)
@@ -301,7 +280,7 @@ static void write_input(struct session *s)
 	acknowledge_input(s, (size_t)n);
 }
 
-/* Moves what is there from the command to the client; true if more may follow at once. */
+/* Forward output of the command to the client; true if there may be more. */
 static bool read_output(struct session *s, int *fd, char type)
 {
 	uint8_t chunk[FRAME_MAX];
@@ -327,7 +306,7 @@ static void reap(struct session *s)
 	while (read(s->signals, &info, sizeof info) > 0)
 		;
 	int status;
-	/* As a subreaper we also collect what the command's own children left behind. */
+	/* As a subreaper, also reap orphans of the command. */
 	for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
 		if (pid == s->leader) {
 			s->leader_ended = true;
@@ -336,7 +315,7 @@ static void reap(struct session *s)
 	}
 }
 
-/* Brings the process group's state up to date; returns ms until this has to be looked at again. */
+/* Update the state of the process group; returns ms until the next call, -1: none needed. */
 static int supervise(struct session *s)
 {
 	if (s->leader_ended) {
@@ -386,8 +365,8 @@ static void wait_for_events(struct session *s, int timeout_ms)
 		write_client(s);
 }
 
-/* Closing while something of the client's is unread would send a reset, which may overtake the
- * exit status on its way. So the client closes first; a bound for one that does not. */
+/* Closing with unread input would send a TCP reset, which may overtake the exit status. So wait,
+ * for a bounded time, until the client has closed. */
 static void linger(int client)
 {
 	struct pollfd p = {client, POLLIN, 0};
@@ -405,7 +384,8 @@ __attribute__((noreturn)) static void supervise_session(struct session *s)
 	for (;;) {
 		int timeout_ms = supervise(s);
 		if (s->group_gone) {
-			/* Whoever still holds the pipes left the group; take what is there. */
+			/* A process outside the group may hold the pipes open: do not wait for
+			 * their end. */
 			while (output_has_room(s) && drain_output(s))
 				;
 			if (output_has_room(s))
@@ -418,7 +398,7 @@ __attribute__((noreturn)) static void supervise_session(struct session *s)
 	if (s->client < 0)
 		_exit(0);
 	char type = 'x';
-	uint8_t code = 255; /* if the leader is one of those that SIGKILL did not end */
+	uint8_t code = 255; /* if SIGKILL did not end the leader */
 	if (s->leader_ended && WIFSIGNALED(s->wait_status)) {
 		type = 's';
 		code = (uint8_t)WTERMSIG(s->wait_status);
@@ -433,7 +413,7 @@ __attribute__((noreturn)) static void supervise_session(struct session *s)
 	_exit(0);
 }
 
-/* Opens a terminal for the command; returns the master side and the name of the other one. */
+/* Open a terminal for the command; returns the master and the name of the slave. */
 static int open_terminal(const uint8_t size[4], char *name, size_t name_bytes)
 {
 	int fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
@@ -446,7 +426,7 @@ static int open_terminal(const uint8_t size[4], char *name, size_t name_bytes)
 	return fd;
 }
 
-/* Starts argv with its streams on pipes, or on a terminal of `size` unless that is NULL. */
+/* Start argv with its streams on pipes or, if size is not NULL, on a terminal. */
 static void start_command(struct session *s, char **argv, const char *size)
 {
 	int in[2] = {-1, -1}, out[2] = {-1, -1}, err[2] = {-1, -1};
@@ -470,7 +450,7 @@ static void start_command(struct session *s, char **argv, const char *size)
 		posix_spawn_file_actions_adddup2(&files, err[1], 2);
 	}
 
-	/* SIGCHLD is ours from here on; the command starts with nothing blocked or ignored. */
+	/* The agent reads SIGCHLD from a signalfd; the command starts with default signals. */
 	sigset_t child, none, all;
 	sigemptyset(&child);
 	sigaddset(&child, SIGCHLD);
@@ -502,81 +482,6 @@ static void start_command(struct session *s, char **argv, const char *size)
 		if (fds[i] >= 0)
 			fcntl(fds[i], F_SETFL, O_NONBLOCK);
 	}
-}
-
-/* ---- carrying a UNIX socket ---- */
-
-/* One direction of the proxy: bytes read from one socket and not yet written to the other. */
-struct lane {
-	int from, to;
-	bool ended;  /* `from` has nothing more to say */
-	bool closed; /* and `to` has been told so */
-	bool broken; /* `to` has hung up: what comes is thrown away */
-	struct queue q;
-};
-
-/* Moves what can be moved. Who hangs up may have said something before: so a broken lane does not
- * end the other, and is read to its end, because TCP throws away what was sent if what was received
- * is left unread. */
-static void lane_move(struct lane *lane, bool readable, bool writable)
-{
-	if (readable && !lane->ended && lane->q.len == 0) {
-		ssize_t n = read(lane->from, lane->q.data, lane->q.size);
-		if (n > 0)
-			lane->q.len = (size_t)n;
-		else if (n == 0 || (errno != EAGAIN && errno != EINTR))
-			lane->ended = true;
-		writable = true;
-	}
-	if (writable && lane->q.len > 0) {
-		ssize_t n = write(lane->to, lane->q.data + lane->q.start, lane->q.len);
-		lane->broken |= n < 0 && errno != EAGAIN && errno != EINTR;
-		queue_drop(&lane->q, lane->broken ? lane->q.len : n > 0 ? (size_t)n : 0);
-	}
-	if (lane->ended && !lane->closed && lane->q.len == 0) {
-		shutdown(lane->to, SHUT_WR);
-		lane->closed = true;
-	}
-}
-
-static short lane_wants(const struct lane *lane, short event)
-{
-	if (lane->q.len > 0)
-		return event & POLLOUT;
-	return lane->ended ? 0 : event & POLLIN;
-}
-
-__attribute__((noreturn)) static void proxy(int client, const char *path)
-{
-	static uint8_t up_bytes[65536], down_bytes[65536];
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	if (strlen(path) >= sizeof addr.sun_path)
-		refuse(client, "%s: path too long for a socket", path);
-	strcpy(addr.sun_path, path);
-	int target = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (target < 0 || connect(target, (struct sockaddr *)&addr, sizeof addr) < 0)
-		refuse(client, "%s: %s", path, strerror(errno));
-	reply(client, 'k', "");
-	fcntl(client, F_SETFL, O_NONBLOCK);
-	fcntl(target, F_SETFL, O_NONBLOCK);
-	struct lane up = {.from = client, .to = target};
-	struct lane down = {.from = target, .to = client};
-	up.q = (struct queue){.data = up_bytes, .size = sizeof up_bytes};
-	down.q = (struct queue){.data = down_bytes, .size = sizeof down_bytes};
-	while (!(up.closed && (down.closed || down.broken))) {
-		short client_events = lane_wants(&up, POLLIN) | lane_wants(&down, POLLOUT);
-		short target_events = lane_wants(&down, POLLIN) | lane_wants(&up, POLLOUT);
-		/* Leave out a socket that we want nothing of: its POLLHUP would not let us wait. */
-		struct pollfd p[2] = {
-		    {client_events ? client : -1, client_events, 0},
-		    {target_events ? target : -1, target_events, 0},
-		};
-		if (poll(p, 2, -1) < 0)
-			continue;
-		lane_move(&up, p[0].revents != 0, p[1].revents != 0);
-		lane_move(&down, p[1].revents != 0, p[0].revents != 0);
-	}
-	_exit(0);
 }
 
 /* ---- sessions ---- */
@@ -611,7 +516,7 @@ __attribute__((noreturn)) static void serve(int client, const char *key)
 			terminal_size = payload;
 		} else if (type == 'U') {
 			alarm(0);
-			proxy(client, payload);
+			proxy_run(client, payload);
 		} else if (type == 'X' && args > 0) {
 			break;
 		} else {
@@ -633,7 +538,7 @@ int main(int argc, char **argv)
 	key = strdup(key);
 	unsetenv("LAB_KEY");
 	signal(SIGPIPE, SIG_IGN);
-	/* Sessions, and orphans that come to process 1, leave no zombies. */
+	/* Sessions and orphans leave no zombies. */
 	signal(SIGCHLD, SIG_IGN);
 	if (chdir(argv[2]) < 0) {
 		perror(argv[2]);

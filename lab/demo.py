@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The demo: boots a stock Linux guest, adds a core, removes it, has a removal refused, and asks
-again. What it prints of the guest comes from the guest; what it prints of operations is what the
-control socket said. It ends with status 1 if anything is not as told."""
+again. It prints what the guest and the control socket report, and ends with status 1 if anything
+differs from what it announces."""
 
 from __future__ import annotations
 

@@ -2,9 +2,8 @@
 """One running guest, for the tests and the demo: the VMM's process on the lab host, its control
 socket and its console.
 
-Nothing here waits by sleeping: every wait is for a line, an event or an end of process, with a
-deadline that is only there to turn a hang into a failure. The deadlines are generous, because an
-emulated host shares its machine with others.
+Every wait is for a line, an event or the end of a process, with a generous deadline that only turns
+a hang into a failure.
 """
 
 from __future__ import annotations
@@ -35,11 +34,10 @@ class CommandError(Exception):
 
 
 class Control:
-    """A client of the control socket: one request at a time, events kept in order. It ends at
-    anything that is not of the types in tests/qmp/types.json.
+    """A client of the control socket: one request at a time, events kept in order. It raises NotQmp
+    for anything that does not match tests/qmp/types.json.
 
-    Without `subscribe` it is a client made for QMP, which knows nothing else. Without `check` it
-    takes what a QEMU sends, which is more."""
+    Without `subscribe` it is a plain QMP client. Without `check` it also accepts what QEMU sends."""
 
     def __init__(self, connection: socket.socket, subscribe: bool = True,
                  check: bool = True) -> None:
@@ -89,8 +87,8 @@ class Control:
 
     def wait_event(self, name: str, matches: Callable[[dict[str, Any]], bool] = lambda data: True,
                    timeout: float = DEADLINE) -> dict[str, Any]:
-        """The data of the first event of that name that matches, arrived or to come; it and what
-        came before it are then forgotten."""
+        """The data of the first event of that name that matches, received or to come. Removes it
+        and earlier events."""
         deadline = time.monotonic() + timeout
         seen = 0
         while True:
@@ -103,14 +101,14 @@ class Control:
             self._receive(deadline)
 
     def next_event(self, timeout: float = DEADLINE) -> dict[str, Any]:
-        """The next event, whatever it is."""
+        """The next event of any name."""
         deadline = time.monotonic() + timeout
         while not self.events:
             self._receive(deadline)
         return self.events.pop(0)
 
     def wait_step(self, operation: int, step: str, timeout: float = DEADLINE) -> dict[str, Any]:
-        """The operation as reported when it passed that step."""
+        """The operation as reported at that step."""
         return self.wait_event(
             "OPERATION", lambda data: data["operation"]["id"] == operation and data["step"] == step,
             timeout)["operation"]
@@ -129,7 +127,7 @@ class Control:
 
 
 class Guest:
-    """paprika with a guest in it. Leaving a `with` ends the process, whatever has happened.
+    """A paprika process with a guest. Leaving a `with` ends the process.
 
     The kernel is the stock one of the host; PAPRIKA_TEST_KERNEL names another on the host."""
 
@@ -152,7 +150,7 @@ class Guest:
         self.process: Process = host.popen(argv)
         self.output = b""
         try:
-            # The machine says so itself, once its sockets are there.
+            # Printed when the sockets exist.
             self.log = self.process.stderr.read_until(re.compile(rb"guest .* started"), DEADLINE)
             self.control = Control(host.connect_unix(self.control_path))
             self.tty = host.connect_unix(self.console_path) if console else None
@@ -167,7 +165,7 @@ class Guest:
         self.close()
 
     def close(self) -> None:
-        """End the process if need be, and wait until it has ended."""
+        """End the process, and wait for its end."""
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(DEADLINE)
@@ -178,8 +176,8 @@ class Guest:
     # --- the console -------------------------------------------------------------------------
 
     def read_console(self, pattern: str, timeout: float = DEADLINE) -> re.Match[bytes]:
-        """Read the console up to a match, and forget what was read; match.string[:match.start()]
-        is what came before. A match must not be longer than a line."""
+        """Read the console up to a match, and consume it; match.string[:match.start()] precedes the
+        match. A match must not be longer than a line."""
         assert self.tty is not None
         deadline = time.monotonic() + timeout
         searched = 0  # no match begins before here
@@ -196,7 +194,7 @@ class Guest:
         return match
 
     def wait_ready(self) -> str:
-        """Wait for the guest's shell; the CPUs it has online."""
+        """Wait for the guest's shell; returns the CPUs that are online."""
         return self.read_console(r"PAPRIKA-GUEST-READY cpus=(\S+)\r?\n")[1].decode()
 
     def type(self, line: str) -> None:
@@ -204,9 +202,9 @@ class Guest:
         self.tty.sendall(line.encode() + b"\n")
 
     def sh(self, command: str, timeout: float = DEADLINE) -> str:
-        """Run a command in the guest; its output. It must succeed."""
+        """Run a command in the guest, which must succeed; returns its output."""
         mark = uuid.uuid4().hex[:8]
-        # Split in the middle, so that an echo of the line itself would not match.
+        # The mark is split, so that an echo of the line does not match.
         self.type(f"{{ {command}; }} 2>&1; echo {mark[:4]}''{mark[4:]}:$?")
         match = self.read_console(rf"{mark}:(\d+)\r?\n", timeout)
         text = match.string[:match.start()].decode(errors="replace").replace("\r", "").strip()
@@ -229,15 +227,15 @@ class Guest:
         return self.control.execute("device_del", id=f"core{core_id}")["operation"]
 
     def add(self, core_id: int) -> dict[str, Any]:
-        """Add a core; done means that the guest has started it."""
+        """Add a core; it is done when the guest has started it."""
         return self.control.wait_end(self.ask_add(core_id))
 
     def remove(self, core_id: int) -> dict[str, Any]:
         return self.control.wait_end(self.ask_remove(core_id))
 
     def wait_online(self, expected: str) -> None:
-        """The guest's sysfs agrees a moment after the CPU runs: ask the guest to wait for it."""
-        # Each turn is a round trip through the guest, and the guest's own pause is in the guest.
+        """Wait in the guest, because its sysfs changes a moment after the CPU runs."""
+        # The loop runs in the guest: polling from here would cost a round trip each time.
         self.sh(f"until [ \"$(cat /sys/devices/system/cpu/online)\" = \"{expected}\" ]; "
                 "do usleep 10000; done")
 
@@ -247,12 +245,12 @@ class Guest:
         return self.process.wait(timeout)
 
     def left_behind(self) -> list[str]:
-        """Files in the guest's directory that should be gone once it has ended."""
+        """Files left in the guest's directory."""
         return self.host.run(["ls", self.directory], check=True).stdout.decode().split()
 
 
 def state_of(guest: Guest, core_id: int) -> dict[str, Any]:
-    """All of a core that a refusal must leave as it was."""
+    """The state of a core that a refusal must not change."""
     connector = guest.control.connector(core_id)
     return {key: value for key, value in connector.items() if key not in ("history", "vcpus")} | {
         "vcpus": [(vcpu["id"], vcpu["state"]) for vcpu in connector["vcpus"]]}
@@ -260,8 +258,8 @@ def state_of(guest: Guest, core_id: int) -> dict[str, Any]:
 
 def elf(code: list[int], *, machine: int = 21, size: int = 0x1000, pie: bool = False,
         endian: str = "be") -> bytes:
-    """A ppc64 ELF kernel of big-endian instructions, linked and entered at 0: a static PIE if pie,
-    else to lie there. endian is that of the headers."""
+    """A ppc64 ELF kernel of big-endian instructions, linked and entered at 0; a static PIE if `pie`.
+    `endian` is that of the headers."""
     order = {"be": ">", "le": "<"}[endian]
     text = b"".join(struct.pack(">I", word) for word in code)
     ident = b"\x7fELF\x02" + {"be": b"\x02", "le": b"\x01"}[endian] + b"\x01"
@@ -273,7 +271,7 @@ def elf(code: list[int], *, machine: int = 21, size: int = 0x1000, pie: bool = F
 
 
 def put_kernel(host: Host, directory: str, name: str, content: bytes) -> str:
-    """Place a made-up kernel on the host."""
+    """Put a kernel made by a test on the host."""
     path = f"{directory}/{name}"
     host.run(["sh", "-c", f"mkdir -p {directory} && cat > {path}"], input=content, check=True)
     return path

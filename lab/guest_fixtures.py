@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""pytest fixtures that all tests with real guests share; a conftest.py imports those it needs."""
+"""pytest fixtures shared by all tests with real guests; a conftest.py imports those it needs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Kind = TypeVar("Kind", bound=Guest)
 
 
 def starter(host: Host, kind: type[Kind]) -> Iterator[Callable[..., Kind]]:
-    """For a fixture: a function that starts guests of that kind, which end with the test."""
+    """For a fixture: a function that starts guests of that class; they end after the test."""
     guests: list[Kind] = []
 
     def start_guest(*options: str, **settings: object) -> Kind:
@@ -41,7 +41,7 @@ def start(host: Host) -> Iterator[Callable[..., Guest]]:
 
 @pytest.fixture(autouse=True)
 def nothing_left(host: Host) -> Iterator[None]:
-    """After each test, no VMM runs on the host that did not run before it."""
+    """After each test, no VMM is left running on the host."""
     yield
     running = host.run(["sh", "-c", "ps -o pid,comm | grep ' paprika$' || true"], check=True)
     assert running.stdout == b"", f"left running: {running.stdout.decode()}"

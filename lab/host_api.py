@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Commands on the lab host, for lab/host and for the tests.
 
-The lab host is where paprika runs: a machine with a POWER /dev/kvm. On a POWER machine that is this
-very machine (`DirectHost`); anywhere else it is an emulated one that `lab/host up` has started
-(`EmulatedHost`), reached through the agent described at the head of lab/agent.c. Both offer the same
-methods, so that a test does not know which it is talking to:
+The lab host is a machine with a POWER /dev/kvm. On a POWER machine it is the machine itself
+(`DirectHost`), else an emulated one that `lab/host up` has started (`EmulatedHost`), reached through
+the agent of lab/agent.c. Both have the same methods:
 
     host = Host.open()
     host.run(["uname", "-m"])                          # Result(rc, stdout, stderr)
     process = host.popen(["bin/paprika", ...])         # streams, signals, exit status
     control = host.connect_unix(f"{host.path}/control.sock")
 
-Nothing here waits by sleeping: everything that waits, waits for an event and takes a timeout.
+Every wait is for an event and takes a timeout.
 """
 from __future__ import annotations
 
@@ -39,7 +38,7 @@ Sink = Callable[[bytes], None]
 
 
 class LabError(Exception):
-    """Something a person has to do something about; the text says what."""
+    """An error with a text that says what the user has to do."""
 
 
 class Result(NamedTuple):
@@ -49,10 +48,10 @@ class Result(NamedTuple):
 
 
 class Stream:
-    """What a process writes, collected by a thread; read it here with deadlines.
+    """The output of a process, collected by a thread; reads take deadlines.
 
-    It is not bounded: a process whose output nobody reads never blocks, so no test hangs on a full
-    pipe. Whoever expects much output passes a sink to popen() instead.
+    It is not bounded, so a process never blocks on a full pipe. For large output pass a sink to
+    popen().
     """
 
     def __init__(self, sink: Sink | None = None) -> None:
@@ -75,7 +74,7 @@ class Stream:
     def read_until(self, pattern: bytes | re.Pattern[bytes], timeout: float) -> bytes:
         """Returns (and consumes) everything up to and including the first match of `pattern`.
 
-        Raises TimeoutError or EOFError, quoting what was there instead and leaving it in place.
+        Raises TimeoutError or EOFError that quotes the output, which is not consumed.
         """
         compiled = re.compile(re.escape(pattern)) if isinstance(pattern, bytes) else pattern
         with self._changed:
@@ -92,14 +91,14 @@ class Stream:
         return self.read_until(b"\n", timeout)
 
     def read(self, timeout: float | None = None) -> bytes:
-        """Returns everything up to the end of the stream; TimeoutError if the end does not come."""
+        """Returns everything up to the end of the stream, or raises TimeoutError."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._ended, timeout):
                 raise TimeoutError(f"stream still open after {timeout} s")
             return self.peek(consume=True)
 
     def peek(self, consume: bool = False) -> bytes:
-        """Returns what has arrived and not been consumed, at once."""
+        """Returns, without waiting, the output that has not been consumed."""
         with self._changed:
             data = bytes(self._data)
             if consume:
@@ -128,7 +127,7 @@ class Process:
         raise NotImplementedError
 
     def close(self) -> None:
-        """Makes the command end (SIGTERM, two seconds later SIGKILL) and forgets about it."""
+        """Ends the command (SIGTERM, two seconds later SIGKILL)."""
         raise NotImplementedError
 
     def kill(self) -> None:
@@ -167,7 +166,7 @@ class Host:
 
     @staticmethod
     def open(instance: str | None = None) -> "Host":
-        """Returns the host of this checkout; LabError tells when it is not up."""
+        """Returns the host of this checkout; LabError if it is not up."""
         return DirectHost() if is_direct() else EmulatedHost.of_instance(instance)
 
     def popen(self, argv: Sequence[str], *, cwd: str | None = None,
@@ -195,7 +194,7 @@ class Host:
                 if input:
                     process.write(input, timeout)
             except BrokenPipeError:
-                pass  # the command ended early; its status tells
+                pass  # the command has ended; its status says how
             process.close_stdin()
             rc = process.wait(max(0.0, deadline - time.monotonic()))
             result = Result(rc, process.stdout.read(0), process.stderr.read(0))
@@ -213,8 +212,8 @@ class Host:
         return target
 
     def sync(self, files: Mapping[str, str | os.PathLike[str]]) -> list[str]:
-        """Puts those files (name on the host -> local file) that are not on the host as they are
-        here, and returns their names."""
+        """Puts those files (name on the host -> local file) that are missing or differ on the host,
+        and returns their names."""
         sums = self.run(["sha256sum", *files]).stdout.decode().splitlines()
         there = {name: digest for digest, _, name in (line.partition("  ") for line in sums)}
         changed = [name for name, local in files.items() if there.get(name)
@@ -245,7 +244,7 @@ class Host:
 
 
 def is_direct() -> bool:
-    """True where this machine itself is the lab host (PAPRIKA_LAB=direct|emulated decides if set)."""
+    """True if this machine is the lab host (PAPRIKA_LAB=direct|emulated overrides)."""
     wanted = os.environ.get("PAPRIKA_LAB")
     return wanted == "direct" if wanted else os.uname().machine == "ppc64le"
 
@@ -258,8 +257,8 @@ def instance_dir(instance: str | None = None) -> Path:
 
 
 def qemu_of(directory: Path) -> int | None:
-    """Returns a pidfd of the instance's QEMU if it runs. The pid in the file proves nothing (it may
-    have been reused), so the process must also name this very file in its command line."""
+    """Returns a pidfd of the instance's QEMU if it runs. The pid may have been reused, so the process
+    must also have the pid file in its command line."""
     pidfile = directory / "qemu.pid"
     try:
         pid = int(pidfile.read_text())
@@ -407,7 +406,7 @@ class _RemoteProcess(Process):
 
     def close(self) -> None:
         try:
-            self._sock.shutdown(socket.SHUT_RDWR)  # wakes the receiving thread; the agent sees it
+            self._sock.shutdown(socket.SHUT_RDWR)  # wakes the receiving thread and tells the agent
         except OSError:
             pass
         self._ended.wait()
@@ -418,7 +417,7 @@ class _RemoteProcess(Process):
 
 
 class DirectHost(Host):
-    """A POWER machine with /dev/kvm: no emulation, commands run right here."""
+    """A POWER machine with /dev/kvm: commands run on this machine."""
 
     def __init__(self) -> None:
         self.path = str(LAB / "direct")
@@ -458,7 +457,7 @@ class DirectHost(Host):
 
 
 class _LocalProcess(Process):
-    """The agent's rules, kept here: own group, and nothing of it outlives the command."""
+    """As in the agent: the command has a process group, and no process of it outlives it."""
 
     def __init__(self, child: subprocess.Popen[bytes], argv: Sequence[str], stdout: Sink | None,
                  stderr: Sink | None) -> None:
@@ -476,7 +475,7 @@ class _LocalProcess(Process):
                 stream._feed(data)
 
     def _supervise(self) -> None:
-        # The leader stays a zombie until the group is dealt with, so its number cannot be reused.
+        # The leader stays a zombie until the group has ended, so its pid cannot be reused.
         os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOWAIT)
         self.send_signal(signal.SIGTERM)
         for thread in self._readers:
@@ -486,7 +485,7 @@ class _LocalProcess(Process):
             returncode = self._child.wait()
             self._reaped = True
         for thread in self._readers:
-            thread.join(2)  # someone who left the group may hold the pipe; do not wait for that
+            thread.join(2)  # a process outside the group may hold the pipe; do not wait for it
         self._finish(returncode)
 
     def write(self, data: bytes, timeout: float | None = None) -> None:

@@ -2,9 +2,9 @@
 """The command line of the lab host (lab/host): start it, use it, stop it.
 
 An instance is one emulated host: a QEMU process and a directory .lab/host-NAME with its pidfile, its
-console log and, once it answers, state.json (port and key of the agent). `up` talks to the QEMU it
-starts over two socket pairs, console and monitor, so starting is a matter of events: the host asks
-for its key, says it is ready, or the console ends because QEMU did.
+console log and, once it answers, state.json (port and key of the agent). `up` talks to QEMU over two
+socket pairs, console and monitor, and waits for events: the host asks for its key, says it is ready,
+or the console ends because QEMU has ended.
 """
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Boot:
         self.seen = b""
         command = [
             "qemu-system-ppc64", "-name", f"paprika-lab-{directory.name}", "-machine", MACHINE,
-            # Reserves nothing: the host's memory is only as real as what the host touches.
+            # Reserve nothing: memory is allocated when the host touches it.
             "-object", f"memory-backend-ram,id=ram,size={args.memory},reserve=off",
             "-m", args.memory, "-cpu", "POWER9", "-smp", str(args.cpus),
             "-accel", "tcg,thread=multi", "-nodefaults", "-display", "none", "-no-reboot",
@@ -94,7 +94,7 @@ class Boot:
             "-chardev", f"socket,id=console,fd={console.fileno()},logfile=console.log",
             "-device", "spapr-vty,chardev=console",
             "-chardev", f"socket,id=monitor,fd={monitor.fileno()}", "-mon", "monitor,mode=control",
-            # Nothing gets out of the host, and only this machine gets in.
+            # No connections out of the host, and none into it from other machines.
             "-netdev", "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-10.0.2.15:7000",
             "-device", "virtio-net-pci,netdev=net,romfile=",
             "-kernel", str(LAB / "host-vmlinux"), "-initrd", str(LAB / "host-initrd"),
@@ -120,7 +120,7 @@ class Boot:
             self.seen += data
 
     def forwarded_port(self) -> int:
-        """Asks QEMU which port the system gave it for the agent (it asked for any free one)."""
+        """Asks QEMU for the port that was assigned to the agent."""
         self.monitor.settimeout(max(1.0, self.deadline - time.monotonic()))
         with self.monitor.makefile("rw") as monitor:
             for execute, arguments in (("qmp_capabilities", {}),
@@ -128,7 +128,7 @@ class Boot:
                 monitor.write(json.dumps({"execute": execute, "arguments": arguments}) + "\n")
                 monitor.flush()
                 reply = {}
-                while "return" not in reply:  # the greeting and events come in between
+                while "return" not in reply:  # skip the greeting and events
                     reply = json.loads(monitor.readline())
         row = next(r.split() for r in reply["return"].splitlines() if "HOST_FORWARD" in r)
         return int(row[row.index("127.0.0.1") + 1])
@@ -226,13 +226,13 @@ def _write_to(stream: IO[bytes]) -> Sink:
         try:
             stream.write(data)
             stream.flush()
-        except BrokenPipeError:  # as a local command would end; the session ends with us
+        except BrokenPipeError:  # end as a local command does; the session ends with this process
             os._exit(128 + signal.SIGPIPE)
     return write
 
 
 def _in_background() -> bool:
-    """True if reading our terminal would stop us: then the command gets no input."""
+    """True if this process is in the background: then the command gets no input."""
     return os.isatty(0) and os.tcgetpgrp(0) != os.getpgrp()
 
 
@@ -253,7 +253,7 @@ def run(args: argparse.Namespace) -> int:
                          stdout=_write_to(sys.stdout.buffer), stderr=_write_to(sys.stderr.buffer))
 
     def forward(number: int, _frame: object) -> None:
-        if number == signal.SIGINT:  # a second ^C gives up waiting, which ends the session
+        if number == signal.SIGINT:  # a second ^C ends the session
             signal.signal(signal.SIGINT, signal.default_int_handler)
         process.send_signal(number)
 
@@ -358,7 +358,7 @@ def main() -> NoReturn:
         code = error.returncode
     except KeyboardInterrupt:
         code = 130
-    # Not sys.exit(): a thread may still sit in read(0), and nothing it holds is worth waiting for.
+    # Not sys.exit(): a thread may still be blocked in read(0).
     with contextlib.suppress(OSError):
         sys.stderr.flush()
     os._exit(code)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Copies a guest's vmlinux without the deadlock of Linux 6.1 to 6.15 in a CPU that goes offline.
+"""Copies a guest's vmlinux without the CPU offline deadlock of Linux 6.1 to 6.15.
 
-swake_up_one_online() has a CPU that is going offline wake RCU's thread by way of another CPU. It can
-wait for ever, because that CPU may be waiting for it (see HACKING.md, "Traps"). Linux 6.16 calls
-swake_up_one() in all cases. Here the branch to the other way is replaced by a nop, which is the same.
-It is found by what it is; a kernel in which it looks different is refused.
+In swake_up_one_online() an outgoing CPU wakes the RCU thread by way of another CPU, and can wait
+for ever (docs/known-problems.md). Linux 6.16 calls swake_up_one() in all cases. This program replaces
+the branch by a nop, with the same effect. It searches for the instruction, and refuses a kernel in
+which the code differs.
 
 usage: mend_kernel.py VMLINUX OUTPUT
 """
@@ -23,7 +23,7 @@ FUNCTION, CALLED = "swake_up_one_online", "swake_up_one"
 
 
 class Unexpected(Exception):
-    """The kernel is not as expected; the text says in what."""
+    """The kernel is not as expected; the text says how."""
 
 
 class Symbol(NamedTuple):
@@ -55,8 +55,8 @@ def symbols(image: bytes, wanted: set[str]) -> dict[str, Symbol]:
 
 
 def branch_of(image: bytes, function: Symbol, called: Symbol) -> int:
-    """Where in the file the branch is that decides how to wake: the function's only `beq`, which
-    skips the call and stays inside the function."""
+    """File offset of the branch that selects how to wake: the function's only `beq`, which skips the
+    call and stays inside the function."""
     words = [word for word, in struct.iter_unpack(
         "<I", image[function.offset:function.offset + (function.size & ~3)])]
     branches = [n for n, word in enumerate(words) if word & 0xffff8003 == 0x41820000]
@@ -74,7 +74,7 @@ def branch_of(image: bytes, function: Symbol, called: Symbol) -> int:
 
 
 def mend(image: bytes) -> tuple[bytes, str]:
-    """The kernel to use, and what was done."""
+    """The changed kernel, and a text that says what was done."""
     found = symbols(image, {FUNCTION, CALLED})
     if CALLED not in found:
         raise Unexpected(f"it has no {CALLED}()")

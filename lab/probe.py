@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Talking to the probe guest (guest-images/probe): commands, and the parts it can play.
+"""The probe guest (guest-images/probe): its commands, and named ways to answer hot-plug events.
 
-A `Probe` speaks over a connected socket, whatever machine is at the other end; `ProbeGuest` is one
-in paprika. Every wait is for a line, with a deadline that only turns a hang into a failure.
+A `Probe` uses a connected socket of any machine; `ProbeGuest` is one in paprika. Every wait is for a
+line, with a deadline that only turns a hang into a failure.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from host_api import Host
 
 CPU = 0x10000000  # a CPU connector's index, less the core-id
 ISOLATION, ALLOCATION, ENTITY_SENSE = 9001, 9003, 9003
-RAM = 0x2000000  # from here on nothing of the probe's own lies in memory
+RAM = 0x2000000  # the probe does not use memory from here on
 
-# What to answer hot-plug events with: (to an add, to a removal). A step is a call of the guest on
-# the event's connector. "linux" is what a kernel from 5.13 on does when all goes well.
+# Answers to hot-plug events: (to an add, to a removal). A step is a call on the event's connector.
+# "linux" is what a kernel from 5.13 on does without errors.
 TAKE = "sense usable unisolate configure start"
 GIVE = "sense stop isolate unusable"
 PARTS = {
     "linux": (TAKE, GIVE),
-    # Before 5.13 a kernel that cannot give the core up says nothing.
+    # A kernel before 5.13 that cannot release the core makes no call.
     "silent": ("", ""),
-    # A removal refused before anything was done, after the threads stopped, after isolation.
+    # A removal refused at once, after the threads have stopped, after isolation.
     "refuses": (TAKE, "sense unisolate"),
     "refuses-stopped": (TAKE, "sense stop start unisolate"),
     "refuses-isolated": (TAKE, "sense stop isolate unisolate"),
-    # An add refused before it was taken further.
+    # An add refused at different points.
     "declines-usable": ("sense usable unusable", GIVE),
     "declines-unisolated": ("sense usable unisolate isolate unusable", GIVE),
     "declines-half-read": ("sense usable unisolate configure:3 isolate unusable", GIVE),
-    # Out of order, and half-done.
+    # Out of order, and incomplete.
     "backwards": ("configure unisolate usable", "unusable isolate unisolate"),
     "takes-half": ("sense usable unisolate configure:3", "sense isolate"),
 }
 
 
 class ProbeError(Exception):
-    """The probe's answer to what it could not do."""
+    """An error answer of the probe."""
 
 
 class Probe:
@@ -52,7 +52,7 @@ class Probe:
     def __init__(self, tty: socket.socket) -> None:
         self.tty = tty
         self.buffer = b""
-        self.notes: list[str] = []  # lines not asked for, oldest first
+        self.notes: list[str] = []  # lines that are not answers, oldest first
         self.greeting = self.wait_note(r"probe ready")
 
     # --- lines -------------------------------------------------------------------------------
@@ -71,8 +71,7 @@ class Probe:
         return line.decode(errors="replace").rstrip("\r")
 
     def wait_note(self, pattern: str, timeout: float = DEADLINE) -> str:
-        """The first line the probe says by itself that matches; it and those before it are then
-        forgotten."""
+        """The first line that matches and is not an answer. Removes it and earlier ones."""
         deadline = time.monotonic() + timeout
         while True:
             while self.notes:
@@ -98,12 +97,12 @@ class Probe:
                 raise ProbeError(line[1:].strip())
 
     def run(self, command: str, timeout: float = DEADLINE) -> str:
-        """Send a command; what it answers."""
+        """Send a command and return the answer."""
         self.send(command)
         return self.answer(timeout)
 
     def answered(self) -> bool:
-        """Whether the answer to the last command is there; does not wait for it."""
+        """Whether the answer to the last command has arrived; does not wait."""
         if select.select([self.tty], [], [], 0)[0]:
             self.buffer += self.tty.recv(65536)
         return re.search(rb"^[=!][^\n]*\n", self.buffer, re.M) is not None
@@ -146,31 +145,31 @@ class Probe:
         self.run(f"fill {address:x} {length:x} {byte:x}")
 
     def same(self, address: int, length: int, byte: int) -> bool:
-        """Whether those are all that byte."""
+        """Whether all those bytes have that value."""
         return self.run(f"same {address:x} {length:x} {byte:x}") == "yes"
 
     # --- hot-plug ----------------------------------------------------------------------------
 
     def play(self, part: str) -> None:
-        """Answer hot-plug events in that way from now on."""
+        """Answer hot-plug events with that part from now on."""
         add, remove = PARTS[part]
         self.run(f"plan add {add}")
         self.run(f"plan remove {remove}")
         self.run("plan fetch")
 
     def do(self, core_id: int, steps: str) -> dict[str, int]:
-        """Carry out steps on a core's connector now; the answer to each."""
+        """Run steps on a core's connector; returns the result of each."""
         return self.results(self.run(f"do {CPU + core_id:x} {steps}"))
 
     @staticmethod
     def results(line: str) -> dict[str, int]:
-        """The answers to steps. Of a step that was taken twice, the last."""
+        """The results of steps; the last one of a step that was run twice."""
         return {name: int(value) for name, _, value in
                 (word.partition("=") for word in line.split()) if value}
 
 
 class ProbeGuest(Guest):
-    """paprika with a probe guest in it."""
+    """A paprika process with a probe guest."""
 
     def __init__(self, host: Host, *options: str, endian: str = "le", **settings: Any) -> None:
         super().__init__(host, *options, kernel=f"{host.path}/probe-{endian}", initrd=False,
@@ -184,6 +183,6 @@ class ProbeGuest(Guest):
 
 
 def block(token: int, args: list[int], nret: int, nargs: int | None = None) -> bytes:
-    """An RTAS argument block; the counts may be lies. Room for results is not part of it."""
+    """An RTAS argument block without the results; the counts may be wrong."""
     words = [token, len(args) if nargs is None else nargs, nret, *args]
     return b"".join((word & 0xffffffff).to_bytes(4, "big") for word in words)

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A probe guest in QEMU's pseries machine, on this machine, for comparison with paprika.
 
-It needs no KVM and no lab host: the processor is emulated (TCG). The machine is started without
-firmware worth the name (x-vof), and with the interrupt controller that paprika has. The few
-requests that the comparison makes are offered under the names that `guest.Guest` has for them.
+It needs no KVM and no lab host: the processor is emulated (TCG). The machine uses the minimal
+firmware x-vof and XICS. The requests that the comparison needs are named as in `guest.Guest`.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ CORE = "power9_v2.0-spapr-cpu-core"
 
 
 class PseriesGuest:
-    """QEMU with a probe guest in it. Leaving a `with` ends the process."""
+    """A QEMU process with a probe guest. Leaving a `with` ends the process."""
 
     def __init__(self, places: int = 4, endian: str = "le") -> None:
         process = shutil.which("qemu-system-ppc64")
@@ -51,7 +50,7 @@ class PseriesGuest:
 
     @staticmethod
     def device_tree(path: Path) -> bytes:
-        """The tree that the machine would have; path is for a file."""
+        """The machine's device tree; `path` is a file to write it to."""
         subprocess.run(["qemu-system-ppc64", "-M", f"{MACHINE},dumpdtb={path}", "-cpu", "POWER9",
                         "-accel", "tcg", "-m", "512M", "-nodefaults", "-display", "none"],
                        check=True, capture_output=True, stdin=subprocess.DEVNULL)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Judges what the control socket sends by the types in tests/qmp/types.json, as a client would that
-knows these and ends at anything else. tests/qmp/qmp_types.c does the same for tests in C."""
+"""Checks what the control socket sends against tests/qmp/types.json, like a client that ends at
+anything else. tests/qmp/qmp_types.c does the same for tests in C."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ BUILTIN = {"str": str, "int": int, "bool": bool, "any": object}
 
 
 class NotQmp(AssertionError):
-    """Something was sent that a client made for this protocol does not know."""
+    """A message that a client made for this protocol does not know."""
 
 
 class Client:
-    """What a client takes that has subscribed, or has not."""
+    """What a client accepts, with or without having subscribed."""
 
     def __init__(self, subscribed: bool) -> None:
         known = json.loads(TYPES.read_text())
@@ -33,7 +33,7 @@ class Client:
             self.events = self.events | known["subscribed"]["events"]
 
     def check(self, message: dict[str, Any], command: str | None = None) -> None:
-        """command is the one a reply answers; without it, what any command returns will do."""
+        """`command` is the command of a reply; without it, any command's type is accepted."""
         if "event" in message:
             self._event(message)
         elif "return" in message:
@@ -57,7 +57,7 @@ class Client:
                 with contextlib.suppress(NotQmp):
                     self._value(self.types, returned, value, name)
                     return
-        # The one whose members are counters.
+        # query-metrics: its members are counters.
         if not isinstance(value, dict) or any(type(count) is not int for count in value.values()):
             raise NotQmp(f"no command returns this: {value}")
 
@@ -83,7 +83,7 @@ class Client:
             for item in value:
                 self._value(types, name[1:-1], item, what)
         elif name in BUILTIN:
-            # A bool is an int to Python, and not to QMP.
+            # In Python a bool is an int; in QMP it is not.
             if not isinstance(value, BUILTIN[name]) or (name == "int" and isinstance(value, bool)):
                 raise NotQmp(f"{what} is no {name}: {value!r}")
         elif isinstance(types[name], list):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of the command channel itself: what lab/host_api.py promises, checked on each kind of host.
+"""Tests of lab/host_api.py on each kind of host.
 
-The agent is built for this machine too, so its rules are tested without any emulation; the emulated
-host takes part when it is up. Run with: pytest lab
+The agent is built for this machine too, and tested without emulation; the emulated host is tested
+if it is up. Run with: pytest lab
 """
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         yield DirectHost()
         return
     work = tmp_path_factory.mktemp("agent")
-    source = host_api.CHECKOUT / "lab/agent.c"
+    sources = [host_api.CHECKOUT / "lab" / name for name in ("agent.c", "agent_proxy.c")]
     subprocess.run(["gcc", "-std=c11", "-g", "-fsanitize=address,undefined", "-Wall", "-Wextra",
-                    "-Wconversion", "-Werror", "-o", work / "agent", source], check=True)
+                    "-Wconversion", "-Werror", "-o", work / "agent", *sources], check=True)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     agent = subprocess.Popen([work / "agent", str(port), work, "READY"], stdout=subprocess.PIPE,
@@ -51,7 +51,7 @@ def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def expect_gone(host: Host, pid: int, seconds: float = 10) -> None:
-    """Ending is not instantaneous: a signal has to arrive, and a parent or process 1 to reap."""
+    """Ending takes time: a signal has to arrive, and a parent or process 1 has to reap."""
     deadline = time.monotonic() + seconds
     while host.run(["test", "-e", f"/proc/{pid}"]).rc == 0:
         assert time.monotonic() < deadline, f"process {pid} is still there"
@@ -93,10 +93,10 @@ def test_input_after_reader_closed(host: Host) -> None:
 
 
 def test_status_arrives_although_input_was_left_unread(host: Host) -> None:
-    """An end that closes with something unread resets the connection, and the status is lost."""
+    """Closing with unread input would reset the connection, and lose the status."""
     for _ in range(40):
         with host.popen(["true"]) as process:
-            # Keeps sending until the command has ended; what comes too late stays unread.
+            # Sends until the command has ended; the last input stays unread.
             with contextlib.suppress(BrokenPipeError):
                 while process.poll() is None:
                     process.write(b"x" * 1000, timeout=10)
@@ -170,7 +170,7 @@ def test_put_get_sync(host: Host, tmp_path: Path) -> None:
 
 @pytest.fixture
 def server(host: Host) -> Iterator[tuple[Host, str]]:
-    """A UNIX socket on the host that answers, only after end of input, with the input."""
+    """A UNIX socket on the host that returns the input after its end."""
     if isinstance(host, EmulatedHost) and host.path == EmulatedHost.path:
         pytest.skip("there is no Python in the emulated host")
     path = f"{host.path}/socket"
@@ -212,7 +212,7 @@ def test_unix_socket_half_close(server: tuple[Host, str]) -> None:
 
 
 def test_unix_socket_last_words(host: Host) -> None:
-    """What a server says before it hangs up arrives, though it has not read what it was sent."""
+    """Data that a server sends before it hangs up arrives, although it has not read its input."""
     if isinstance(host, EmulatedHost) and host.path == EmulatedHost.path:
         pytest.skip("there is no Python in the emulated host")
     path = f"{host.path}/hangs-up"
@@ -221,7 +221,7 @@ def test_unix_socket_last_words(host: Host) -> None:
     full, said = threading.Event(), []
 
     def fill(connection: socket.socket) -> int:
-        """Send until all buffers on the way are full."""
+        """Send until all buffers are full."""
         sent = 0
         connection.settimeout(0.5)
         with contextlib.suppress(TimeoutError):

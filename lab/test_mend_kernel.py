@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""mend_kernel.py changes the one instruction it is for, and nothing it does not know."""
+"""mend_kernel.py changes one instruction, and refuses unknown code."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_one_instruction_is_changed(image: bytes) -> None:
     assert len(differs) == 1
     assert function.offset < differs[0] < function.offset + function.size
     assert struct.unpack_from("<I", mended, differs[0])[0] == NOP
-    # Once is enough, and it says so.
+    # A second time is refused.
     with pytest.raises(Unexpected, match="0 branches"):
         mend(mended)
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * call.c - calls to the hypervisor and to RTAS. RTAS is reached by its hypervisor call; the code in
- * guest memory, which does the same, only when a command asks for it.
+ * call.c - hypervisor and RTAS calls. RTAS is called by H_RTAS; its code in guest memory, which
+ * makes the same hcall, is used by the command blob only.
  */
 #include "probe.h"
 
@@ -75,4 +75,38 @@ int32_t rtas_ask(const char *name, uint32_t nargs, uint32_t a, uint32_t b, uint3
 
 	*ret_value = results[1];
 	return status;
+}
+
+bool rtas_parse(char **line, struct rtas_request *request, uint64_t *ret_areas)
+{
+	char *name = text_word(line), *word;
+	uint64_t value;
+
+	*request = (struct rtas_request){0};
+	*ret_areas = 0;
+	if (name == NULL || !text_number(text_word(line), &value) || value > 16)
+		return false;
+	request->nret = (uint32_t)value;
+	request->token = tree_cell("/rtas", name, 0, 0);
+	if (request->token == 0 && text_number(name, &value))
+		request->token = (uint32_t)value;
+	else if (request->token == 0)
+		return false;
+	while ((word = text_word(line)) != NULL && !text_equal(word, "|")) {
+		if (request->nargs == 32)
+			return false;
+		if (text_equal(word, "@"))
+			*ret_areas |= UINT64_C(1) << request->nargs;
+		else if (!text_number(word, &value))
+			return false;
+		request->args[request->nargs++] = (uint32_t)value;
+	}
+	return true;
+}
+
+void rtas_fill_areas(struct rtas_request *request, uint64_t areas)
+{
+	for (uint32_t i = 0; i < request->nargs; i++)
+		if ((areas >> i & 1) != 0)
+			request->args[i] = (uint32_t)(uintptr_t)cpu_self()->work_area;
 }

@@ -1,22 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * command.c - the commands. One line in, one line out: "= ..." for what was asked, "! ..." if it
- * was not understood or could not be carried out. Numbers are hexadecimal, but for statuses
- * (decimal, with sign). README.md has them all.
+ * command.c - the commands. One line in, one line out: "= ..." is the result, "! ..." means that
+ * the command was not understood or failed. Numbers are hexadecimal, statuses are signed decimal.
+ * README.md lists the commands.
  *
  * To add one: a row in the table, its function, a row in README.md.
  */
 #include "probe.h"
 
-enum { CALLS_MAX = 8, TALLY_MAX = 64, DUMP_MAX = 0x4000 };
-
-static bool numbers(char **line, uint64_t *values, size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		if (!text_number(text_word(line), &values[i]))
-			return false;
-	return true;
-}
+enum { DUMP_MAX = 0x4000 };
 
 /* --- Calls ---------------------------------------------------------------------------------- */
 
@@ -49,13 +41,13 @@ static bool run_hcall(char *line)
 	return true;
 }
 
-/* sweep FIRST LAST STEP SKIP,SKIP,... [r4 ... r12]: those not answered H_FUNCTION. */
+/* sweep FIRST LAST STEP SKIP,SKIP,... [r4 ... r12]: hcalls not answered H_FUNCTION. */
 static bool run_sweep(char *line)
 {
 	uint64_t range[3], given[9] = {0}, unknown = 0;
 	char *skip;
 
-	if (!numbers(&line, range, 3) || range[2] == 0 || (skip = text_word(&line)) == NULL)
+	if (!text_numbers(&line, range, 3) || range[2] == 0 || (skip = text_word(&line)) == NULL)
 		return false;
 	for (uint32_t i = 0; i < 9; i++) {
 		char *word = text_word(&line);
@@ -100,42 +92,7 @@ static bool run_sweep(char *line)
 	return true;
 }
 
-/* NAME|TOKEN NRET [ARGUMENT ...]; "@" stands for the calling vCPU's own work area. */
-static bool parse_rtas(char **line, struct rtas_request *request, uint64_t *ret_areas)
-{
-	char *name = text_word(line), *word;
-	uint64_t value;
-
-	*request = (struct rtas_request){0};
-	*ret_areas = 0;
-	if (name == NULL || !text_number(text_word(line), &value) || value > 16)
-		return false;
-	request->nret = (uint32_t)value;
-	request->token = tree_cell("/rtas", name, 0, 0);
-	if (request->token == 0 && text_number(name, &value))
-		request->token = (uint32_t)value;
-	else if (request->token == 0)
-		return false;
-	while ((word = text_word(line)) != NULL && !text_equal(word, "|")) {
-		if (request->nargs == 32)
-			return false;
-		if (text_equal(word, "@"))
-			*ret_areas |= UINT64_C(1) << request->nargs;
-		else if (!text_number(word, &value))
-			return false;
-		request->args[request->nargs++] = (uint32_t)value;
-	}
-	return true;
-}
-
-static void fill_areas(struct rtas_request *request, uint64_t areas)
-{
-	for (uint32_t i = 0; i < request->nargs; i++)
-		if ((areas >> i & 1) != 0)
-			request->args[i] = (uint32_t)(uintptr_t)cpu_self()->work_area;
-}
-
-/* rtas NAME|TOKEN NRET [ARGUMENT ...]: H_RTAS' answer, then the results. */
+/* rtas NAME|TOKEN NRET [ARGUMENT ...]: r3 of H_RTAS, then the results. */
 static bool run_rtas(char *line)
 {
 	struct rtas_request request;
@@ -143,9 +100,9 @@ static bool run_rtas(char *line)
 	uint64_t areas;
 	int64_t status;
 
-	if (!parse_rtas(&line, &request, &areas))
+	if (!rtas_parse(&line, &request, &areas))
 		return false;
-	fill_areas(&request, areas);
+	rtas_fill_areas(&request, areas);
 	status = rtas_request(&request, results);
 	put_text(" ");
 	put_decimal(status);
@@ -156,13 +113,13 @@ static bool run_rtas(char *line)
 	return true;
 }
 
-/* blob BLOCK: RTAS as an operating system calls it, with the block that is there. */
+/* blob BLOCK: enter RTAS through its code in memory, with the block at that address. */
 static bool run_blob(char *line)
 {
 	uint32_t entry = tree_cell("/rtas", "linux,rtas-entry", 0, 0);
 	uint64_t block;
 
-	if (entry == 0 || !numbers(&line, &block, 1))
+	if (entry == 0 || !text_numbers(&line, &block, 1))
 		return false;
 	put_text(" ");
 	put_decimal((int64_t)rtas_enter(block, entry));
@@ -208,7 +165,7 @@ static bool run_read(char *line)
 {
 	uint64_t range[2];
 
-	if (!numbers(&line, range, 2) || range[1] > DUMP_MAX)
+	if (!text_numbers(&line, range, 2) || range[1] > DUMP_MAX)
 		return false;
 	put_text(" ");
 	for (uint64_t i = 0; i < range[1]; i++) {
@@ -226,7 +183,7 @@ static bool run_write(char *line)
 	uint64_t address;
 	char *bytes;
 
-	if (!numbers(&line, &address, 1) || (bytes = text_word(&line)) == NULL)
+	if (!text_numbers(&line, &address, 1) || (bytes = text_word(&line)) == NULL)
 		return false;
 	for (; bytes[0] != '\0' && bytes[1] != '\0'; bytes += 2) {
 		char pair[3] = {bytes[0], bytes[1], '\0'};
@@ -244,19 +201,19 @@ static bool run_fill(char *line)
 {
 	uint64_t v[3];
 
-	if (!numbers(&line, v, 3))
+	if (!text_numbers(&line, v, 3))
 		return false;
 	for (uint64_t i = 0; i < v[1]; i++)
 		*(volatile uint8_t *)(v[0] + i) = (uint8_t)v[2];
 	return true;
 }
 
-/* same ADDRESS LENGTH BYTE: whether all are that byte; if not, the first that is not. */
+/* same ADDRESS LENGTH BYTE: whether all bytes are BYTE; else the first address that differs. */
 static bool run_same(char *line)
 {
 	uint64_t v[3];
 
-	if (!numbers(&line, v, 3))
+	if (!text_numbers(&line, v, 3))
 		return false;
 	for (uint64_t i = 0; i < v[1]; i++)
 		if (*(const volatile uint8_t *)(v[0] + i) != (uint8_t)v[2]) {
@@ -268,12 +225,12 @@ static bool run_same(char *line)
 	return true;
 }
 
-/* load SIZE ADDRESS: one load, of 1, 2, 4 or 8 bytes in this image's byte order. */
+/* load SIZE ADDRESS: one load of 1, 2, 4 or 8 bytes, in the image's byte order. */
 static bool run_load(char *line)
 {
 	uint64_t v[2], value;
 
-	if (!numbers(&line, v, 2))
+	if (!text_numbers(&line, v, 2))
 		return false;
 	switch (v[0]) {
 	case 1: value = *(const volatile uint8_t *)v[1]; break;
@@ -292,7 +249,7 @@ static bool run_store(char *line)
 {
 	uint64_t v[3];
 
-	if (!numbers(&line, v, 3))
+	if (!text_numbers(&line, v, 3))
 		return false;
 	switch (v[0]) {
 	case 1: *(volatile uint8_t *)v[1] = (uint8_t)v[2]; break;
@@ -312,169 +269,34 @@ static bool run_start(char *line)
 	struct cpu *cpu;
 	uint64_t id;
 
-	if (!numbers(&line, &id, 1) || (cpu = cpu_get(id)) == NULL || cpu == cpu_self())
+	if (!text_numbers(&line, &id, 1) || (cpu = cpu_get(id)) == NULL || cpu == cpu_self())
 		return false;
 	put_text(" ");
 	put_decimal(cpu_start(cpu));
 	return true;
 }
 
-/* stop ID: stop-self there; query-cpu-stopped-state's status once it says stopped. */
+/* stop ID: stop-self on that vCPU; status of query-cpu-stopped-state when it reports stopped. */
 static bool run_stop(char *line)
 {
 	struct cpu *cpu;
 	uint64_t id;
 
-	if (!numbers(&line, &id, 1) || (cpu = cpu_get(id)) == NULL || cpu == cpu_self())
+	if (!text_numbers(&line, &id, 1) || (cpu = cpu_get(id)) == NULL || cpu == cpu_self())
 		return false;
 	put_text(" ");
 	put_decimal(cpu_stop(cpu));
 	return true;
 }
 
-/* What N vCPUs do at once: the same calls, each beginning with another of them. */
-static struct {
-	struct crowd_call {
-		bool hypervisor; /* hcall_raw(number, registers), else RTAS */
-		uint64_t number, registers[9];
-		struct rtas_request request;
-		uint64_t areas;
-	} calls[CALLS_MAX];
-	uint32_t count; /* of calls */
-	uint64_t rounds;
-	volatile uint32_t waiting, go;
-	struct tally {
-		uint32_t call, used;
-		int32_t status;
-		uint64_t times;
-	} tallies[CPUS_MAX][TALLY_MAX];
-} crowd;
-
-static void tally(struct tally *tallies, uint32_t call, int32_t status)
-{
-	for (uint32_t i = 0; i < TALLY_MAX; i++) {
-		struct tally *t = &tallies[i];
-
-		if (!t->used)
-			*t = (struct tally){.call = call, .used = 1, .status = status};
-		if (t->call == call && t->status == status) {
-			t->times++;
-			return;
-		}
-	}
-}
-
-static int32_t crowd_call(const struct crowd_call *call)
-{
-	struct rtas_request request = call->request;
-	uint32_t results[RTAS_WORDS_MAX];
-	uint64_t registers[9];
-
-	if (call->hypervisor) {
-		for (uint32_t i = 0; i < 9; i++)
-			registers[i] = call->registers[i];
-		return (int32_t)hcall_raw(call->number, registers);
-	}
-	fill_areas(&request, call->areas);
-	return rtas_request(&request, results) == 0 ? (int32_t)results[0] : INT32_MIN;
-}
-
-static void crowd_work(void *argument)
-{
-	struct cpu *cpu = cpu_self();
-
-	(void)argument;
-	__atomic_fetch_sub(&crowd.waiting, 1, __ATOMIC_SEQ_CST);
-	while (crowd.waiting != 0 && crowd.go != 0)
-		;
-	for (uint64_t i = 0; i < crowd.rounds; i++) {
-		uint32_t which = (uint32_t)((i + cpu->id) % crowd.count);
-
-		tally(crowd.tallies[cpu->id], which, crowd_call(&crowd.calls[which]));
-	}
-}
-
-static void put_tallies(void)
-{
-	static struct tally all[TALLY_MAX];
-
-	for (uint32_t i = 0; i < TALLY_MAX; i++)
-		all[i].used = 0;
-	for (uint32_t id = 0; id < CPUS_MAX; id++)
-		for (uint32_t i = 0; i < TALLY_MAX && crowd.tallies[id][i].used; i++)
-			for (uint64_t n = crowd.tallies[id][i].times; n > 0; n--)
-				tally(all, crowd.tallies[id][i].call, crowd.tallies[id][i].status);
-	for (uint32_t i = 0; i < TALLY_MAX && all[i].used; i++) {
-		put_text(" ");
-		put_decimal(all[i].call);
-		put_text(":");
-		put_decimal(all[i].status);
-		put_text("=");
-		put_decimal((int64_t)all[i].times);
-	}
-}
-
-/* One CALL of the crowd: as for rtas, or "hcall NUMBER [r4 ...]". */
-static bool parse_call(char **line, struct crowd_call *call)
-{
-	char *start = *line, *word;
-	uint32_t count = 0;
-
-	while (*start == ' ')
-		start++;
-	*call = (struct crowd_call){.hypervisor = text_begins(start, "hcall ")};
-	if (!call->hypervisor)
-		return parse_rtas(line, &call->request, &call->areas);
-	text_word(line);
-	if (!text_number(text_word(line), &call->number))
-		return false;
-	while ((word = text_word(line)) != NULL && !text_equal(word, "|"))
-		if (count == 9 || !text_number(word, &call->registers[count++]))
-			return false;
-	return true;
-}
-
-/* crowd ROUNDS MASK CALL | CALL ...: of each call and status, how often. */
-static bool run_crowd(char *line)
-{
-	uint64_t v[2];
-	bool ended = true;
-
-	if (!numbers(&line, v, 2))
-		return false;
-	for (crowd.count = 0; *line != '\0'; crowd.count++)
-		if (crowd.count == CALLS_MAX || !parse_call(&line, &crowd.calls[crowd.count]))
-			return false;
-	if (crowd.count == 0)
-		return false;
-	crowd.rounds = v[0];
-	crowd.waiting = 0;
-	crowd.go = 1;
-	for (uint32_t id = 0; id < CPUS_MAX; id++) {
-		for (uint32_t i = 0; i < TALLY_MAX; i++)
-			crowd.tallies[id][i].used = 0;
-		if ((v[1] >> id & 1) != 0 && !cpu_get(id)->alive)
-			return false;
-		crowd.waiting += v[1] >> id & 1;
-	}
-	for (uint32_t id = CPUS_MAX; id-- > 0;)
-		if ((v[1] >> id & 1) != 0 && !cpu_give(cpu_get(id), crowd_work, NULL))
-			crowd.go = 0;
-	for (uint32_t id = 0; id < CPUS_MAX; id++)
-		if ((v[1] >> id & 1) != 0)
-			ended = cpu_wait(cpu_get(id)) && ended;
-	put_tallies();
-	return ended;
-}
-
-/* --- Hot-plug, and what else there is ------------------------------------------------------- */
+/* --- Hot-plug and others -------------------------------------------------------------------- */
 
 /* do INDEX STEP ... */
 static bool run_do(char *line)
 {
 	uint64_t index;
 
-	return numbers(&line, &index, 1) && plan_do((uint32_t)index, line);
+	return text_numbers(&line, &index, 1) && plan_do((uint32_t)index, line);
 }
 
 static bool run_fetch(char *line)
@@ -496,7 +318,7 @@ static bool run_interrupts(char *line)
 	return true;
 }
 
-/* echo TEXT: to find the place in the output. */
+/* echo TEXT: marks a place in the output. */
 static bool run_echo(char *line)
 {
 	put_text(" ");
@@ -504,7 +326,7 @@ static bool run_echo(char *line)
 	return true;
 }
 
-/* sprg0: what is in the register. */
+/* sprg0: the value of the register. */
 static bool run_sprg0(char *line)
 {
 	uint64_t value;
@@ -516,7 +338,7 @@ static bool run_sprg0(char *line)
 	return true;
 }
 
-/* trap: a program interrupt, to see that faults are reported. */
+/* trap: a program interrupt, to test the report of faults. */
 static bool run_trap(char *line)
 {
 	(void)line;
@@ -532,13 +354,13 @@ static void leave_work(void *argument)
 	__asm__ volatile("mtsrr0 %0; mtsrr1 %1; rfid" ::"r"(leave_for[0]), "r"(leave_for[1]));
 }
 
-/* leave ID ADDRESS MSR: that vCPU goes there, in that state, for good. */
+/* leave ID ADDRESS MSR: that vCPU jumps to ADDRESS with that MSR, and does not return. */
 static bool run_leave(char *line)
 {
 	struct cpu *cpu;
 	uint64_t v[3];
 
-	if (!numbers(&line, v, 3) || (cpu = cpu_get(v[0])) == NULL || cpu == cpu_self())
+	if (!text_numbers(&line, v, 3) || (cpu = cpu_get(v[0])) == NULL || cpu == cpu_self())
 		return false;
 	leave_for[0] = v[1];
 	leave_for[1] = v[2];
@@ -569,7 +391,7 @@ static const struct {
     {"plan", plan_set, true},
     {"start", run_start, true},
     {"stop", run_stop, true},
-    {"crowd", run_crowd, true},
+    {"crowd", crowd_run, true},
     {"on", run_on, true},
     {"interrupts", run_interrupts, true},
     {"sprg0", run_sprg0, false},
@@ -603,7 +425,7 @@ static void put_fault(const struct cpu *cpu)
 	put_hex(cpu->fault_dar);
 }
 
-/* Carry it out on that vCPU, and make the answer. */
+/* Run a command on that vCPU and put its result into the line. */
 static void run_at(struct cpu *cpu, char *line)
 {
 	char *name = text_word(&line);
@@ -619,10 +441,10 @@ static void run_at(struct cpu *cpu, char *line)
 		put_nothing();
 		put_text("! not running");
 	} else if (job.function == run_on) {
-		/* It makes its own answer. */
+		/* It puts its own result. */
 		job.function(job.line);
-	} else if (cpu == cpu_self() && job.function == run_crowd) {
-		/* It gives this vCPU work of its own. */
+	} else if (cpu == cpu_self() && job.function == crowd_run) {
+		/* It gives work to this vCPU, too. */
 		job.understood = job.function(job.line);
 		if (!job.understood) {
 			put_nothing();
@@ -646,7 +468,7 @@ static bool run_on(char *line)
 	uint64_t id;
 	struct cpu *cpu;
 
-	if (!numbers(&line, &id, 1) || (cpu = cpu_get(id)) == NULL) {
+	if (!text_numbers(&line, &id, 1) || (cpu = cpu_get(id)) == NULL) {
 		put_nothing();
 		put_text("! not understood");
 		return false;

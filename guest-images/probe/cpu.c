@@ -2,14 +2,13 @@
 /*
  * cpu.c - vCPUs, faults and interrupts.
  *
- * A vCPU that is started waits for work, napping in H_CEDE; the first one gives it work and wakes
- * it with H_PROD, which also works for one that is just about to nap. A fault ends the piece of
- * work it happened in, and is reported with it.
+ * A started vCPU waits for work in H_CEDE. The first vCPU gives it work and wakes it with H_PROD,
+ * which also works for a vCPU that is about to cede. A fault ends the current work and is reported
+ * with its result.
  *
- * No interrupt is ever handled where it strikes: the vectors' code only ends a nap
- * (start.S), and interrupts_take() asks the interrupt controller what it was. So it does not matter
- * when one comes. The decrementer wakes each nap within about a second, so that waiting can be
- * given up.
+ * The vectors' code (start.S) only ends H_CEDE; interrupts_take() asks the interrupt controller for
+ * the source. So an interrupt may arrive at any time. The decrementer ends each H_CEDE within about
+ * a second, so that waits can time out.
  */
 #include "probe.h"
 
@@ -63,8 +62,8 @@ static uint32_t as_little(uint32_t word)
 	return __builtin_bswap32(be32(word));
 }
 
-/* The first word is "trap never" in one byte order and "go on two words further" in the other. So
- * one can write code behind it for both. */
+/* The code of a vector exists in both byte orders. Its first word is "trap never" in one order and
+ * a branch over the code for that order in the other. */
 static void install_vector(uint32_t vector, const uint32_t *code, uint32_t words)
 {
 	volatile uint32_t *at = (volatile uint32_t *)(uintptr_t)vector;
@@ -121,7 +120,7 @@ void cpus_init(void)
 {
 	for (uint32_t i = 0; i < CPUS_MAX; i++) {
 		cpus[i].id = i;
-		/* A frame's worth of space for what the first function saves above it. */
+		/* Room above the stack pointer for the first function's save area. */
 		cpus[i].stack_top = (uintptr_t)(cpus[i].stack + sizeof cpus[i].stack - 128);
 	}
 	cpus[0].alive = true;
@@ -273,7 +272,7 @@ void interrupts_take(void)
 		interrupt_counts[which]++;
 		if (which == INTERRUPT_HOTPLUG)
 			interrupts_hotplug++;
-		/* An interrupt from a processor is there until it is taken back. */
+		/* An IPI stays pending until the MFRR is set back. */
 		if (source == SOURCE_IPI)
 			hcall(H_IPI, cpu_self()->id, 0xff, 0, 0);
 		hcall(H_EOI, registers[0], 0, 0, 0);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * main.c - the first vCPU: finds the device tree, says that it is there, and then reads commands
- * from the console for ever, looking after interrupts in between.
+ * main.c - the first vCPU: finds the device tree, prints that it is ready, and reads commands from
+ * the console, accepting interrupts in between.
  *
- * The tree comes in one of two ways. A machine that boots kernels itself hands it over in r3. One
- * with firmware has an address in r5 instead; such a machine (QEMU's pseries) answers a private
- * hypervisor call with a tree after negotiating the same options that paprika assumes.
+ * A machine that boots kernels directly passes the tree in r3. A machine with firmware passes the
+ * client interface in r5 instead; QEMU's pseries then returns a tree from a private hypervisor call
+ * that negotiates the options which paprika assumes.
  */
 #include "probe.h"
 
@@ -13,9 +13,8 @@ enum { LINE_MAX = 8192, TREE_MAGIC = (int32_t)0xd00dfeed, TREE_BYTES = 0x100000 
 
 void first_main(const uint8_t *fdt, uint64_t r4, uint64_t client_interface);
 
-/* What ibm,client-architecture-support takes (LoPAR B.6.2.3): the processors that will do (any),
- * the end of that list, then option vectors 1 to 5. The fifth: hot-plug events, radix, and
- * translations shot down by the guest itself. */
+/* The argument of ibm,client-architecture-support (LoPAR B.6.2.3): a list of accepted processors
+ * (any) and option vectors 1 to 5. Vector 5 asks for hot-plug events, radix and GTSE. */
 static const uint8_t capabilities[] = {0, 0, 0, 0, 0, 0, 0, 0, /* mask, value: any processor */
     0xff, 0xff, 0, 0, 0, 0x4e, 0, 0,                           /* POWER9 */
     0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff,                        /* the end */
@@ -24,7 +23,7 @@ static const uint8_t capabilities[] = {0, 0, 0, 0, 0, 0, 0, 0, /* mask, value: a
     0, 0x80, 0, 0x80, 0, 0x80,                                 /* 2 to 4: none */
     25, 0, 0, 0, 0, 0, 0x04, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x40, 0, 0x40};
 
-/* Behind the image, and behind where a boot loader may have put it first. */
+/* Above the image, and above where a boot loader may have loaded it first. */
 static uint8_t *const tree_buffer = (uint8_t *)0x800000;
 
 static const uint8_t *find_tree(const uint8_t *fdt, uint64_t client_interface)
@@ -40,7 +39,7 @@ static void announce(const char *machine)
 	uint32_t length = 0;
 	const uint8_t *model = tree_property("/", "model", &length);
 
-	/* A reset may have cut off the last line. */
+	/* A reset may have truncated the last line. */
 	put_text("\n* probe ready ");
 #ifdef __LITTLE_ENDIAN__
 	put_text("le ");
@@ -57,7 +56,7 @@ static void announce(const char *machine)
 	put_line();
 }
 
-/* The next line typed. */
+/* Read a line from the console. */
 static char *read_line(void)
 {
 	static char line[LINE_MAX];

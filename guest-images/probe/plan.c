@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * plan.c - the guest's part in hot-plug. An interrupt says that there is an event; check-exception
- * gives it, and the plan names the steps to answer it with: one list for additions, one for
- * removals. A real kernel is one such plan, a kernel that refuses another, and so is nonsense.
- * Nobody decides anything between two steps: which parts there are is up to who makes the plan
- * (lab/probe.py).
+ * plan.c - how the guest answers hot-plug events. On an interrupt the guest fetches the event with
+ * check-exception and runs the steps of its plan: one list for additions, one for removals. The
+ * steps run in order whatever their results are. lab/probe.py defines plans: a kernel that works,
+ * kernels that refuse, and invalid sequences.
  *
  * To add a step: a row in the table, and its function.
  */
@@ -45,7 +44,7 @@ static int32_t step_usable(uint32_t index, uint64_t parameter)
 	return set_indicator(ALLOCATION, index, 1);
 }
 
-/* The sensor's value if there is one, else the status. */
+/* The sensor's value, or the status if it is not 0. */
 static int32_t step_sense(uint32_t index, uint64_t parameter)
 {
 	uint32_t value;
@@ -55,7 +54,7 @@ static int32_t step_sense(uint32_t index, uint64_t parameter)
 	return status == 0 ? (int32_t)value : status;
 }
 
-/* Read the description to its end, or only so many items of it; the last status. */
+/* ibm,configure-connector to the end, or for `items` items; the last status. */
 static int32_t step_configure(uint32_t index, uint64_t items)
 {
 	uint8_t *area = cpu_self()->work_area;
@@ -98,7 +97,7 @@ static int32_t step_query(uint32_t index, uint64_t parameter)
 	return status == 0 ? (int32_t)state : status;
 }
 
-/* Each answers one number: an RTAS status, or a value where there is one. */
+/* A step returns an RTAS status, or a value if the call has one. */
 static const struct {
 	const char *name;
 	int32_t (*function)(uint32_t index, uint64_t parameter);
@@ -114,7 +113,7 @@ static const struct {
     {"query", step_query},
 };
 
-/* "NAME", "NAME:PARAMETER", or "@INDEX" for another connector from there on. */
+/* "NAME", "NAME:PARAMETER", or "@INDEX": the connector of the following steps. */
 static bool do_step(char *word, uint32_t *index)
 {
 	uint64_t parameter = 0;
@@ -171,7 +170,7 @@ bool plan_set(char *line)
 	return true;
 }
 
-/* check-exception for hot-plug events: status, and what the event says. */
+/* check-exception for hot-plug events: status, action and index of the event. */
 static int32_t fetch(uint8_t *ret_action, uint32_t *ret_index)
 {
 	static uint8_t log[LOG_BYTES];

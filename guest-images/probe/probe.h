@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * probe.h - the probe guest in one page: what its files offer each other. README.md tells what the
- * guest is for and how to talk to it.
+ * probe.h - the functions that the files of the probe guest share. README.md describes the guest
+ * and its commands.
  *
- * One vCPU, the first, reads commands and prints. The others nap (H_CEDE) until they are given a
- * piece of work (cpu_call), during which the first one naps. So nothing here needs a lock.
+ * The first vCPU reads commands and prints. The others wait in H_CEDE until they get work
+ * (cpu_call()); meanwhile the first one waits. So no locks are needed.
  */
 #ifndef PROBE_H
 #define PROBE_H
@@ -21,18 +21,21 @@ size_t text_length(const char *text);
 bool text_equal(const char *a, const char *b);
 bool text_begins(const char *text, const char *start);
 
-/* Cut the next word off *line (it is changed); NULL if there is none. */
+/* Cut the next word off *line, which is modified; NULL if there is none. */
 char *text_word(char **line);
 
 /* A hexadecimal number, with or without 0x. */
 bool text_number(const char *word, uint64_t *ret_value);
 
-/* Append to the line that is being made. */
+/* The next `count` words of *line as numbers. */
+bool text_numbers(char **line, uint64_t *values, size_t count);
+
+/* Append to the output line. */
 void put_text(const char *text);
 void put_hex(uint64_t value);
 void put_decimal(int64_t value);
 
-/* Throw the line away, or print it on the terminal of that unit. */
+/* Discard the line, or print it on the terminal `console_unit`. */
 extern uint64_t console_unit;
 void put_nothing(void);
 void put_line(void);
@@ -46,7 +49,7 @@ enum { H_IPI = 0x6c, H_XIRR = 0x74, H_CEDE = 0xe0, H_PROD = 0xe8, H_RTAS = 0xf00
 int64_t hcall_raw(uint64_t number, uint64_t registers[9]);
 int64_t hcall(uint64_t number, uint64_t r4, uint64_t r5, uint64_t r6, uint64_t r7);
 
-/* An RTAS argument block, as the guest's memory has it: big-endian. */
+/* An RTAS argument block in memory: big-endian. */
 struct rtas_block {
 	uint32_t token, nargs, nret;
 	uint32_t words[RTAS_WORDS_MAX];
@@ -57,18 +60,25 @@ struct rtas_request {
 	uint32_t args[RTAS_WORDS_MAX];
 };
 
-/* Make that call with a block of the calling vCPU's own; returns r3 of H_RTAS. The results are in
- * `results`, which has room for nret of them. */
+/* Make the call with the calling vCPU's block; returns r3 of H_RTAS. `results` has room for nret.
+ */
 int64_t rtas_request(const struct rtas_request *request, uint32_t *results);
 
-/* The same for three arguments and one result, by name; INT32_MIN if there is no such service or
- * the hypervisor call failed. */
+/* The same by name, with up to three arguments and one result; INT32_MIN if there is no such
+ * service or the hypervisor call failed. */
 int32_t rtas_simple(const char *name, uint32_t nargs, uint32_t a, uint32_t b, uint32_t c);
 
-/* One argument, two results, the second of them through a pointer. */
+/* The same with two results, the second of them in *ret_value. */
 int32_t rtas_ask(const char *name, uint32_t nargs, uint32_t a, uint32_t b, uint32_t *ret_value);
 
-/* Through the RTAS code in memory instead, with the block at that address. */
+/*
+ * Parse "NAME|TOKEN NRET [ARGUMENT ...]" up to "|" or the end. In *ret_areas, a bit per argument
+ * that is "@": rtas_fill_areas() replaces it by the address of the calling vCPU's work area.
+ */
+bool rtas_parse(char **line, struct rtas_request *request, uint64_t *ret_areas);
+void rtas_fill_areas(struct rtas_request *request, uint64_t areas);
+
+/* Enter RTAS through its code in memory, with the block at that address; returns r3. */
 uint64_t rtas_enter(uint64_t block, uint64_t entry);
 
 uint32_t be32(uint32_t value);
@@ -78,22 +88,22 @@ uint64_t be64(uint64_t value);
 
 void tree_set(const void *fdt);
 
-/* A property by the path of its node ("/rtas"; a part of the path also matches what follows an @);
- * NULL if it is not there. */
+/* A property by the path of its node, such as "/rtas". A unit address in a node's name need not be
+ * given. NULL if there is none. */
 const uint8_t *tree_property(const char *path, const char *name, uint32_t *ret_length);
 
-/* Its cell of that number, or `otherwise`. */
+/* Cell `number` of the property, or `otherwise`. */
 uint32_t tree_cell(const char *path, const char *name, uint32_t number, uint32_t otherwise);
 
 /* --- cpu.c: vCPUs, faults, interrupts ------------------------------------------------------- */
 
 struct cpu {
-	uint64_t stack_top; /* first: start.S loads it from here */
+	uint64_t stack_top; /* first member: read by start.S */
 	uint32_t id;
-	bool alive;          /* it has come to life and not been told to stop */
-	bool stop_when_done; /* stop-self once the present work is reported done */
-	int32_t stop_status; /* if stop-self came back */
-	bool faulted;        /* the work ended in a fault, described by the rest */
+	bool alive;          /* started and not stopped */
+	bool stop_when_done; /* call stop-self when the present work has ended */
+	int32_t stop_status; /* if stop-self returned */
+	bool faulted;        /* the work ended in a fault, described below */
 	uint64_t fault_srr0, fault_srr1, fault_vector, fault_dar;
 	void (*volatile work)(void *);
 	void *work_argument;
@@ -105,20 +115,20 @@ struct cpu {
 
 void cpus_init(void);
 struct cpu *cpu_self(void);
-struct cpu *cpu_get(uint64_t id); /* NULL if there is no such place */
+struct cpu *cpu_get(uint64_t id); /* NULL if the id is too large */
 
-/* start-cpu, and wait until it runs here; RTAS status. */
+/* start-cpu, and wait until the vCPU runs; RTAS status. */
 int32_t cpu_start(struct cpu *cpu);
 
-/* Run work(argument) on that vCPU and wait for its end, also on the calling one. False: it is not
- * alive, did not come to an end, or ended in a fault. */
+/* Run work(argument) on a vCPU, which may be the calling one, and wait for its end. False: the vCPU
+ * is not alive, or the work did not end or ended in a fault. */
 bool cpu_call(struct cpu *cpu, void (*work)(void *), void *argument);
 
-/* The halves of cpu_call(), for several at once. */
+/* The two halves of cpu_call(), for several vCPUs at once. */
 bool cpu_give(struct cpu *cpu, void (*work)(void *), void *argument);
 bool cpu_wait(struct cpu *cpu);
 
-/* stop-self there, and wait until query-cpu-stopped-state says so; RTAS status. */
+/* stop-self on that vCPU, and wait until query-cpu-stopped-state reports it; RTAS status. */
 int32_t cpu_stop(struct cpu *cpu);
 
 enum interrupt { INTERRUPT_VTY, INTERRUPT_HOTPLUG, INTERRUPT_EPOW, INTERRUPT_OTHER, INTERRUPTS };
@@ -127,31 +137,35 @@ extern uint32_t interrupt_numbers[INTERRUPTS];
 
 void interrupts_init(void);
 
-/* Take what waits, of the first vCPU; a hot-plug interrupt is counted and left in
- * `interrupts_hotplug` for plan.c. */
+/* Accept pending interrupts of the first vCPU. `interrupts_hotplug` counts those for plan.c. */
 void interrupts_take(void);
 extern uint32_t interrupts_hotplug;
 
-/* Nap until something happens. */
+/* H_CEDE: wait for an interrupt or H_PROD. */
 void cpu_nap(void);
 uint64_t timebase(void);
 
-/* --- plan.c: the guest's part in hot-plug --------------------------------------------------- */
+/* --- plan.c: how the guest answers hot-plug events ------------------------------------------ */
 
-/* Do what the plan says about each hot-plug interrupt taken. */
+/* Follow the plan for each hot-plug interrupt accepted. */
 void plan_follow(void);
 
 /* "plan add|remove STEP..." and "plan fetch|ignore"; false: not understood. */
 bool plan_set(char *line);
 
-/* Carry out steps on a connector now, reporting each into the line; false: not understood. */
+/* Run steps on a connector and put each result into the line; false: not understood. */
 bool plan_do(uint32_t index, char *steps);
 
-/* check-exception: the status, action and index into the line. */
+/* check-exception: put status, action and index into the line. */
 void plan_fetch(void);
 
 /* --- command.c ------------------------------------------------------------------------------ */
 
 void command_run(char *line);
+
+/* --- crowd.c -------------------------------------------------------------------------------- */
+
+/* "ROUNDS MASK CALL | CALL ...": counts of each call and status into the line. */
+bool crowd_run(char *line);
 
 #endif

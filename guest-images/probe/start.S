@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * start.S - what cannot be said in C: the first instructions of a vCPU, the hypervisor call, the
- * way into RTAS and back, the interrupt vectors' code, and saving and restoring a context.
+ * start.S - the parts that need assembly: the first instructions of a vCPU, the hypervisor call, entry
+ * into RTAS and return, the code of the interrupt vectors, and saving and restoring a context.
  *
- * A vCPU begins in real mode and big-endian, whichever of the two this image is, and in 64-bit or
- * 32-bit mode. It stays in real mode: there is no memory management here.
+ * A vCPU starts in real mode and big-endian, in 64-bit or 32-bit mode, whatever the image's byte order
+ * is. It stays in real mode.
  */
 
 /* A big-endian instruction in an image of either kind. */
@@ -17,7 +17,7 @@
 #define MSR_IMAGE 0
 #endif
 
-/* Into 64-bit mode and the image's byte order; on behind it. Uses r10 to r12 and LR. */
+/* Enter 64-bit mode and the image's byte order, and go on. Uses r10 to r12 and LR. */
 .macro ENTER
 	BE(0x429f0005)			/* bcl 20,31,.+4 */
 	BE(0x7d4802a6)			/* mflr r10: the address of this instruction */
@@ -42,10 +42,10 @@ _start:
 	ENTER
 	b	1f
 
-	/* The vectors come to lie behind that. */
+	/* The vectors follow. */
 	.text
 
-	/* Where start-cpu sends a vCPU; r3 is its struct cpu. */
+	/* Entry of start-cpu; r3 is the vCPU's struct cpu. */
 	.globl	secondary_start
 secondary_start:
 	ENTER
@@ -55,7 +55,7 @@ secondary_start:
 	bl	secondary_main
 	b	.
 
-	/* If we were loaded elsewhere: copy all down to where it belongs, and go on there. */
+	/* If loaded elsewhere: copy the image to its link address, and go on there. */
 1:	bcl	20, 31, 2f
 2:	mflr	8
 	addi	8, 8, _start - 2b
@@ -79,7 +79,7 @@ secondary_start:
 5:	stdu	11, 8(10)
 	bdnz	5b
 	LOAD_ADDRESS 12, first_main
-	/* Now that it is copied, the instruction cache has to see it. */
+	/* Make the copy visible to instruction fetch. */
 	LOAD_ADDRESS 9, image_end
 	srdi	9, 9, 7
 	mtctr	9
@@ -96,7 +96,7 @@ secondary_start:
 	bctrl				/* first_main(fdt, r4, client interface) */
 	b	.
 
-	/* Where a fault ends: r3 SRR0, r4 SRR1, r5 vector. What was going on is given up. */
+	/* vector_fault continues here: r3 SRR0, r4 SRR1, r5 vector. The stack is reset. */
 	.globl	fault_start
 fault_start:
 	mfsprg	9, 1
@@ -105,10 +105,10 @@ fault_start:
 	bl	cpu_fault
 	b	.
 
-/* The code of the vectors, copied there in both byte orders by cpu.c: one never knows in which an
- * interrupt is taken. */
+/* Code of the vectors. cpu.c copies it there in both byte orders, because an interrupt may be taken in
+ * either. */
 
-	/* An interrupt only ends a nap: go on with interrupts off, and look for what it was. */
+	/* An interrupt only ends H_CEDE: return with interrupts disabled. */
 	.globl	vector_resume, vector_resume_end
 vector_resume:
 	mtsprg	2, 3
@@ -177,7 +177,7 @@ hcall_raw:
 	blr
 
 	/* uint64_t rtas_enter(uint64_t block, uint64_t entry): as an operating system calls RTAS,
-	 * big-endian and in 32-bit mode. What comes back in r3. */
+	 * big-endian and in 32-bit mode. Returns r3. */
 	.globl	rtas_enter
 rtas_enter:
 	mflr	0

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * text.c - words in, one line out. A line is made in a buffer and printed whole, so that lines do
- * not mix; what does not fit is cut off. Also the functions that a compiler takes for granted.
+ * text.c - parsing of words, and output of one line. A line is built in a buffer, truncated to it,
+ * and printed at once, so that lines do not mix. Also the functions that the compiler expects.
  */
 #include "probe.h"
 
@@ -96,6 +96,14 @@ bool text_number(const char *word, uint64_t *ret_value)
 	return true;
 }
 
+bool text_numbers(char **rest, uint64_t *values, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!text_number(text_word(rest), &values[i]))
+			return false;
+	return true;
+}
+
 void put_text(const char *text)
 {
 	while (*text != '\0' && used < sizeof line - 1)
@@ -144,7 +152,7 @@ void put_line(void)
 		uint64_t words[2] = {0, 0};
 
 		memcpy(words, line + at, length);
-		/* 1: the other side has no room yet. */
+		/* 1 is H_BUSY: try again. */
 		if (hcall(H_PUT_TERM_CHAR, console_unit, length, be64(words[0]), be64(words[1])) !=
 		    1)
 			at += length;

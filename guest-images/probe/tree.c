@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * tree.c - the flattened device tree, read in place. It comes from the machine under test, which is
- * trusted to be well-formed here: a test that wants to judge the tree itself reads it as memory.
+ * tree.c - reads the flattened device tree in place. It is assumed to be well-formed: a test of the
+ * tree itself reads it as memory.
  */
 #include "probe.h"
 
@@ -19,7 +19,7 @@ void tree_set(const void *fdt)
 	tree = fdt;
 }
 
-/* The path's part that a node's name answers to: what follows it, or NULL. */
+/* The rest of the path if its first part matches the node's name, else NULL. */
 static const char *match(const char *path, const char *node)
 {
 	while (*path != '\0' && *path != '/' && *path == *node)
@@ -33,8 +33,8 @@ const uint8_t *tree_property(const char *path, const char *name, uint32_t *ret_l
 {
 	const uint8_t *at = tree + cell_at(tree + 8);
 	const char *strings = (const char *)tree + cell_at(tree + 12);
-	const char *rest = path + 1;     /* what of the path is still to be found */
-	uint32_t depth = 0, matched = 1; /* matched: depth of the innermost node that fits */
+	const char *rest = path + 1;     /* part of the path not matched yet */
+	uint32_t depth = 0, matched = 1; /* matched: depth of the innermost matching node */
 
 	for (;;) {
 		uint32_t tag = cell_at(at);
@@ -50,7 +50,7 @@ const uint8_t *tree_property(const char *path, const char *name, uint32_t *ret_l
 				matched = depth;
 			}
 		} else if (tag == END_NODE) {
-			/* Out of the node that fits: no other will. */
+			/* End of the matching node: the property does not exist. */
 			if (depth-- == matched)
 				return NULL;
 		} else if (tag == PROPERTY) {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * connection.c - one connection to a VMM: lines in, lines out, a reply for each request.
+ * connection.c - one connection to a VMM: requests, replies and events, one JSON object per line.
  *
- * Events arrive at any time, between a request and its reply, too. Those are kept in
- * ctl->events until next_event() is asked for them, so that whoever waits for the end of an
- * operation sees it even if it came before the reply that named the operation.
+ * An event may arrive between a request and its reply. It is kept in ctl->events for
+ * connection_next_event(), so that the end of an operation is seen even if it came before the reply
+ * that named the operation.
  */
 #include "ctl.h"
 
@@ -20,10 +20,10 @@
 #include <time.h>
 #include <unistd.h>
 
-/* A VMM that does not answer a request for so long is not going to. --timeout may be shorter. */
+/* Longest wait for a reply. --timeout may be shorter. */
 #define REPLY_TIMEOUT_MS 30000
 
-/* How much to receive at a time. */
+/* Bytes received at a time. */
 #define PIECE 65536
 
 void complain(const char *format, ...)
@@ -38,7 +38,7 @@ void complain(const char *format, ...)
 	fputc('\n', stderr);
 }
 
-int64_t now_ms(void)
+int64_t clock_now_ms(void)
 {
 	struct timespec now;
 
@@ -46,35 +46,35 @@ int64_t now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* When a reply is overdue: after REPLY_TIMEOUT_MS, or with --timeout. */
-static int64_t reply_deadline(const struct ctl *ctl)
+/* Deadline of a reply: REPLY_TIMEOUT_MS, or --timeout if that ends earlier. */
+static int64_t connection_deadline(const struct ctl *ctl)
 {
-	int64_t deadline = now_ms() + REPLY_TIMEOUT_MS;
+	int64_t deadline = clock_now_ms() + REPLY_TIMEOUT_MS;
 
 	return ctl->deadline >= 0 && ctl->deadline < deadline ? ctl->deadline : deadline;
 }
 
-/* Wait until the socket is ready; false when deadline (negative: none) has passed. */
-static bool wait_ready(struct ctl *ctl, short events, int64_t deadline)
+/* Wait until the socket is ready. False when the deadline (negative: none) has passed. */
+static bool connection_wait(struct ctl *ctl, short events, int64_t deadline)
 {
 	for (;;) {
 		struct pollfd poll_fd = {.fd = ctl->fd, .events = events};
-		int64_t left = deadline < 0 ? -1 : deadline - now_ms();
+		int64_t left = deadline < 0 ? -1 : deadline - clock_now_ms();
 		int ready;
 
 		if (deadline >= 0 && left < 0)
 			left = 0;
-		/* In slices that fit an int. */
+		/* poll() takes an int. */
 		ready = poll(&poll_fd, 1, left > 1000000 ? 1000000 : (int)left);
 		if (ready > 0 || (ready < 0 && errno != EINTR))
 			return true;
-		if (deadline >= 0 && now_ms() >= deadline)
+		if (deadline >= 0 && clock_now_ms() >= deadline)
 			return false;
 	}
 }
 
-/* Room for a piece more behind what has not been taken. */
-static bool make_room(struct ctl *ctl)
+/* Discard parsed bytes and make room for PIECE more. */
+static bool connection_make_room(struct ctl *ctl)
 {
 	size_t size = ctl->size > 0 ? ctl->size : PIECE;
 	char *bytes;
@@ -96,9 +96,9 @@ static bool make_room(struct ctl *ctl)
 }
 
 /* The next object from the VMM. */
-static enum received receive(struct ctl *ctl, int64_t deadline, json_t **ret_object)
+static enum received connection_receive(struct ctl *ctl, int64_t deadline, json_t **ret_object)
 {
-	size_t looked = ctl->start; /* there is no end of a line before */
+	size_t looked = ctl->start; /* no newline before this offset */
 
 	for (;;) {
 		const char *line = ctl->bytes + ctl->start, *end = NULL;
@@ -111,12 +111,12 @@ static enum received receive(struct ctl *ctl, int64_t deadline, json_t **ret_obj
 			ctl->start += (size_t)(end - line) + 1;
 			return json_is_object(*ret_object) ? RECEIVED : NONSENSE;
 		}
-		if (!make_room(ctl)) {
+		if (!connection_make_room(ctl)) {
 			complain("out of memory");
 			return HUNG_UP;
 		}
 		looked = ctl->used;
-		if (!wait_ready(ctl, POLLIN, deadline))
+		if (!connection_wait(ctl, POLLIN, deadline))
 			return TIMED_OUT;
 		got = recv(ctl->fd, ctl->bytes + ctl->used, ctl->size - ctl->used, 0);
 		if (got < 0 && errno == EINTR)
@@ -127,8 +127,8 @@ static enum received receive(struct ctl *ctl, int64_t deadline, json_t **ret_obj
 	}
 }
 
-/* Send it all; RECEIVED stands for success. */
-static enum received send_object(struct ctl *ctl, const json_t *object, int64_t deadline)
+/* Send the whole object; RECEIVED means success. */
+static enum received connection_send(struct ctl *ctl, const json_t *object, int64_t deadline)
 {
 	char *text = json_dumps(object, JSON_ENSURE_ASCII | JSON_COMPACT);
 	size_t length = text != NULL ? strlen(text) : 0, sent = 0;
@@ -141,7 +141,7 @@ static enum received send_object(struct ctl *ctl, const json_t *object, int64_t 
 
 		if (n >= 0)
 			sent += (size_t)n;
-		else if (errno == EAGAIN && !wait_ready(ctl, POLLOUT, deadline))
+		else if (errno == EAGAIN && !connection_wait(ctl, POLLOUT, deadline))
 			result = TIMED_OUT;
 		else if (errno != EAGAIN && errno != EINTR)
 			result = HUNG_UP;
@@ -150,8 +150,8 @@ static enum received send_object(struct ctl *ctl, const json_t *object, int64_t 
 	return result;
 }
 
-/* The process that listens, or 0; *ret_stopped if a signal has stopped it. */
-static long listener(const struct ctl *ctl, bool *ret_stopped)
+/* The process at the other end, or 0; *ret_stopped if a signal has stopped it. */
+static long connection_listener(const struct ctl *ctl, bool *ret_stopped)
 {
 	struct ucred peer = {0};
 	socklen_t length = sizeof peer;
@@ -160,12 +160,11 @@ static long listener(const struct ctl *ctl, bool *ret_stopped)
 
 	*ret_stopped = false;
 	if (getsockopt(ctl->fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0 || peer.pid <= 1)
-		return 0; /* of another namespace, or passed by systemd */
+		return 0; /* in another PID namespace, or passed by systemd */
 	snprintf(path, sizeof path, "/proc/%ld/stat", (long)peer.pid);
 	file = fopen(path, "re");
 	if (file != NULL) {
-		/* "PID (NAME) STATE ..."; the name of a process has no line end that we know of,
-		 * but may have parentheses. */
+		/* "PID (NAME) STATE ..."; with a ")" in NAME the state stays unknown. */
 		if (fscanf(file, "%*d (%*[^\n)]) %c", &state) == 1)
 			*ret_stopped = state == 'T' || state == 't';
 		fclose(file);
@@ -173,10 +172,10 @@ static long listener(const struct ctl *ctl, bool *ret_stopped)
 	return (long)peer.pid;
 }
 
-static void complain_no_answer(const struct ctl *ctl)
+static void connection_complain_silent(const struct ctl *ctl)
 {
 	bool stopped;
-	long process = listener(ctl, &stopped);
+	long process = connection_listener(ctl, &stopped);
 	int64_t waited_ms = ctl->timeout_ms >= 0 && ctl->timeout_ms < REPLY_TIMEOUT_MS
 	                        ? ctl->timeout_ms
 	                        : REPLY_TIMEOUT_MS;
@@ -192,10 +191,10 @@ static void complain_no_answer(const struct ctl *ctl)
 	    process != 0 ? who : "if its process is stopped, kill -CONT lets it go on");
 }
 
-void complain_received(const struct ctl *ctl, enum received received)
+void connection_complain(const struct ctl *ctl, enum received received)
 {
 	switch (received) {
-	case TIMED_OUT: complain_no_answer(ctl); break;
+	case TIMED_OUT: connection_complain_silent(ctl); break;
 	case NONSENSE:
 		complain("what %s says is not QMP (name the socket of paprika run --control)",
 		    ctl->socket_path);
@@ -205,30 +204,30 @@ void complain_received(const struct ctl *ctl, enum received received)
 	}
 }
 
-/* The reply may not have come although the request has been carried out. */
-static void complain_request(const struct ctl *ctl, enum received received)
+/* Without a reply the request may still have been carried out. */
+static void connection_complain_request(const struct ctl *ctl, enum received received)
 {
-	complain_received(ctl, received);
+	connection_complain(ctl, received);
 	if (received == TIMED_OUT)
 		complain("the request may be carried out yet; `paprikactl operations` tells");
 }
 
-json_t *exchange(struct ctl *ctl, json_t *request)
+json_t *connection_exchange(struct ctl *ctl, json_t *request)
 {
-	int64_t deadline = reply_deadline(ctl);
+	int64_t deadline = connection_deadline(ctl);
 	json_t *object = NULL;
-	/* If it cannot be sent, what has been received may still say why. */
-	enum received sent = request != NULL ? send_object(ctl, request, deadline) : NONSENSE;
+	/* If sending fails, bytes already received may give the reason. */
+	enum received sent = request != NULL ? connection_send(ctl, request, deadline) : NONSENSE;
 
 	json_decref(request);
 	for (;;) {
-		enum received received = receive(ctl, deadline, &object);
+		enum received received = connection_receive(ctl, deadline, &object);
 
 		if (received != RECEIVED) {
 			if (sent == RECEIVED)
-				complain_request(ctl, received);
+				connection_complain_request(ctl, received);
 			else
-				complain_received(ctl, sent == TIMED_OUT ? TIMED_OUT : HUNG_UP);
+				connection_complain(ctl, sent == TIMED_OUT ? TIMED_OUT : HUNG_UP);
 			json_decref(object);
 			return NULL;
 		}
@@ -239,7 +238,7 @@ json_t *exchange(struct ctl *ctl, json_t *request)
 	}
 }
 
-void complain_error(const json_t *reply)
+void reply_complain(const json_t *reply)
 {
 	const json_t *error = json_object_get(reply, "error");
 	const char *desc = json_string_value(json_object_get(error, "desc"));
@@ -249,19 +248,19 @@ void complain_error(const json_t *reply)
 	    hint != NULL ? " (" : "", hint != NULL ? hint : "", hint != NULL ? ")" : "");
 }
 
-json_t *ask(struct ctl *ctl, const char *command, json_t *arguments)
+json_t *connection_ask(struct ctl *ctl, const char *command, json_t *arguments)
 {
-	json_t *reply =
-	    exchange(ctl, json_pack("{s:s, s:o*}", "execute", command, "arguments", arguments));
+	json_t *reply = connection_exchange(
+	    ctl, json_pack("{s:s, s:o*}", "execute", command, "arguments", arguments));
 	json_t *value = json_incref(json_object_get(reply, "return"));
 
 	if (reply != NULL && value == NULL)
-		complain_error(reply);
+		reply_complain(reply);
 	json_decref(reply);
 	return value;
 }
 
-static const char *connect_hint(int error_number)
+static const char *connection_hint(int error_number)
 {
 	switch (error_number) {
 	case ENOENT:
@@ -274,12 +273,11 @@ static const char *connect_hint(int error_number)
 	}
 }
 
-/* A process that is stopped lets some connections queue up, then none: this takes no longer than
- * a reply may. */
-static bool connect_socket(struct ctl *ctl)
+/* connect() blocks once the backlog of a stopped process is full: bound it like a reply. */
+static bool connection_connect(struct ctl *ctl)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int64_t left = reply_deadline(ctl) - now_ms();
+	int64_t left = connection_deadline(ctl) - clock_now_ms();
 	struct timeval limit;
 
 	if (left < 1)
@@ -297,61 +295,61 @@ static bool connect_socket(struct ctl *ctl)
 	    connect(ctl->fd, (struct sockaddr *)&address, sizeof address) == 0)
 		return true;
 	if (errno == EAGAIN)
-		complain_no_answer(ctl);
+		connection_complain_silent(ctl);
 	else
 		complain("cannot connect to %s: %s%s", ctl->socket_path, strerror(errno),
-		    connect_hint(errno));
+		    connection_hint(errno));
 	return false;
 }
 
-/* Ask for what is not QMP's: operations are told to those only who have asked. A paprika that
- * does not know the command tells everybody. */
-static bool subscribe(struct ctl *ctl, const json_t *version)
+/* Subscribe to events that QMP does not have. An older paprika without the command sends them to
+ * every client. */
+static bool connection_subscribe(struct ctl *ctl, const json_t *version)
 {
-	json_t *reply = exchange(ctl, json_pack("{s:s}", "execute", "events-subscribe"));
+	json_t *reply = connection_exchange(ctl, json_pack("{s:s}", "execute", "events-subscribe"));
 	const json_t *error = json_object_get(reply, "error");
 	const json_t *qemu = json_object_get(version, "qemu");
-	bool unknown = strcmp(text_of(error, "class"), "CommandNotFound") == 0;
+	bool unknown = strcmp(member_text(error, "class"), "CommandNotFound") == 0;
 	bool old = unknown && json_object_get(version, "paprika") != NULL;
 	bool good = old || json_object_get(reply, "return") != NULL;
 
 	if (unknown && !old)
 		complain("%s is not a guest of paprika, but of something that speaks QMP %" PRId64
 		         ".%" PRId64 " (%s)",
-		    ctl->socket_path, number_of(qemu, "major"), number_of(qemu, "minor"),
-		    text_of(error, "desc"));
+		    ctl->socket_path, member_number(qemu, "major"), member_number(qemu, "minor"),
+		    member_text(error, "desc"));
 	else if (reply != NULL && !good)
-		complain_error(reply);
+		reply_complain(reply);
 	json_decref(reply);
 	return good;
 }
 
-bool open_connection(struct ctl *ctl)
+bool connection_open(struct ctl *ctl)
 {
 	json_t *object = NULL, *greeting, *returned = NULL;
 	enum received received;
 	bool good = false;
 
-	if (!connect_socket(ctl))
+	if (!connection_connect(ctl))
 		return false;
-	received = receive(ctl, reply_deadline(ctl), &object);
+	received = connection_receive(ctl, connection_deadline(ctl), &object);
 	greeting = json_object_get(object, "QMP");
 	if (received != RECEIVED)
-		complain_received(ctl, received);
+		connection_complain(ctl, received);
 	else if (greeting == NULL && json_object_get(object, "error") != NULL)
-		complain_error(object);
+		reply_complain(object);
 	else if (greeting == NULL)
-		complain_received(ctl, NONSENSE);
+		connection_complain(ctl, NONSENSE);
 	else
-		returned = ask(ctl, "qmp_capabilities", NULL);
+		returned = connection_ask(ctl, "qmp_capabilities", NULL);
 	if (returned != NULL)
-		good = subscribe(ctl, json_object_get(greeting, "version"));
+		good = connection_subscribe(ctl, json_object_get(greeting, "version"));
 	json_decref(returned);
 	json_decref(object);
 	return good;
 }
 
-void close_connection(struct ctl *ctl)
+void connection_close(struct ctl *ctl)
 {
 	if (ctl->fd >= 0)
 		close(ctl->fd);
@@ -359,7 +357,7 @@ void close_connection(struct ctl *ctl)
 	json_decref(ctl->events);
 }
 
-enum received next_event(struct ctl *ctl, int64_t deadline, json_t **ret_event)
+enum received connection_next_event(struct ctl *ctl, int64_t deadline, json_t **ret_event)
 {
 	enum received received;
 
@@ -369,7 +367,7 @@ enum received next_event(struct ctl *ctl, int64_t deadline, json_t **ret_event)
 		return RECEIVED;
 	}
 	for (;;) {
-		received = receive(ctl, deadline, ret_event);
+		received = connection_receive(ctl, deadline, ret_event);
 		if (received != RECEIVED || json_object_get(*ret_event, "event") != NULL)
 			return received;
 		json_decref(*ret_event);

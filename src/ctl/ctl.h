@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ctl.h - the three parts of paprikactl: the connection to a VMM (connection.c), printing for
- * people and for programs (print.c), and the commands (paprikactl.c).
+ * ctl.h - what the files of paprikactl share. It knows the protocol of the control socket
+ * (docs/protocol.md) and nothing else of the VMM.
  */
 #ifndef PAPRIKA_CTL_H
 #define PAPRIKA_CTL_H
@@ -12,82 +12,100 @@
 #include <stdint.h>
 #include <stdio.h>
 
+/* An operation can end in several ways, and so can paprikactl. */
+enum exit_code {
+	CTL_OK = 0,
+	CTL_ERROR = 1,
+	CTL_USAGE = 2,
+	CTL_REJECTED = 3,
+	CTL_UNRESOLVED = 4,
+	CTL_SUPERSEDED = 5,
+	CTL_CANCELLED = 6,
+};
+
 struct ctl {
 	const char *socket_path;
 	bool json, wait, follow, registers;
-	int64_t timeout_ms; /* of --timeout; negative: none */
-	int64_t deadline;   /* when that will have passed; negative: never */
+	int64_t timeout_ms; /* value of --timeout; negative: none */
+	int64_t deadline;   /* clock_now_ms() at which it has passed; negative: never */
 	const char *device_id;
-	/* What the command's arguments say, once they have been checked. */
+	/* The command's arguments, set by its check. */
 	json_int_t number;
 	json_t *request;
 	int fd;
-	/* What has been received: from start on it is not yet taken. Lines are of any length. */
+	/* Received bytes; those before `start` have been parsed. Lines are of any length. */
 	char *bytes;
 	size_t start, used, size;
-	json_t *events; /* that have arrived while something else was waited for */
+	json_t *events; /* events that arrived before a reply */
 };
 
-/* A line on standard error, behind what has been printed. */
+/* Flush standard output and write a line to standard error. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* --- connection.c ------------------------------------------------------------------------- */
 
-/* Milliseconds of the monotonic clock; what deadlines are given in. */
-int64_t now_ms(void);
+/* Milliseconds of the monotonic clock, the unit of deadlines. */
+int64_t clock_now_ms(void);
 
-/* Disconnect, and free what came. */
-void close_connection(struct ctl *ctl);
+/* Disconnect and free what has been received. */
+void connection_close(struct ctl *ctl);
 
-/* Connect, negotiate and subscribe; from then on events come. False after a complaint. */
-bool open_connection(struct ctl *ctl);
+/* Connect, negotiate capabilities and subscribe to events. False after a complaint. */
+bool connection_open(struct ctl *ctl);
 
 /*
- * Send a request, stolen, and return the reply: a new reference to the object with "return" or
- * "error". NULL after a complaint. Events that come first are kept.
+ * Send a request (the reference is stolen) and return the reply: a new reference to the object with
+ * "return" or "error". NULL after a complaint. Events that arrive before the reply are kept.
  */
-json_t *exchange(struct ctl *ctl, json_t *request);
+json_t *connection_exchange(struct ctl *ctl, json_t *request);
 
-/* Complain about the error of a reply, with the remedy if there is one. */
-void complain_error(const json_t *reply);
+/* Print the error of a reply, with its hint if there is one. */
+void reply_complain(const json_t *reply);
 
 /* Execute a command; arguments (may be NULL) is stolen. The value it returns, or NULL after a
  * complaint. */
-json_t *ask(struct ctl *ctl, const char *command, json_t *arguments);
+json_t *connection_ask(struct ctl *ctl, const char *command, json_t *arguments);
 
 enum received { RECEIVED, TIMED_OUT, HUNG_UP, NONSENSE };
 
-/* The next event, of those kept or from the VMM; deadline is negative if there is none. */
-enum received next_event(struct ctl *ctl, int64_t deadline, json_t **ret_event);
+/* The next event: one that was kept, or the next to arrive before the deadline (negative: none). */
+enum received connection_next_event(struct ctl *ctl, int64_t deadline, json_t **ret_event);
 
-/* Complain about what came instead of what was waited for. */
-void complain_received(const struct ctl *ctl, enum received received);
+/* Complain about a result other than RECEIVED. */
+void connection_complain(const struct ctl *ctl, enum received received);
 
 /* --- print.c ------------------------------------------------------------------------------ */
 
-/* Members of an object: "", 0 or false if there is none of that type. */
-const char *text_of(const json_t *object, const char *key);
-int64_t number_of(const json_t *object, const char *key);
-bool is_true(const json_t *object, const char *key);
+/* A member of an object; "", 0 or false if it is missing or of another type. */
+const char *member_text(const json_t *object, const char *key);
+int64_t member_number(const json_t *object, const char *key);
+bool member_true(const json_t *object, const char *key);
 
-/* Any value, on one line; or on many. */
-void print_json(const json_t *value);
-void print_json_indented(const json_t *value);
+/* Any value as JSON on one line, or indented. */
+void value_print(const json_t *value);
+void value_print_indented(const json_t *value);
 
-/* An operation, or an event, in the form asked for. */
-void print_operation(const struct ctl *ctl, const json_t *operation);
-void print_event(const struct ctl *ctl, const json_t *event);
+/* An operation or an event: JSON with --json, else a sentence. */
+void operation_print(const struct ctl *ctl, const json_t *operation);
+void event_print(const struct ctl *ctl, const json_t *event);
 
-/* Rows with aligned columns. What is written to `to` is a cell up to a tab, and a row up to a
- * newline. */
-struct table {
-	char *text;
-	size_t size;
-	FILE *to;
-};
+/* --- lists.c ------------------------------------------------------------------------------ */
 
-/* False after a complaint. */
-bool table_init(struct table *table, const char *head);
-void table_print(struct table *table);
+/* `all` has the replies of query-status, query-name and others as members; see verb_status(). */
+void status_print(const struct ctl *ctl, const json_t *all);
+
+/* Print a reply as a table. False after a complaint. */
+bool cores_print(const json_t *connectors);
+bool registers_print(const json_t *vcpus);
+bool connectors_print(const json_t *connectors);
+bool operations_print(const json_t *operations);
+
+/* --- verbs.c ------------------------------------------------------------------------------ */
+
+/* The commands, one per line. */
+void verbs_print_help(void);
+
+/* Run the command that words begin with: check its arguments, connect, run it, disconnect. */
+enum exit_code verb_run(struct ctl *ctl, int count, char **words);
 
 #endif

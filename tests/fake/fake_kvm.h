@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * fake_kvm.h - a KVM without a processor, for tests: the other half of src/kvm/kvm.h.
+ * fake_kvm.h - a KVM without a processor: a second implementation of src/kvm/kvm.h, for tests.
  *
- * Linked in place of src/kvm it lets everything above run on any machine. Its vCPUs execute
- * nothing. A vCPU that is run waits, like an idle guest, until it is kicked or until a test
- * plays the guest: fake_hcall() makes that vCPU leave the "guest" with an hcall and returns
- * what the guest would find in its registers when it goes on. So a test reads like a guest's
- * program, while the code under test sees the threads and the order of calls KVM would give it.
+ * Linked in place of src/kvm it lets all code above run on any machine. Its vCPUs execute no
+ * instructions. kvm_vcpu_run() waits, like an idle guest, until the vCPU is kicked or a test plays
+ * the guest: fake_hcall() makes the vCPU exit with an hcall and returns the registers that the
+ * guest would see afterwards. A test reads like a guest program, and the code under test sees the
+ * threads and the order of calls of a real KVM.
  *
- * One VM exists at a time, and the functions below speak of it; vCPUs go by their id. Any
- * thread may call them. Those that wait do so on a condition, for as long as it takes; if
- * nothing happens for FAKE_DEADLINE_S, or a rule of kvm.h is broken, the process says what it
- * waited for and aborts, because a thread is then somewhere a test cannot recover it from.
+ * One VM exists at a time. The functions below refer to it, and to vCPUs by id. Any thread may call
+ * them. If a wait takes longer than FAKE_DEADLINE_S, or a rule of kvm.h is broken, the process
+ * prints the reason and aborts: the threads involved cannot be recovered by a test.
  */
 #ifndef PAPRIKA_FAKE_KVM_H
 #define PAPRIKA_FAKE_KVM_H
@@ -20,65 +19,65 @@
 
 #define FAKE_DEADLINE_S 30
 
-/* Forget everything: the setup of each test. A VM still there, which a failed test left
- * behind, is given up together with its threads. */
+/* Reset all state; for the setup of a test. A VM left behind by a failed test is leaked together
+ * with its threads. */
 void fake_reset(void);
 
-/* What kvm_timebase() returns from now on; 0 after fake_reset(). */
+/* Set the value of kvm_timebase(); 0 after fake_reset(). */
 void fake_set_timebase(uint64_t ticks);
 
-/* What the next kvm_vm_create() finds; a POWER9 host with radix guests unless changed. */
+/* Facts of the next kvm_vm_create(): by default a POWER9 host with radix guests. */
 struct kvm_facts *fake_facts(void);
 
 /* --- Playing the guest ------------------------------------------------------------------- */
 
 /*
- * vCPU id makes hcall nr with args in r4 .. r12 (NULL: zeros). Waits until the vCPU can, and
- * until it is entered again. Returns r3; ret_args, unless NULL, gets r4 .. r12.
+ * Make vCPU id exit with hcall nr and args in r4 .. r12 (NULL: zeros). Waits until the vCPU is in
+ * the guest, and then until it is entered again. Returns r3; ret_args, unless NULL, gets r4 .. r12.
  */
 int64_t fake_hcall(uint32_t id, uint64_t nr, const uint64_t args[9], uint64_t ret_args[9]);
 
-/* The same, for an hcall that may not come back: false if the vCPU was set up anew, parked or
- * destroyed instead of being entered again. */
+/* The same for an hcall that may not return: false if the vCPU was set up anew, parked or destroyed
+ * instead of being entered again. */
 bool fake_try_hcall(
     uint32_t id, uint64_t nr, const uint64_t args[9], uint64_t ret_args[9], int64_t *ret_r3);
 
-/* For an hcall that does not come back (stop-self, power-off): returns as soon as the vCPU has
- * left the guest with it. What becomes of the vCPU is for fake_wait_parks() and the like. */
+/* For an hcall that does not return (stop-self, power-off): returns when the vCPU has left the
+ * guest. Use fake_wait_parks() and others to wait for the effect. */
 void fake_hcall_noreturn(uint32_t id, uint64_t nr, const uint64_t args[9]);
 
-/* vCPU id touches an address where nothing is; returns when it is entered again. */
+/* vCPU id accesses an unmapped address; returns when it is entered again. */
 void fake_mmio(uint32_t id, uint64_t address, uint32_t length, bool write);
 
-/* vCPU id leaves the guest for good, for this reason; returns when it has. */
+/* KVM_RUN of vCPU id fails with this reason; returns when the vCPU has left the guest. */
 void fake_run_failure(uint32_t id, const char *failure);
 
 /*
- * A guest that acts by itself, in place of one that is played. Called whenever vCPU id is in the
- * guest and has nothing else to do, on its thread and with the fake's lock held: it must not
- * call the fake. hcall holds the answer to its last call; fresh: its registers have been set
- * since. It puts its next hcall there and returns true, or false to wait until something has
- * changed; interrupts counts those sent so far. NULL: nobody, as after fake_reset().
+ * A callback that acts as the guest. It is called when vCPU id is in the guest and idle, on the
+ * vCPU's thread and with the fake's lock held: it must not call the fake. hcall has the result of
+ * the vCPU's last hcall; fresh means that registers have been set since; interrupts counts the
+ * interrupts sent so far. The callback stores the next hcall and returns true, or returns false to
+ * wait for a change. NULL: no callback, as after fake_reset().
  */
-#define FAKE_NR_STORE (UINT64_MAX - 1) /* no hcall, but a store to the address in args[0] */
-#define FAKE_NR_FAIL UINT64_MAX        /* it cannot go on */
+#define FAKE_NR_STORE (UINT64_MAX - 1) /* not an hcall: a store to the address in args[0] */
+#define FAKE_NR_FAIL UINT64_MAX        /* not an hcall: KVM_RUN fails */
 typedef bool fake_guest(const struct gmem *memory, uint32_t id, bool fresh, uint64_t interrupts,
     struct kvm_hcall *hcall);
 void fake_set_guest(fake_guest *guest);
 
-/* A guest whose kernel is a text that tells what to do, see fake_script.c. */
+/* A guest that runs a script in place of its kernel, see fake_script.c. */
 fake_guest fake_script;
 
 /* --- Waiting ----------------------------------------------------------------------------- */
 
-/* Until vCPU id is in the guest, with nothing asked of it. */
+/* Until vCPU id is in the guest, not kicked and without a queued exit. */
 void fake_wait_running(uint32_t id);
-/* Until kvm_vcpu_enter_at() or kvm_vcpu_park() was called that often for vCPU id. */
+/* Until kvm_vcpu_enter_at() or kvm_vcpu_park() has succeeded `count` times for vCPU id. */
 void fake_wait_enters(uint32_t id, uint64_t count);
 void fake_wait_parks(uint32_t id, uint64_t count);
 void fake_wait_irq_pulses(uint32_t irq, uint64_t count);
 
-/* Until holds(context), which may take locks of the code under test; gives way meanwhile. */
+/* Until holds(context), which may take locks of the code under test. Polls and yields. */
 void fake_wait_until(bool (*holds)(void *context), void *context, const char *what);
 
 /* --- Looking ----------------------------------------------------------------------------- */
@@ -88,8 +87,8 @@ bool fake_vcpu_running(uint32_t id);
 bool fake_vcpu_parked(uint32_t id); /* parked, and not set up since */
 uint64_t fake_vcpu_enters(uint32_t id);
 uint64_t fake_vcpu_parks(uint32_t id);
-size_t fake_vcpu_stack_bytes(uint32_t id); /* of its thread, which must live */
-/* As of the last kvm_vcpu_enter_at(), which there must have been; modes as last set. */
+size_t fake_vcpu_stack_bytes(uint32_t id); /* of its thread, which must exist */
+/* As set by the last kvm_vcpu_enter_at(), which must have been called; modes as last set. */
 uint64_t fake_vcpu_pc(uint32_t id);
 uint64_t fake_vcpu_r3(uint32_t id);
 struct kvm_modes fake_vcpu_modes(uint32_t id);
@@ -106,9 +105,9 @@ uint32_t fake_threads(void);
 uint32_t fake_servers(void);
 struct kvm_xics_tokens fake_xics_tokens(void);
 bool fake_hcall_enabled(uint64_t nr);
-const struct gmem *fake_memory(void); /* what kvm_vm_set_memory() was given, or NULL */
+const struct gmem *fake_memory(void); /* the argument of kvm_vm_set_memory(), or NULL */
 
-/* What has not been destroyed since fake_reset(). */
+/* Created and not destroyed since fake_reset(). */
 uint32_t fake_live_vms(void);
 uint32_t fake_live_vcpus(void);
 
@@ -134,7 +133,7 @@ enum fake_call {
 	FAKE_CALL_COUNT
 };
 
-/* Asked at each call, with the fake's lock held: true makes it fail. NULL: nobody. */
+/* Called at each call, with the fake's lock held; returns true to make it fail. NULL: none. */
 typedef bool fake_fault(enum fake_call call);
 void fake_set_fault(fake_fault *fault);
 

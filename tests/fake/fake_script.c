@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * fake_script.c - a guest whose kernel is a text: what its vCPUs do above the fake KVM, a step a
- * line. It is how tests of the whole program (tests/clients, tests/sandbox) play a guest. A kernel
- * that does not begin with the line "play" does nothing. tests/clients/play.py makes one.
+ * fake_script.c - a guest whose kernel image is a script, one step per line, for the vCPUs of the
+ * fake KVM. Tests of the whole program (tests/clients, tests/sandbox) use it to play a guest. A
+ * kernel that does not begin with the line "play" does nothing. tests/clients/play.py writes one.
  *
- *   put TEXT         print up to 16 letters (no spaces) and the end of a line
- *   rtas NAME [N...] call the service, with these arguments
- *   hcall NR [N...]  any other hypervisor call
- *   panic TEXT       ibm,os-term
- *   store ADDRESS    to where nothing is
- *   fail             the vCPU cannot go on
- *   wait             until an interrupt comes
- *   later LINE       that line, but not in the first life (before any reset)
- *   again            from the beginning
+ *   put TEXT         print up to 14 characters (no spaces) and a line end
+ *   rtas NAME [N...] call the service with these arguments
+ *   hcall NR [N...]  make any other hypervisor call
+ *   panic TEXT       call ibm,os-term
+ *   store ADDRESS    store to an unmapped address
+ *   fail             make KVM_RUN fail
+ *   wait             wait for an interrupt
+ *   later LINE       run LINE, but not before the first reset
+ *   again            go back to the first line
  *
- * At the end, and on a line it does not know, a vCPU rests for ever. Numbers are in C's notation.
+ * At the end of the script, and at an unknown line, a vCPU stays idle. Numbers are in C's notation.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,14 +27,14 @@
 enum {
 	VCPUS = 16,
 	SCRIPT_BYTES = 4096,
-	BLOCKS = 0x100000, /* RTAS blocks, and behind each a text */
+	BLOCKS = 0x100000, /* RTAS blocks, each followed by a text */
 	BLOCK_BYTES = 0x1000,
 	TEXT = 0x800,
 	H_RTAS = 0xf000,
 	H_PUT_TERM_CHAR = 0x58,
 };
 
-/* How far each vCPU is. */
+/* Progress of each vCPU. */
 static struct {
 	size_t at;
 	uint64_t interrupts; /* seen */
@@ -42,7 +42,7 @@ static struct {
 	bool rests, waits;
 } vcpus[VCPUS];
 
-static size_t numbers_of(const char *text, uint64_t *numbers, size_t max)
+static size_t script_numbers(const char *text, uint64_t *numbers, size_t max)
 {
 	size_t count = 0;
 	char *end;
@@ -55,7 +55,7 @@ static size_t numbers_of(const char *text, uint64_t *numbers, size_t max)
 	return count;
 }
 
-static bool call_rtas(
+static bool script_rtas(
     const struct gmem *memory, uint32_t id, const char *line, struct kvm_hcall *hcall)
 {
 	struct be32 *block = (void *)((char *)memory->host + BLOCKS + id * BLOCK_BYTES);
@@ -65,7 +65,7 @@ static bool call_rtas(
 	size_t count;
 
 	sscanf(line, "%63s%n", name, &used);
-	count = numbers_of(line + used, args, 8);
+	count = script_numbers(line + used, args, 8);
 	block[0] = be32(rtas_token_of(name));
 	block[1] = be32((uint32_t)count);
 	block[2] = be32(1);
@@ -76,17 +76,18 @@ static bool call_rtas(
 	return true;
 }
 
-static bool panic(const struct gmem *memory, uint32_t id, const char *text, struct kvm_hcall *hcall)
+static bool script_panic(
+    const struct gmem *memory, uint32_t id, const char *text, struct kvm_hcall *hcall)
 {
 	unsigned address = BLOCKS + id * BLOCK_BYTES + TEXT;
 	char line[64];
 
 	strcpy((char *)memory->host + address, text);
 	snprintf(line, sizeof line, "ibm,os-term %#x", address);
-	return call_rtas(memory, id, line, hcall);
+	return script_rtas(memory, id, line, hcall);
 }
 
-static bool put(const char *text, struct kvm_hcall *hcall)
+static bool script_put(const char *text, struct kvm_hcall *hcall)
 {
 	char bytes[16] = "";
 	size_t length = strlen(text) < 14 ? strlen(text) : 14;
@@ -99,23 +100,23 @@ static bool put(const char *text, struct kvm_hcall *hcall)
 	return true;
 }
 
-static bool take_line(
+static bool script_line(
     const struct gmem *memory, uint32_t id, const char *line, struct kvm_hcall *hcall);
 
-/* True if it makes the vCPU leave the guest. */
-static bool step(const struct gmem *memory, uint32_t id, const char *verb, const char *rest,
+/* Carry out one line; true if the vCPU leaves the guest with *hcall. */
+static bool script_step(const struct gmem *memory, uint32_t id, const char *verb, const char *rest,
     struct kvm_hcall *hcall)
 {
 	if (strcmp(verb, "put") == 0)
-		return put(rest, hcall);
+		return script_put(rest, hcall);
 	if (strcmp(verb, "rtas") == 0)
-		return call_rtas(memory, id, rest, hcall);
+		return script_rtas(memory, id, rest, hcall);
 	if (strcmp(verb, "panic") == 0)
-		return panic(memory, id, rest, hcall);
+		return script_panic(memory, id, rest, hcall);
 	if (strcmp(verb, "hcall") == 0) {
 		uint64_t numbers[10] = {0};
 
-		numbers_of(rest, numbers, 10);
+		script_numbers(rest, numbers, 10);
 		hcall->nr = numbers[0];
 		memcpy(hcall->args, numbers + 1, sizeof hcall->args);
 		return true;
@@ -126,7 +127,7 @@ static bool step(const struct gmem *memory, uint32_t id, const char *verb, const
 		return true;
 	}
 	if (strcmp(verb, "later") == 0)
-		return vcpus[id].lives > 1 && take_line(memory, id, rest, hcall);
+		return vcpus[id].lives > 1 && script_line(memory, id, rest, hcall);
 	if (strcmp(verb, "again") == 0)
 		vcpus[id].at = 0;
 	else if (strcmp(verb, "wait") == 0)
@@ -136,14 +137,14 @@ static bool step(const struct gmem *memory, uint32_t id, const char *verb, const
 	return false;
 }
 
-static bool take_line(
+static bool script_line(
     const struct gmem *memory, uint32_t id, const char *line, struct kvm_hcall *hcall)
 {
 	char verb[16] = "";
 	int used = 0;
 
 	sscanf(line, "%15s %n", verb, &used);
-	return step(memory, id, verb, line + used, hcall);
+	return script_step(memory, id, verb, line + used, hcall);
 }
 
 bool fake_script(const struct gmem *memory, uint32_t id, bool fresh, uint64_t interrupts,
@@ -174,14 +175,14 @@ bool fake_script(const struct gmem *memory, uint32_t id, bool fresh, uint64_t in
 		vcpus[id].interrupts = interrupts;
 		memcpy(text, line, length < sizeof text - 1 ? length : sizeof text - 1);
 		vcpus[id].at += length + (line[length] == '\n');
-		if (take_line(memory, id, text, hcall))
+		if (script_line(memory, id, text, hcall))
 			return true;
 	}
 	return false;
 }
 
-/* No test sets another guest in a program that this is linked into. */
-static void __attribute__((constructor)) begin(void)
+/* A program that links this file has no other guest. */
+static void __attribute__((constructor)) script_start(void)
 {
 	fake_set_guest(fake_script);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* as_nobody.c - run a command as a user without any rights: the lab host has no tool for it. */
+/* as_nobody.c - runs a command as an unprivileged user; the lab host has no tool for it. */
 #include <grp.h>
 #include <stdio.h>
 #include <unistd.h>

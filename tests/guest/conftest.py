@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures of the real-guest tests: the lab host, and a way to start guests on it."""
+"""Fixtures of the guest tests: the lab host, and a function to start guests on it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from host_api import Host  # noqa: E402
 
 @pytest.fixture(scope="session")
 def silent_kernel(host: Host) -> Iterator[str]:  # noqa: F811
-    """A guest that never says anything: one instruction, a branch to itself."""
+    """A guest that does nothing: one instruction, a branch to itself."""
     directory = f"/tmp/paprika-test-silent-{uuid.uuid4().hex[:12]}"
     yield put_kernel(host, directory, "silent", elf([0x48000000]))
     host.run(["rm", "-rf", directory], check=True)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * fp_probe.c - does kvm_vcpu_run() keep its caller's floating-point and vector registers?
+ * fp_probe.c - tests that kvm_vcpu_run() keeps its caller's floating-point and vector registers.
  *
- * kvm-hv may return from KVM_RUN with the guest's registers in place of the caller's, if the
- * thread was scheduled out meanwhile. So this runs a guest that does nothing but exit, next to
- * threads that keep the host's CPUs busy, holds patterns in all the non-volatile registers
- * (fr14-31, v20-31) across each call, and counts the calls after which one was wrong.
+ * kvm-hv may return from KVM_RUN with the guest's registers in place of the caller's, if the thread
+ * was scheduled out meanwhile. This program runs a guest that only exits, next to threads that keep
+ * the host's CPUs busy. It holds patterns in the non-volatile registers (fr14-31, v20-31) across
+ * each call, and counts the calls after which one was wrong.
  *
  * Prints "N exits, M clobbered"; exit status 0 if M is 0. Runs on the lab host, with real KVM.
  */

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A stock kernel boots, sees what it was given, and ends in each way there is."""
+"""A stock kernel boots, sees the memory and CPUs it was given, and ends in each way."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_boots_with_cores(start, count: int, online: str) -> None:
     assert guest.wait_ready() == online
     assert "radix" in guest.sh("dmesg | grep -i radix-mmu | head -1").lower()
     assert guest.sh("cat /proc/device-tree/compatible | tr '\\0' ' '").split()[-1] == "qemu,pseries"
-    # Every CPU takes interrupts of its own and does work.
+    # Every CPU takes interrupts and runs processes.
     for cpu in range(count):
         assert guest.sh(f"taskset -c {cpu} echo alive") == "alive"
     cpus = guest.control.execute("query-cpus-fast")
@@ -35,14 +35,14 @@ def test_more_than_4_gib(start) -> None:
     # Touch memory beyond 4 GiB: fill more than what lies below it.
     guest.sh("mount -t tmpfs -o size=4700m big /root && "
              "dd if=/dev/zero of=/root/fill bs=1M count=64 2>/dev/null && rm /root/fill")
-    # The RTAS blob and the tree have to be where 32 bits reach.
+    # The RTAS blob and the tree must be below 4 GiB.
     base = guest.sh("hexdump -v -e '1/1 \"%02x\"' /proc/device-tree/rtas/linux,rtas-base")
     assert int(base, 16) < 2 << 30
     guest.sh("hwclock -r")
 
 
 def test_initrd_above_what_the_machine_keeps(start, host: Host) -> None:
-    """The kernel says it needs nearly all memory below 2 GiB, so there is no room behind it."""
+    """The kernel needs nearly all memory below 2 GiB, so the initrd does not fit behind it."""
     path = f"/tmp/paprika-test-{uuid.uuid4().hex[:12]}"
     head = host.run(["head", "-c", "4096", host.path + "/vmlinux"], check=True).stdout
     first, count = struct.unpack_from("<Q", head, 32)[0], struct.unpack_from("<H", head, 56)[0]
@@ -57,7 +57,7 @@ def test_initrd_above_what_the_machine_keeps(start, host: Host) -> None:
         guest.wait_ready()
         where = guest.sh("hexdump -v -e '1/1 \"%02x\"' /proc/device-tree/chosen/linux,initrd-start")
         assert int(where, 16) == 2 << 30
-        # And again, after a reset.
+        # The same after a reset.
         guest.control.execute("system_reset")
         guest.wait_ready()
     finally:
@@ -72,8 +72,8 @@ def power_off_token(host: Host) -> int:
 
 
 def address_printer(token: int) -> list[int]:
-    """Instructions that clear the first 16 KiB of memory, where the interrupt vectors are, print
-    the address they lie at, and power off."""
+    """Instructions that clear the first 16 KiB of memory (the interrupt vectors), print their own
+    address, and power off."""
     def d_form(opcode: int, target: int, source: int, value: int) -> int:
         return opcode << 26 | target << 21 | source << 16 | value & 0xffff
 
@@ -109,7 +109,7 @@ def address_printer(token: int) -> list[int]:
 @pytest.mark.parametrize("pie, megabytes", [(True, 4), (False, 0)])
 def test_static_pie_leaves_the_vectors_alone(host: Host, endian: str, pie: bool,
                                              megabytes: int) -> None:
-    """It clears them first thing. What is linked to lie at 0 does, and then must not."""
+    """It clears the vectors first. A kernel that is linked to 0 must not do so."""
     directory = f"/tmp/paprika-test-{uuid.uuid4().hex[:12]}"
     code = address_printer(power_off_token(host))
     if not pie:
@@ -138,7 +138,7 @@ def test_console_works_both_ways_and_takes_long_lines(start) -> None:
     # More than the 16 bytes of an hcall, less than the tty's line limit.
     text = "abcdefghij" * 30
     assert guest.sh(f"echo {text}") == text
-    # And more than any buffer the other way, every byte of it.
+    # More than any buffer in the other direction; every byte arrives.
     numbers = [str(number) for number in range(1, 14001)]
     assert guest.sh("seq 1 14000 > /tmp/n; tr '\\n' ' ' < /tmp/n").split() == numbers
 
@@ -162,14 +162,14 @@ def test_stray_access_reads_all_ones_and_the_guest_goes_on(start) -> None:
 
 
 def test_kvm_run_keeps_the_callers_registers(host: Host) -> None:
-    """kvm-hv may return from KVM_RUN with the guest's FP and vector registers in the caller's."""
+    """kvm-hv may return from KVM_RUN with the guest's FP and vector registers loaded."""
     result = host.run(["fp_probe"], timeout=300)
     assert result.rc == 0, result.stdout.decode()
     assert result.stdout.endswith(b" 0 clobbered\n")
 
 
-# li r3,0; ori r3,r3,0xf000: H_RTAS. lis/ori r4: the block. sc 1. Then, if r3 is what is expected,
-# "Y", else "N" with H_PUT_TERM_CHAR, and stand still.
+# li r3,0; ori r3,r3,0xf000: H_RTAS. lis/ori r4: the block. sc 1. Then H_PUT_TERM_CHAR of "Y" if r3 is
+# as expected, else of "N", and loop.
 def rtas_with_block(address: int, expected: int) -> list[int]:
     return [
         0x38600000, 0x6063f000, 0x3c800000 | address >> 16, 0x60840000 | address & 0xffff,
@@ -184,9 +184,9 @@ def rtas_with_block(address: int, expected: int) -> list[int]:
 
 @pytest.mark.parametrize("address, expected", [
     (0x7fff0000, -4),  # no RAM there
-    (0x0ffffff8, -4),  # runs over the end of RAM
-    (0x00000000, -4),  # code: nargs are a large number
-    (0x0ffffff0, 0),   # a whole block with one result, at the very end, KVM reads 88 bytes
+    (0x0ffffff8, -4),  # crosses the end of RAM
+    (0x00000000, -4),  # in the code: nargs is a large number
+    (0x0ffffff0, 0),   # a complete block with one result at the end of RAM; KVM reads 88 bytes
 ])
 def test_bad_rtas_block_is_refused_and_the_machine_goes_on(start, host: Host, address: int,
                                                            expected: int) -> None:
@@ -274,6 +274,6 @@ def test_stop_keeps_the_guest_still_and_cont_goes_on(start) -> None:
     guest.read_console("awake")
     guest.control.wait_event("STOP")
     guest.control.wait_event("RESUME")
-    # Asking for what is so already is no news.
+    # A request for the present state causes no event.
     guest.control.execute("cont")
     assert guest.control.events == []

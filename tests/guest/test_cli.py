@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line on a real host: what is asked wrongly gets one clear line and leaves nothing;
-signals, the device tree file, the preflight check and paprikactl's exit codes."""
+"""The command line on a real host: a wrong option gets one line and leaves no file; signals, the
+device tree file, `paprika check` and paprikactl's exit codes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def scratch(host: Host) -> Iterator[str]:
 
 def complain(host: Host, scratch: str, *options: str, command: str = "run",
              prefix: tuple[str, ...] = ()) -> tuple[int, str]:
-    """Run paprika with something wrong: its status and its one line. It must leave no file."""
+    """Run paprika with a wrong option: its status and its one line. It must leave no file."""
     before = host.run(["ls", scratch], check=True).stdout
     result = host.run([*prefix, host.path + "/bin/paprika", command, *options], timeout=60)
     lines = result.stderr.decode().splitlines()
@@ -114,7 +114,7 @@ def test_no_permission_for_kvm(host: Host, scratch: str) -> None:
 
 
 def test_no_module_for_kvm(host: Host, scratch: str) -> None:
-    """The device is there, and no driver: no group helps with that."""
+    """The device exists and has no driver: membership in a group does not help."""
     empty = ("unshare", "-m", "sh", "-c",
              'mount -t tmpfs none /dev && mknod -m 666 /dev/kvm c 10 250 && '
              'mknod -m 666 /dev/null c 1 3 && exec "$@"', "sh")
@@ -123,8 +123,8 @@ def test_no_module_for_kvm(host: Host, scratch: str) -> None:
 
 
 def test_descriptors_for_vcpus(host: Host, scratch: str) -> None:
-    """dtb makes all vCPUs of the start, as run does: the soft limit is no limit for either. Beyond
-    the hard one the remedy is named, and works."""
+    """dtb makes all boot vCPUs, as run does, and both raise the soft limit. Beyond the hard limit
+    the remedy is named, and works."""
     dtb = ("dtb", "-o", "/dev/null", "--cpus")
     program = host.path + "/bin/paprika"
     host.run(["sh", "-c", 'ulimit -Sn 128 && exec "$@"', "sh", program, *dtb, "160"], check=True)
@@ -148,9 +148,9 @@ def test_control_socket_in_use_and_stale(start, host: Host, silent_kernel: str,
     rc, line = complain(host, scratch, "--kernel", silent_kernel, "--console", "none",
                         "--control", guest.control_path)
     assert rc != 0 and guest.control_path in line and "in use" in line
-    # The live server has not noticed.
+    # The live server is not disturbed.
     assert guest.control.execute("query-status")["running"] is True
-    # Killed, it cannot remove its socket; the next one takes the path over.
+    # A killed process leaves its socket; the next start takes the path over.
     pid = guest.control.execute("query-cpus-fast")[0]["thread-id"]
     host.run(["kill", "-9", str(pid)], check=True)
     assert guest.wait_exit() == -signal.SIGKILL
@@ -247,7 +247,7 @@ def test_paprikactl_tells_outcomes_by_its_status(start, silent_kernel: str) -> N
 
 
 def test_a_core_id_is_not_the_guests_cpu_number(start) -> None:
-    """Linux numbers CPUs in the order in which they come; physical_id is ours."""
+    """Linux numbers CPUs in the order in which they appear; physical_id is the vCPU."""
     guest: Guest = start(cpus="boot=1,max=4")
     guest.wait_ready()
     for core, number in ((3, 1), (1, 2)):
@@ -264,7 +264,7 @@ def test_paprikactl_on_a_silent_guest(start, silent_kernel: str) -> None:
     number = guest.control.execute("query-operations")[0]["id"]
     with guest.host.popen([guest.host.path + "/bin/paprikactl", "--socket", guest.control_path,
                            "cpu", "remove", "core1", "--wait"]) as waiting:
-        # Its asking again is what tells that it waits.
+        # Its second request shows that it waits.
         guest.control.wait_event(
             "OPERATION", lambda data: data["operation"]["notifications"] == 2)
         guest.control.execute("operation-cancel", id=number)

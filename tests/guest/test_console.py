@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A guest's console at each of its five ends, and input that comes faster than a guest can take it."""
+"""A guest's console with each of the five back ends, and input that is faster than the guest."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from guest import DEADLINE, Control, Guest
 from host_api import Host, Process, is_direct
 
 READY = re.compile(rb"PAPRIKA-GUEST-READY cpus=\S+\r*\n")  # a terminal adds a CR to each line
-LINE = b"#" * 63 + b"\n"  # to a shell that should read it, nothing
-# What waits for a guest that does not read: the machine's buffer, and the one before it.
+LINE = b"#" * 63 + b"\n"  # as a command of the shell it does nothing
+# Bytes buffered for a guest that does not read: the machine's buffer, and the one before it.
 HELD_BYTES = 4096 + 4096
 
 
@@ -53,7 +53,7 @@ def stdio(host: Host, directory: str) -> Iterator[Callable[[], tuple[Process, Co
 
 
 def answered(process: Process, typed: bytes, line: bytes) -> None:
-    """Type, and wait for a line that ends so, however many CRs a terminal puts before its LF."""
+    """Type, and wait for a line with that end, however many CRs a terminal puts before its LF."""
     process.write(typed, DEADLINE)
     process.stdout.read_until(re.compile(re.escape(line) + rb"\r*\n"), DEADLINE)
 
@@ -61,8 +61,8 @@ def answered(process: Process, typed: bytes, line: bytes) -> None:
 def test_stdio(stdio: Callable[[], tuple[Process, Control]]) -> None:
     process, control = stdio()
     answered(process, b"echo typ''ed\n", b"typed")
-    # Every key is the guest's, also the one that would end a program on this side; Ctrl-A is
-    # typed twice for one.
+    # Every key goes to the guest, also the one that would end a local program; Ctrl-A is typed
+    # twice for one.
     answered(process, b"stty -isig; echo rea''dy; head -c 5 | "
              b"hexdump -v -e '5/1 \"%02x \" \"\\n\"'; stty isig\n", b"ready")
     answered(process, b"\x01\x01\x03ab\n", b"01 03 61 62 0a")
@@ -81,7 +81,7 @@ def test_file(start: Callable[..., Guest], host: Host, directory: str) -> None:
     assert said.startswith(b"what was there\n") and b"Linux version" in said
     guest.control.execute("system_powerdown")
     assert guest.wait_exit() == 0
-    # All of it, to the last line.
+    # All output, to the last line.
     whole = host.run(["cat", path], check=True).stdout
     assert whole.startswith(said) and b"reboot: Power down" in whole
 
@@ -91,7 +91,7 @@ def test_pty(start: Callable[..., Guest], host: Host) -> None:
     announced = re.search(rb"paprika: the console is at (/dev/pts/\d+)\n", guest.log)
     assert announced, guest.log
     path = announced[1].decode()
-    # What was printed before anybody looked is there, and several may look one after the other.
+    # Output from before the first reader is kept, and readers may follow each other.
     # Not with cat: a pipe that a terminal is spliced to is locked until there is more to read.
     host.run(["grep", "-m", "1", "PAPRIKA-GUEST-READY", path], timeout=DEADLINE, check=True)
     for number in range(2):
@@ -109,7 +109,7 @@ def test_unix_has_one_client_at_a_time(start: Callable[..., Guest], host: Host) 
     busy = b"paprika: the console is in use by another client\r\n"
 
     def refusal() -> bytes:
-        """What a second client is told, up to the end of its connection."""
+        """What a second client receives, up to the end of its connection."""
         second = host.connect_unix(guest.console_path)
         second.settimeout(DEADLINE)
         told = b""
@@ -119,9 +119,9 @@ def test_unix_has_one_client_at_a_time(start: Callable[..., Guest], host: Host) 
         return told
 
     assert refusal() == busy
-    # The first has not noticed.
+    # The first is not disturbed.
     assert guest.sh("echo still here") == "still here"
-    # When it has left, another one may come. That it has left may take a moment to get there.
+    # When it has left, another one may connect. The VMM may notice the first's end a moment later.
     assert guest.tty is not None
     guest.tty.close()
     deadline = time.monotonic() + DEADLINE
@@ -140,7 +140,7 @@ def test_unix_has_one_client_at_a_time(start: Callable[..., Guest], host: Host) 
 def test_none(start: Callable[..., Guest]) -> None:
     guest: Guest = start(console=False)
     deadline = time.monotonic() + DEADLINE
-    # The guest prints, though nobody will ever read it.
+    # The guest prints, and nothing reads it.
     for _ in range(2):
         before = guest.control.execute("query-metrics")["console-bytes"]
         while guest.control.execute("query-metrics")["console-bytes"] == before:
@@ -165,7 +165,7 @@ def test_a_stopped_guest_gets_all_that_a_client_typed(start: Callable[..., Guest
         assert guest.control.execute("query-status")["status"] == "paused"
     assert guest.control.execute("query-metrics")["hcalls"] == before
     guest.control.execute("cont")
-    # Nothing is lost on the way: reading stops while there is no room.
+    # Nothing is lost: paprika does not read while there is no room.
     guest.read_console(hashlib.md5(typed).hexdigest() + r"  -\r?\n")
     writer.join()
     assert guest.sh("echo on") == "on"
@@ -178,13 +178,13 @@ def test_a_stopped_guest_gets_what_fits_of_what_a_person_typed(
     typed = b"".join(b"#%08d %s" % (number, LINE[10:]) for number in range(320))
     answered(process, b"echo rea''dy; head -c %d | md5sum\n" % HELD_BYTES, b"ready")
     control.execute("stop")
-    # A terminal is read even if there is no room, so that the keys meant for paprika are heard.
+    # A terminal is read even if there is no room, so that escapes work.
     answered(process, typed + b"\x01?", b"this help")
     assert control.execute("query-status")["status"] == "paused"
     control.execute("cont")
     digest = hashlib.md5(typed[:HELD_BYTES]).hexdigest().encode()
     process.stdout.read_until(digest, DEADLINE)
-    # The rest is gone as a whole, and the next line is whole again.
+    # The rest is dropped, and the next line is complete again.
     answered(process, b"echo nex''t\n", b"next")
     control.execute("stop")
     answered(process, typed + b"\x01?", b"this help")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cores come and go, are refused, given back and asked for again; each answer is definite."""
+"""Cores are added, removed, refused, released by the guest and asked for again; each request has a
+definite outcome."""
 
 from __future__ import annotations
 
@@ -10,8 +11,8 @@ import pytest
 from guest import CommandError, Guest, elf, put_kernel, state_of
 from host_api import Host
 
-# A guest of two vCPUs. vCPU 1 does nothing but stop-self. vCPU 0 calls start-cpu for it, without
-# a pause and until it succeeds, over and over, and prints a dot for each 64 successes.
+# A guest of two vCPUs. vCPU 1 calls stop-self only. vCPU 0 repeats start-cpu for it without a pause,
+# and prints a dot for each 64 successes.
 RESTART_LOOP = [
     0x3a800000, 0x3ea00010, 0x38a02000, 0x90b50000, 0x38a00003, 0x90b50004,
     0x38a00001, 0x90b50008, 0x90b5000c, 0x38a00078, 0x90b50010, 0x38a00000,
@@ -44,7 +45,7 @@ def test_cores_in_any_order(start) -> None:
     for core in (5, 2, 7):
         assert guest.add(core)["outcome"] == "done"
     guest.wait_online("0-3")
-    # The id of a vCPU follows from its core, whatever was there before.
+    # The id of a vCPU follows from its core, whatever existed before.
     ids = [cpu["props"]["core-id"] for cpu in guest.control.execute("query-cpus-fast")]
     assert ids == [0, 2, 5, 7]
     assert guest.remove(2)["outcome"] == "done"
@@ -85,7 +86,7 @@ def test_refused_removal_is_rejected_at_once_and_leaves_all_as_it_was(start) -> 
         b"Device hotunplug rejected by the guest for device core1", 10)
     assert state_of(guest, 1) == before
 
-    # Again and again, then the cause is removed, and the same request works.
+    # Several times; then the cause is removed, and the same request works.
     for _ in range(3):
         assert guest.remove(1)["outcome"] == "rejected"
     assert state_of(guest, 1) == before
@@ -126,7 +127,7 @@ def test_guest_gives_a_core_back_and_takes_it_again(start) -> None:
     guest.sh("echo cpu add index 0x10000001 > /sys/kernel/dlpar")
     guest.control.wait_event("OPERATION", lambda d: d["operation"]["kind"] == "guest-take")
     guest.wait_online("0-1")
-    # Given back once more, it is the operator's to take without asking the guest.
+    # Released once more, the operator can remove it without asking the guest.
     guest.sh("echo cpu remove index 0x10000001 > /sys/kernel/dlpar")
     removed = guest.remove(1)
     assert (removed["outcome"], removed["evidence"]["source"]) == ("done", "operator")
@@ -137,7 +138,7 @@ def test_guest_gives_a_core_back_and_takes_it_again(start) -> None:
 def test_remove_while_the_guest_boots(start) -> None:
     guest: Guest = start(cpus="boot=4,max=4")
     # Asked before the guest has an interrupt handler for it: it stays queued. With two CPUs Linux
-    # 6.1 locks itself up now and then when one goes while it boots (HACKING.md, Traps).
+    # 6.1 sometimes deadlocks if one goes offline during boot (docs/known-problems.md).
     operation = guest.ask_remove(1)
     assert guest.control.wait_end(operation)["outcome"] == "done"
     guest.wait_ready()
@@ -158,7 +159,7 @@ def test_add_then_remove_at_once(start) -> None:
     for _ in range(5):
         added = guest.ask_add(1)
         removed = guest.ask_remove(1)
-        # Either the guest had the core and gives it back, or it never got it.
+        # Either the guest had the core and releases it, or it never got it.
         assert guest.control.wait_end(removed)["outcome"] == "done"
         assert guest.control.operation(added)["outcome"] in ("done", "cancelled", "rejected")
         assert guest.control.connector(1)["attached"] is False
@@ -183,7 +184,7 @@ def test_silent_guest_is_reported_and_reset_settles_it(start, silent_kernel) -> 
     unresolved = guest.control.wait_step(operation, "unresolved")
     assert unresolved["outcome"] == "pending"
     assert unresolved["stuck"] == "event never fetched by the guest"
-    # Asked again: the same operation, the guest is told again, and silence is news again.
+    # Asked again: the same operation, another interrupt, and `unresolved` is reported again.
     assert guest.ask_remove(1) == operation
     guest.control.wait_step(operation, "unresolved")
     assert guest.control.operation(operation)["outcome"] == "pending"
@@ -202,7 +203,8 @@ def test_silent_guest_can_be_given_up_on(start, silent_kernel) -> None:
     guest.control.execute("operation-cancel", id=operation)
     assert guest.control.wait_end(operation)["outcome"] == "cancelled"
     assert state_of(guest, 1) == before
-    # An add nobody has taken is gone again when given up, and a core nobody took when removed.
+    # A cancelled add that the guest has not taken leaves no core; removing a core that the guest has
+    # not taken is done at once.
     added = guest.ask_add(2)
     guest.control.execute("operation-cancel", id=added)
     assert guest.control.wait_end(added)["outcome"] == "cancelled"
@@ -246,8 +248,8 @@ def test_reset_with_an_add_pending_hands_the_core_over(start) -> None:
 def test_power_off_with_a_removal_pending(start) -> None:
     guest: Guest = start(cpus="boot=2,max=2")
     guest.wait_ready()
-    # The guest's worker cannot take the request up before the machine is off: both are asked
-    # for while it stands still.
+    # Both are requested while the machine is stopped, so that the guest cannot handle the request
+    # before it is off.
     guest.control.execute("stop")
     guest.type("echo o > /proc/sysrq-trigger")
     operation = guest.ask_remove(1)
@@ -268,7 +270,7 @@ def test_reboot_keeps_the_cores_that_are_there(start) -> None:
 
 
 def test_a_cpu_started_in_the_moment_it_stops(start, host: Host) -> None:
-    """It is then parked and entered in one go: what parking leaves behind must not keep it out."""
+    """The vCPU is then parked and entered in one step: parking must not keep it out of the guest."""
     directory = f"/tmp/paprika-test-{uuid.uuid4().hex[:12]}"
     try:
         kernel = put_kernel(host, directory, "restart", elf(RESTART_LOOP))

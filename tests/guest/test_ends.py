@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The plainest command line, a kernel and an initial RAM disk, to each of its ends.
+"""The shortest command line, a kernel and an initial RAM disk, to each way to end.
 
-No control socket, no name, no command line for the kernel: on a terminal and on pipes, the exit
-code of the README, nothing said that nobody asked for. tests/sandbox/test_ends.py has all other
-combinations, with a guest that is played.
+No control socket, no name, no command line for the kernel: on a terminal and on pipes the exit code
+of the manual and no unexpected output. tests/sandbox/test_ends.py has all other combinations, with a
+simulated guest.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from guest import DEADLINE
 from host_api import Host, Process, is_direct
 
 READY = re.compile(rb"PAPRIKA-GUEST-READY cpus=0\r*\n")
-FIRST = re.compile(rb"Linux version \S+")  # from here on there is a kernel that would go on
+FIRST = re.compile(rb"Linux version \S+")  # from here on a kernel runs
 TERMINAL = (24, 80)
 Starter = Callable[..., Process]
 
 
 @pytest.fixture
 def run(host: Host) -> Iterator[Starter]:
-    """Start the program; its guest has come to `until`."""
+    """Start the program, and wait until its guest has printed `until`."""
     started: list[Process] = []
 
     def run_until(until: re.Pattern[bytes], *options: str, on_terminal: bool = False) -> Process:
@@ -101,7 +101,7 @@ def test_escape(run: Starter) -> None:
 
 
 def test_standard_input_at_its_end(run: Starter) -> None:
-    """Nobody can type any more; the guest goes on."""
+    """There is no more input; the guest goes on."""
     process = run(FIRST)
     process.close_stdin()
     process.stdout.read_until(READY, DEADLINE)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""KVM's ioctls and the maps behind them failing, one after the other, while a real guest lives
-through start, add, reset, stop and remove; see tests/faults/walk.h."""
+"""KVM's ioctls and maps fail one after the other while a real guest is started, gets a core, is
+reset, stopped and loses the core; see tests/faults/README.md."""
 
 from __future__ import annotations
 

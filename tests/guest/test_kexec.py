@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A guest that starts its next kernel itself.
+"""A guest that starts its next kernel by kexec.
 
-The machine is not reset, so whatever the kernel before has set up is what the next one finds; and
-nobody tells the machine, so what was asked of the one may be answered by the other.
+The machine is not reset, so the next kernel finds the state that the last one has set up. Nor is
+the machine told, so a request may be made to one kernel and answered by the other.
 
-One CPU runs when a kernel goes, because a second one may be missing from the next kernel. The next
-kernel is put where the one before has nothing of its own (HACKING.md, Traps, has both).
+Only one CPU runs during kexec: a second one may be missing from the next kernel. The next kernel is
+placed away from the memory that the running one uses (docs/known-problems.md has both).
 
-PAPRIKA_KEXECS is how often the guest of the long test does it.
+PAPRIKA_KEXECS is the number of kexecs in the long test.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from guest import Guest
 from host_api import LAB, Host
 
 TIMES = int(os.environ.get("PAPRIKA_KEXECS", "3"))
-# The kernel that goes copies 100 MB where it stood, and one that emulates it may share its machine.
+# The old kernel copies 100 MB, on an emulated and perhaps busy machine.
 PATIENCE = 180
-# The next kernel's initramfs is what this one runs from, so that it can go on like this for ever.
-# Without --mem-min the segments go right behind the running kernel, where it keeps its first tasks.
+# The next kernel gets the same initramfs, so that it can kexec again. Without --mem-min the segments
+# would follow the running kernel's image, where its first tasks are.
 LOAD = ("cd / && { find bin etc init lib lib64 next root sbin usr; echo dev; echo proc; echo sys; "
         "echo tmp; } | cpio -o -H newc > /tmp/initrd && "
         "kexec --no-checks --mem-min=0x20000000 -l /next/vmlinux --initrd=/tmp/initrd "
@@ -34,12 +34,12 @@ LOAD = ("cd / && { find bin etc init lib lib64 next root sbin usr; echo dev; ech
 
 @pytest.fixture(scope="module")
 def initrd(host: Host) -> Iterator[str]:
-    """The test guest's initramfs with, before it, kexec and the kernel it is to start."""
+    """The test guest's initramfs, preceded by kexec and the kernel to start."""
     directory = f"/tmp/paprika-test-kexec-{uuid.uuid4().hex[:12]}"
     host.run(["mkdir", directory], check=True)
     kexec = host.put(LAB / "guest-kexec", directory + "/kexec")
     kernel = os.environ.get("PAPRIKA_TEST_KERNEL") or host.path + "/vmlinux"
-    # Put together on the host, where the big pieces are already.
+    # Made on the host, where the large parts are.
     script = ('cd "$1" && mkdir next && cp "$2" next/vmlinux && '
               "find next | cpio -o -H newc > next.cpio && "
               'cat "$4" next.cpio "$3" > initrd && rm -r next next.cpio')
@@ -50,12 +50,12 @@ def initrd(host: Host) -> Iterator[str]:
 
 
 def load(guest: Guest) -> None:
-    """The device tree that the next kernel gets is put together now."""
+    """The next kernel's device tree is made at this point."""
     guest.sh(LOAD, PATIENCE)
 
 
 def ready(guest: Guest) -> str:
-    """Wait for the next kernel's shell; if it does not come, say where the CPUs are."""
+    """Wait for the next kernel's shell; on a timeout fail with the registers of the CPUs."""
     try:
         return guest.read_console(r"PAPRIKA-GUEST-READY cpus=(\S+)\r?\n", PATIENCE)[1].decode()
     except AssertionError as silence:
@@ -69,7 +69,7 @@ def ready(guest: Guest) -> str:
 
 @pytest.fixture
 def loaded(start: Callable[..., Guest], initrd: str) -> Callable[..., Guest]:
-    """Start a guest with core 0 that has its next kernel loaded."""
+    """Start a guest with core 0 that has loaded its next kernel."""
 
     def start_and_load(*options: str, cores: int = 1) -> Guest:
         guest: Guest = start("--initrd", initrd, *options, cpus="boot=1,max=4", memory="1G",
@@ -85,7 +85,7 @@ def loaded(start: Callable[..., Guest], initrd: str) -> Callable[..., Guest]:
 
 
 def refuse_once(guest: Guest) -> None:
-    """With cores 0, 1 and 2: the guest refuses to give the last CPU that is online back."""
+    """With cores 0, 1 and 2: the guest refuses to release the last CPU that is online."""
     guest.set_online(0, False)
     guest.set_online(2, False)
     refused = guest.remove(1)
@@ -107,7 +107,7 @@ def test_cores_come_and_go_from_kernel_to_kernel(loaded: Callable[..., Guest]) -
             load(guest)
         guest.type("kexec -e")
         assert ready(guest) == "0"
-        # All of it was the guest's own doing.
+        # The guest did all of it; there was no reset.
         metrics = guest.control.execute("query-metrics")
         assert (metrics["boots"], metrics["stray-accesses"]) == (1, 0)
         assert guest.add(1)["outcome"] == "done"
@@ -125,7 +125,7 @@ def test_requests_between_two_kernels_are_carried_out_by_the_second(
         loaded: Callable[..., Guest]) -> None:
     guest = loaded()
     guest.type("kexec -e")
-    # One kernel is over, and the other has not begun: nobody listens, and nothing may get lost.
+    # Between two kernels no handler exists, and no request may get lost.
     guest.read_console("I'm in purgatory", PATIENCE)
     additions = [guest.ask_add(1), guest.ask_add(2)]
     ready(guest)
@@ -133,7 +133,7 @@ def test_requests_between_two_kernels_are_carried_out_by_the_second(
         if guest.control.operation(addition)["outcome"] == "pending":
             guest.control.wait_end(addition)
         ended = guest.control.operation(addition)
-        # Each was asked once.
+        # Each was requested once.
         assert (ended["outcome"], ended["notifications"]) == ("done", 1)
     guest.wait_online("0-2")
     power_off(guest)
@@ -153,8 +153,8 @@ def test_addition_while_a_kernel_goes(loaded: Callable[..., Guest]) -> None:
     guest.read_console("Starting new kernel", PATIENCE)
     addition = guest.ask_add(1)
     ready(guest)
-    # The kernel that went may have taken note of it and gone, or may not have heard: then the next
-    # one is asked. Or it has begun to take the core; the next kernel finds it half taken.
+    # The old kernel may or may not have fetched the event; then the next one is asked. Or it has
+    # begun to take the core, and the next kernel finds the core half taken.
     operation = guest.control.operation(addition)
     if operation["outcome"] == "pending" and operation["phase"] in ("notified", "fetched"):
         operation = guest.control.wait_end(addition)
@@ -169,9 +169,9 @@ def test_core_that_only_the_next_kernels_tree_still_has(loaded: Callable[..., Gu
     guest = loaded("--unplug-deadline", "1", cores=2)
     assert guest.remove(1)["outcome"] == "done"
     guest.type("kexec -e")
-    # It cannot be started, and the guest goes on without.
+    # The core cannot be started, and the guest goes on without it.
     assert ready(guest) == "0"
-    # The guest believes that it has this core. It says so in its log, but to nobody else.
+    # The guest believes that it has this core, and reports it in its log only.
     addition = guest.ask_add(1)
     unresolved = guest.control.wait_step(addition, "unresolved")
     assert (unresolved["outcome"], unresolved["phase"]) == ("pending", "fetched")

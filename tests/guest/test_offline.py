@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A guest takes its CPUs offline and back by itself. Kernels that can lock themselves up in it are
-named in HACKING.md, "Traps"; lab/test runs those with lab/mend_kernel.py."""
+"""A guest takes its CPUs offline and online by itself. docs/known-problems.md names kernels that can
+deadlock in it; lab/test changes those with lab/mend_kernel.py."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sandbox around a real guest. (All other guest tests run in it, too.)"""
+"""The sandbox with a real guest. (All other guest tests run in it, too.)"""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def scratch(host: Host) -> Iterator[str]:
 
 
 def field(guest: Guest, name: str) -> dict[str, str]:
-    """A field of the status of each of the VMM's threads, by the thread's name."""
+    """A field of /proc/PID/task/TID/status for each thread of the VMM, by the thread's name."""
     pid = guest.control.execute("query-cpus-fast")[0]["thread-id"]
     text = guest.host.run(["sh", "-c", f"cat /proc/{pid}/task/*/status"],
                           check=True).stdout.decode()
@@ -60,7 +60,7 @@ def test_threads_and_files_of_a_running_guest(start, host: Host) -> None:
     script = f"cd /proc/{pid}/fd && for fd in *; do [ $fd -le 2 ] || readlink $fd; done"
     listed = host.run(["sh", "-c", script], check=True).stdout.decode().splitlines()
     kinds = sorted(re.sub(r"\[\d+\]", "", kind) for kind in listed)
-    # Two listening sockets with a client each; the rest is the machine.
+    # Two listening sockets with a client each; the rest belongs to the machine.
     assert kinds == sorted([
         guest.kernel, host.path + "/initrd", "/dev/kvm", "anon_inode:kvm-vm",
         "anon_inode:[eventpoll]", "anon_inode:[eventfd]", "anon_inode:[timerfd]",
@@ -74,7 +74,7 @@ def test_threads_and_files_of_a_running_guest(start, host: Host) -> None:
                          ids=["opens it", "is given it"])
 def test_an_ordinary_user_who_may_use_kvm(host: Host, scratch: str, device: str,
                                           option: str) -> None:
-    """And cannot look into its own process."""
+    """And cannot read its own process's files."""
     options = (f"run --kernel {host.path}/vmlinux --initrd {host.path}/initrd {option} "
                f"--cpus boot=1,max=2 --console none --control {scratch}/control --log-level info")
     script = (f"exec 9<>/dev/kvm; exec unshare -m sh -c 'mount -t tmpfs none /dev && {device} && "
@@ -87,7 +87,7 @@ def test_an_ordinary_user_who_may_use_kvm(host: Host, scratch: str, device: str,
         assert re.search(r"^Uid:\t65534\t65534\t65534\t65534$", status, re.M)
         peek = host.run(["as_nobody", "/bin/busybox", "cat", f"/proc/{pid}/environ"])
         assert peek.rc != 0 and b"ermission denied" in peek.stderr
-        # The guest listens to events once it is up.
+        # The guest handles events once it is up.
         number = control.execute("device_add", driver="host-spapr-cpu-core", core_id=1,
                                  id="core1")["operation"]
         assert control.wait_end(number)["outcome"] == "done"

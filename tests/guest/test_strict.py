@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A client made for QMP, that knows QEMU's types and ends at anything else, with a real guest: it
-adds and removes cores, and is told of a refusal, with nothing that QMP has not."""
+"""A QMP client that knows QEMU's types and ends at anything else, with a real guest: it adds and
+removes cores and receives a refusal, and gets nothing that QMP does not have."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def strict(guest: Guest) -> Iterator[Control]:
 
 
 def add_as_kata_does(strict: Control, name: str) -> int:
-    """The first place that is free, its number as text."""
+    """The number of the first free core, as text."""
     place = next(place for place in reversed(strict.execute("query-hotpluggable-cpus"))
                  if "qom-path" not in place)
     core = place["props"]["core-id"]

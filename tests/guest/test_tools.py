@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What tools in a guest look for to know where they are, and what the operator reads of a panic."""
+"""What tools in a guest use to detect the hypervisor, and what the operator gets of a panic."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TREE = "/proc/device-tree"
 def test_tools_find_what_they_look_for(start) -> None:
     guest = start("--name", "web1", append="console=hvc0")
     guest.wait_ready()
-    # powerpc-utils: these words, anywhere in a line.
+    # powerpc-utils looks for these words anywhere in a line.
     assert re.search(r"IBM pSeries \(emulated by qemu\)", guest.sh("cat /proc/cpuinfo"))
     # lscpu, systemd-detect-virt
     assert guest.sh(f"cat {TREE}/hypervisor/compatible | tr '\\0' '\\n'") == "linux,kvm"
@@ -37,7 +37,7 @@ def test_a_core_that_is_added_makes_linux_complain_of_nothing(start) -> None:
 
 
 def test_panic_text_is_told(start) -> None:
-    """6.1 gives it to ibm,os-term; 6.12 and 7.2 give none, and it is taken from the console."""
+    """6.1 passes the text to ibm,os-term; with 6.12 and 7.2 it is taken from the console."""
     guest = start()
     guest.wait_ready()
     guest.type("echo c > /proc/sysrq-trigger")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures of the tests with the probe guest: the lab host, and a way to start probes on it."""
+"""Fixtures of the probe tests: the lab host, and a function to start probe guests on it."""
 
 from __future__ import annotations
 

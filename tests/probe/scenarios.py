@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is asked of paprika and of QEMU's pseries machine, to see where they answer differently.
+"""The questions to paprika and to QEMU's pseries machine, for the comparison of their answers.
 
-A scenario is a name and lines, each an act of the operator or of the guest:
+A scenario is a name and lines, each a request of the operator or an act of the guest:
 
-    add, remove, reset     the operator asks; the answer is "ok" or "refused"
+    add, remove, reset     a request of the operator; the answer is "ok" or "refused"
     guest STEP ...         steps on the connector of the core (guest-images/probe/README.md)
     fetch                  check-exception for hot-plug events
     hcall ...              the answer is the status only
@@ -11,13 +11,13 @@ A scenario is a name and lines, each an act of the operator or of the guest:
     any other command      of the probe
 
 {i} stands for the connector's index, {core} for the core-id, {ram} for memory that may be used,
-{end} for the end of memory. Behind an answer stands what the operator was told meanwhile: that the
-core has left the machine ("deleted"), or that the guest refused ("refused by the guest").
+{end} for the end of memory. An answer is followed by the events that the operator got meanwhile: the
+core has left the machine ("deleted"), or the guest has refused ("refused by the guest").
 """
 
 from __future__ import annotations
 
-# How to bring the connector of a core that is not there into each of its states.
+# How to bring the connector of a core that is not plugged in into each of its states.
 STATES = {
     "empty": [],
     "not taken": ["add"],
@@ -131,7 +131,7 @@ SYSTEM = {
 }
 
 HCALLS = {
-    # Before the process table: QEMU aborts if it is asked for these after that.
+    # Before the process table is set: QEMU aborts at these calls after that.
     "calls for a hash table": ["hcall 4", "hcall 8", "hcall c", "hcall 18", "hcall 124"],
     "print 17 characters": ["hcall 58 71000000 11"],
     "print on no terminal": ["hcall 58 71000001 0"],

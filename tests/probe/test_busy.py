@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A guest whose vCPUs all do their worst at once costs the operator little: what it can have
-reported in a second is bounded, every request is answered, deadlines and signals work. How long the
-answers take is printed (`pytest -s`), and belongs to no verdict."""
+"""A guest whose vCPUs call without pause does not block the operator: the number of reports in a
+second is bounded, every request is answered, deadlines and signals work. The time of answers is
+printed (`pytest -s`) and not tested."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WORST = {
 
 
 def median_ms(control: Control, seconds: float) -> float:
-    """The median time of query-status, asked for so long without a pause."""
+    """The median time of query-status, repeated without a pause for that long."""
     times = []
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -46,7 +46,7 @@ def test_a_busy_guest_does_not_slow_the_operator_down(start_probe, what: str) ->
     guest: ProbeGuest = start_probe("--unplug-deadline", "1", cpus="boot=4,max=5")
     for core_id in (1, 2, 3):
         assert guest.probe.do(core_id, "start") == {"start": 0}
-    # Core 3 is given back unasked, while its vCPU goes on: what flips has something to flip.
+    # Core 3 is released unasked, while its vCPU runs, so that its connector can be flipped.
     assert guest.probe.do(3, "isolate") == {"isolate": 0}
     guest.probe.run("plan ignore")
     idle = median_ms(guest.control, 2.0)
@@ -54,7 +54,7 @@ def test_a_busy_guest_does_not_slow_the_operator_down(start_probe, what: str) ->
     began = time.monotonic()
     guest.probe.send(f"crowd 7fffffff 7 {WORST[what]}")
     busy = median_ms(guest.control, 4.0)
-    # The deadline of a request that the guest does not hear is still reported.
+    # The deadline of a request that the guest ignores is still reported.
     operation = guest.ask_add(4)
     reported = [e["data"] for e in guest.control.events if e["event"] == "OPERATION"]
     assert guest.control.wait_step(operation, "unresolved")["outcome"] == "pending"
@@ -82,15 +82,15 @@ def test_a_guest_that_accesses_nothing_does_not_either(start_probe) -> None:
     assert guest.wait_exit(DEADLINE) == 0
 
 
-# li r4,1; sldi r4,r4,40 (nothing is there); then loads and stores of 16 bytes, each several
-# accesses to KVM: lxvd2x, stxvd2x, lxvw4x, stxvw4x, lvx, stvx; for ever.
+# li r4,1; sldi r4,r4,40 (unmapped); then a loop of 16-byte loads and stores, each several MMIO
+# exits of KVM: lxvd2x, stxvd2x, lxvw4x, stxvw4x, lvx, stvx.
 VECTORS = [0x38800001, 0x788445c6, 0x7c002698, 0x7c002798, 0x7c002618, 0x7c002718,
            0x7c0020ce, 0x7c0021ce, 0x4bffffe8]
 MSR_SF, MSR_VEC, MSR_VSX, MSR_FP, MSR_ME, MSR_LE = 1 << 63, 1 << 25, 1 << 23, 1 << 13, 1 << 12, 1
 
 
 def spin_on_vectors(guest: ProbeGuest, core_id: int) -> None:
-    """Have a vCPU make vector accesses to nowhere, for good, and see that it has begun."""
+    """Make a vCPU loop over vector accesses to an unmapped address, and wait until it has begun."""
     code = 0x2000000 + 0x10000 * core_id
     guest.probe.write(code, b"".join(word.to_bytes(4, "little") for word in VECTORS))
     before = guest.control.execute("query-metrics")["stray-accesses"]
@@ -109,7 +109,7 @@ def test_vector_accesses_to_nowhere_survive_200_stops_resets_and_removals(start_
         guest.control.execute("stop")
         guest.control.execute("cont")
         if turn % 2:
-            # A core is taken away while its vCPU is in the middle of an access.
+            # A core is removed while its vCPU is in the middle of an access.
             guest.probe.run("plan add usable unisolate configure start")
             guest.probe.run("plan remove isolate unusable")
             assert guest.add(2)["outcome"] == "done"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where paprika answers differently from QEMU's pseries machine, measured on both, and whether
-docs/differences.md says so: each difference is a row there, and each row a difference."""
+"""Compares the answers of paprika and of QEMU's pseries machine: each difference must be a row of
+docs/differences.md, and each row a difference."""
 
 from __future__ import annotations
 
@@ -18,17 +18,16 @@ from scenarios import SCENARIOS, SERVICES
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "differences.md"
 TOLD = {"DEVICE_DELETED": "deleted", "DEVICE_UNPLUG_GUEST_ERROR": "refused by the guest"}
-# QEMU 7.2 does not bear many cores being removed: its heap is damaged after a while. So each pair
-# of machines serves a few of the scenarios that have a core come or go, each of them with a core of
-# its own, or many of the others; and if QEMU aborts all the same (once in some 200 batches), they
-# are asked again.
+# QEMU 7.2 damages its heap when many cores are removed. So each pair of machines runs a few of the
+# scenarios that add or remove a core, each with a core of its own, or many of the others. If QEMU
+# still aborts (once in some 200 batches), the batch is repeated.
 BATCH, BATCH_WITHOUT = 10, 50
 ATTEMPTS = 4
 
 
 def told(machine: Any, core: int) -> str:
-    """What the operator has been told of the core since last asked. The answer to a request comes
-    after the events that were there before it."""
+    """Events of the core since the last call. The reply to a request comes after the events that
+    precede it."""
     machine.control.execute("query-status")
     news = [TOLD[event["event"]] for event in machine.control.events
             if event["event"] in TOLD and event["data"].get("device") == f"core{core}"]
@@ -65,7 +64,7 @@ def act(machine: Any, core: int, line: str) -> str:
     if verb == "hcall":
         return answer.split()[0]
     if verb == "rtas":
-        # H_RTAS' own answer, and the results; only the status if it is an error.
+        # r3 of H_RTAS and the results; only the status if it is an error.
         answer = " ".join(answer.split()[1:]) if answer.startswith("0") else f"H_RTAS {answer}"
         return answer.split()[0] if answer.startswith("-") else answer
     return answer
@@ -75,7 +74,7 @@ def transcript(machine: Any, core: int, lines: list[str]) -> list[str]:
     answers = [act(machine, core, line) + told(machine, core) for line in lines]
     while machine.probe.run("fetch").startswith("0"):
         pass
-    # The same whichever core it was.
+    # Independent of the core.
     return [re.sub(rf"\b{CPU + core:x}\b", "INDEX", answer) for answer in answers]
 
 
@@ -90,7 +89,7 @@ def rows() -> dict[str, tuple[str, str, str]]:
 
 
 def side_by_side(lines: list[str], ours: list[str], theirs: list[str]) -> tuple[str, str]:
-    """The answers that differ, each with the line it is to, as the page has them."""
+    """The answers that differ, each with its line, in the form of the page."""
     different = [(line, a, b) for line, a, b in zip(lines, ours, theirs) if a != b]
 
     def cell(side: int) -> str:
@@ -102,7 +101,7 @@ def side_by_side(lines: list[str], ours: list[str], theirs: list[str]) -> tuple[
 
 
 def batches() -> Iterator[dict[str, list[str]]]:
-    """A reset concerns all cores, so it is the last thing a machine sees."""
+    """A reset affects all cores, so it comes last on a machine."""
     moving = {name: lines for name, lines in SCENARIOS.items() if {"add", "remove"} & set(lines)}
     others = {name: lines for name, lines in SCENARIOS.items() if name not in moving}
     for scenarios, size in ((moving, BATCH), (others, BATCH_WITHOUT)):
@@ -145,15 +144,15 @@ def measure_until_they_survive(start_probe: Callable[..., ProbeGuest],
     raise AssertionError(f"QEMU ends each time in one of these: {', '.join(batch)}")
 
 
-# Left out: the two that stop the caller (H_CEDE, H_CONFER), the two that leave it elsewhere or stop
-# it (H_JOIN and H_SIGNAL_SYS_RESET, which have scenarios instead), and two that end the other
-# machine's process (0x14c, of a network adapter, and the negotiation with firmware, 0xf002).
+# Left out: two that stop the caller (H_CEDE, H_CONFER), two that move or stop it (H_JOIN and
+# H_SIGNAL_SYS_RESET, which have scenarios instead), and two that end QEMU's process (0x14c, of a
+# network adapter, and the negotiation with firmware, 0xf002).
 NOT_SWEPT = "e0,e4,298,380,14c,f002"
 RANGES = [(0, 0x600, 4), (0xef00, 0xef80, 4), (0xf000, 0xf0ff, 1), (0xf800, 0xf840, 4)]
 
 
 def calls_there_are(machine: Any) -> set[int]:
-    """The numbers of all hypervisor calls that are not answered "no such call"."""
+    """The numbers of all hypervisor calls that are not answered H_FUNCTION."""
     found: set[int] = set()
     for first, last, step in RANGES:
         answer = machine.probe.run(f"sweep {first:x} {last:x} {step:x} {NOT_SWEPT} "
@@ -164,7 +163,7 @@ def calls_there_are(machine: Any) -> set[int]:
 
 
 def calls_of_one_machine_on_the_page() -> set[int]:
-    """Those that one machine answers so, and the other not, as the page says."""
+    """Calls that one machine has and the other does not: as on the page."""
     numbers = set()
     for name, cells in rows().items():
         for line in SCENARIOS[name]:
@@ -190,7 +189,7 @@ def test_no_hypervisor_call_of_one_machine_only_is_missing_on_the_page(start_pro
 
 
 def services(tree: bytes) -> set[str]:
-    """The RTAS services a device tree names: properties of /rtas that are tokens."""
+    """The RTAS services in a device tree: the properties of /rtas that are tokens."""
     source = subprocess.run(["dtc", "-q", "-I", "dtb", "-O", "dts"], input=tree, check=True,
                             capture_output=True).stdout.decode()
     node = re.search(r"\n\trtas \{\n(.*?)\n\t\};", source, re.S)
@@ -199,7 +198,7 @@ def services(tree: bytes) -> set[str]:
 
 
 def test_no_service_is_left_out(host: Host, tmp_path: Path) -> None:
-    """Whether each machine has it is a scenario of its own."""
+    """Each service is a scenario: does the machine have it?"""
     ours = services(host.run([f"{host.path}/bin/paprika", "dtb", "-o", "-"], check=True).stdout)
     theirs = services(PseriesGuest.device_tree(tmp_path / "theirs"))
     assert len(ours) > 15 and len(theirs) > 20

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls no kernel would make: the machine answers, the guest's memory stays as it was but for what
-the call may write, and the process neither dies nor grows."""
+"""Calls that no kernel makes: the machine answers, guest memory is unchanged except what the call
+may write, and the process neither ends nor grows."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from probe import ALLOCATION, CPU, ENTITY_SENSE, ISOLATION, RAM, ProbeGuest, blo
 
 H_RTAS, H_SUCCESS, H_PARAMETER, H_FUNCTION = 0xf000, 0, -4, -2
 MEMORY = 512 << 20
-AREA = 0x4000  # before and behind each block this much is looked at
+AREA = 0x4000  # bytes compared before and behind each block
 PATTERN = 0x5a
 VTY = 0x71000000
 
 
 def word(data: bytes, at: int) -> int:
-    """A word of a block, as the signed number it stands for."""
+    """A word of a block as a signed number."""
     return int.from_bytes(data[4 * at:4 * at + 4], "big", signed=True)
 
 
 def make_call(guest: ProbeGuest, address: int, data: bytes, results: int) -> tuple[int, bytes]:
-    """H_RTAS with that block at that address, in memory full of a pattern. Returns r3 and the
-    results; all else around it must be as before."""
+    """H_RTAS with that block at that address, in memory filled with a pattern. Returns r3 and the
+    results; the bytes around the block must be unchanged."""
     probe = guest.probe
     start, end = address - AREA, min(MEMORY, address + AREA)
     probe.fill(start, end - start, PATTERN)
@@ -65,10 +65,10 @@ def test_blocks_at_and_behind_the_end_of_memory(start_probe) -> None:
     probe = guest.probe
     sense = probe.token("get-sensor-state")
     data = block(sense, [ENTITY_SENSE, CPU + 1], 2)
-    # The end of memory is RTAS' own code, which the guest may overwrite as all else.
+    # RTAS code is at the end of memory; the guest may overwrite it.
     status, results = make_call(guest, MEMORY - len(data) - 8, data, 2)
     assert (status, word(results, 0), word(results, 1)) == (H_SUCCESS, 0, 1)
-    # One word of the results, some arguments, or the counts are no longer in memory.
+    # One word of the results, some arguments, or the counts are beyond the end of memory.
     for short in (4, 8, 12, 16, 20, 24):
         part = data[:short - 4]
         status, _ = make_call(guest, MEMORY - len(part), part, 0)
@@ -82,7 +82,7 @@ def test_blocks_above_4_gib_and_at_addresses_that_wrap(start_probe) -> None:
     probe = guest.probe
     sense = probe.token("get-sensor-state")
     probe.write(RAM, block(sense, [ENTITY_SENSE, CPU + 1], 2))
-    # RTAS is a 32-bit thing: only the lower half of the address counts.
+    # RTAS is 32-bit: only the lower half of the address counts.
     for upper in (1, 0x80000000, 0xffffffff):
         probe.write(RAM + 20, b"\xff" * 8)
         assert probe.hcall(H_RTAS, upper << 32 | RAM)[0] == H_SUCCESS
@@ -103,7 +103,7 @@ def test_counts_that_are_lies(start_probe) -> None:
             data = block(guest.probe.token(name), [0x11, 0x22, 0x33, 0x44], nret, nargs)
             status, _ = make_call(guest, RAM + 0x10000, data, 0)
             assert status == H_PARAMETER, (name, nargs, nret)
-        # These are KVM's own: it answers -3 in the first result, wherever that is.
+        # KVM handles these: it stores -3 in the first result, wherever that is.
         for name in ("ibm,set-xive", "ibm,get-xive"):
             data = block(guest.probe.token(name), [0x11] * min(nargs, 16), nret, nargs)
             status, results = make_call(guest, RAM + 0x10000, data, 1)
@@ -112,7 +112,7 @@ def test_counts_that_are_lies(start_probe) -> None:
 
 def test_counts_a_service_does_not_have(start_probe) -> None:
     """Any number of arguments and results that fits a block is answered in the first result, if
-    there is room for one, and never behind it."""
+    there is one, and nothing is written behind the results."""
     guest: ProbeGuest = start_probe(cpus="boot=2,max=2")
     for name, nargs, nret in (("set-indicator", 3, 1), ("get-sensor-state", 2, 2),
                               ("ibm,configure-connector", 2, 1), ("start-cpu", 3, 1),
@@ -136,18 +136,18 @@ def test_blocks_that_overlap_what_the_call_writes(start_probe) -> None:
     probe = guest.probe
     at = RAM + 0x10000
     # The work area of configure-connector is the block itself: its first word is the token, which
-    # is no connector's index.
+    # is not a connector's index.
     configure = probe.token("ibm,configure-connector")
     probe.write(at, block(configure, [at, 0], 1))
     assert probe.hcall(H_RTAS, at)[0] == H_SUCCESS
     assert word(probe.read(at + 20, 4), 0) == -3
-    # It begins inside the block, so that the index is an argument, and the call writes over its
-    # own arguments and results; the status is written last.
+    # The work area begins inside the block, so that the index is an argument and the call overwrites
+    # its arguments and results; the status is written last.
     probe.write(at, block(configure, [at + 16, CPU + 1], 1))
     probe.write(at + 16, (CPU + 1).to_bytes(4, "big") + bytes(4096))
     assert probe.hcall(H_RTAS, at)[0] == H_SUCCESS
     assert word(probe.read(at + 20, 4), 0) == 2  # next child
-    # An event is fetched over the block that asks for it.
+    # An event is fetched into the block of the call.
     probe.run("plan ignore")
     operation = guest.ask_remove(1)
     probe.wait_note("hotplug ignored")
@@ -166,11 +166,11 @@ def test_buffers_that_are_not_in_memory(start_probe) -> None:
     operation = guest.ask_remove(1)
     probe.wait_note("hotplug ignored")
     for address in (MEMORY - 100, MEMORY, 0xfffffff0, 0xffffffff):
-        # The event is not lost for it.
+        # The event is not lost.
         assert probe.rtas("check-exception", 1, 0x500, 0, 0x10000000, 1, address, 116) == [-3]
         assert probe.rtas("ibm,configure-connector", 1, address, 0) == [-3]
     assert guest.control.operation(operation)["phase"] == "notified"
-    # No more is written than there is room for.
+    # No more is written than the buffer's length.
     probe.fill(RAM, 256, PATTERN)
     assert probe.rtas("check-exception", 1, 0x500, 0, 0x10000000, 1, RAM, 9) == [0]
     assert probe.read(RAM, 1) == b"\x06"
@@ -197,7 +197,7 @@ def test_indexes_indicators_and_values_that_do_not_exist(start_probe) -> None:
 
 
 def take_back_and_add(guest: ProbeGuest) -> None:
-    """Core 1, whose vCPU may be anywhere, leaves and comes again, configured and not started."""
+    """Remove core 1, whose vCPU may be anywhere, and add it again, configured and not started."""
     removal = guest.ask_remove(1)
     guest.control.wait_step(removal, "fetched")
     guest.probe.do(1, "isolate unusable")
@@ -205,16 +205,16 @@ def take_back_and_add(guest: ProbeGuest) -> None:
     added = guest.ask_add(1)
     guest.control.wait_step(added, "fetched")
     guest.probe.do(1, "usable unisolate configure")
-    # Done when it is started.
+    # The add is done when the core is started.
     guest.control.wait_step(added, "configured")
 
 
 def test_a_vcpu_started_at_nonsense_harms_nobody_else(start_probe) -> None:
-    """Where there is no memory, at an odd address, in data: what becomes of such a vCPU is its
-    own affair. It can be stopped by taking its core, and used again."""
+    """Started outside memory, at an odd address, in data: the vCPU's behaviour is undefined, but it
+    can be stopped by removing its core, and used again."""
     guest: ProbeGuest = start_probe(cpus="boot=2,max=2")
     guest.probe.play("silent")
-    # A branch to itself, and zeros behind it.
+    # A branch to itself, then zeros.
     guest.probe.write(RAM, bytes.fromhex("48000000"))
     for address in (RAM, RAM + 0x100, RAM + 1, MEMORY - 4, MEMORY, 0xfffffffc):
         assert guest.probe.rtas("start-cpu", 1, 1, address, 0) == [0]
@@ -225,7 +225,8 @@ def test_a_vcpu_started_at_nonsense_harms_nobody_else(start_probe) -> None:
     assert guest.probe.run("on 1 echo alive") == "alive"
 
 
-# What no kernel runs, or not in these states; each followed by more of the same or by nonsense.
+# Instructions that no kernel runs, or not in these states; each followed by more of the same or by
+# invalid ones.
 CODE = {
     "nothing": "00000000", "round in circles": "4800000044000022", "system calls": "44000002",
     "hypervisor calls": "440000224bfffffc", "naps": "386000e0440000224bfffff8",
@@ -266,7 +267,7 @@ def test_loads_and_stores_where_nothing_is(start_probe) -> None:
 
 
 def process_of(host: Host) -> dict[str, int]:
-    """Descriptors, threads and memory (KiB) of the one VMM on the host."""
+    """Descriptors, threads and memory (KiB) of the only VMM on the host."""
     script = ("p=$(pidof paprika); ls /proc/$p/fd | wc -l; "
               "awk '/^(Threads|VmData|VmRSS):/ {print $2}' /proc/$p/status")
     values = host.run(["sh", "-c", script], check=True).stdout.split()
@@ -274,8 +275,7 @@ def process_of(host: Host) -> dict[str, int]:
     return dict(zip(("descriptors", "resident", "data", "threads"), map(int, values)))
 
 
-# Those that stop the caller until something else happens, or leave it elsewhere: H_CEDE, H_CONFER,
-# H_JOIN, H_SIGNAL_SYS_RESET.
+# Calls that stop or move the caller: H_CEDE, H_CONFER, H_JOIN, H_SIGNAL_SYS_RESET.
 SKIPPED = "e0,e4,298,380"
 PATTERNS = {
     "zeros": [0] * 9,
@@ -294,7 +294,7 @@ def test_every_hypervisor_call_with_wild_registers(start_probe, host: Host, endi
     guest: ProbeGuest = start_probe(endian=endian, cpus="boot=2,max=2")
     guest.probe.do(1, "start")
     before: dict[str, int] = {}
-    # The first time is for what is made once; the second must not add to it.
+    # The first round may allocate things that are made once; the second must not add to them.
     for _ in range(2):
         for name in patterns:
             registers = PATTERNS[name]
@@ -303,7 +303,7 @@ def test_every_hypervisor_call_with_wild_registers(start_probe, host: Host, endi
                 command = f"sweep {first:x} {last:x} 4 {SKIPPED} {words}"
                 answer = guest.probe.run(command, DEADLINE)
                 assert "unknown=" in answer, (name, answer)
-                # Undo what H_CPPR and H_SET_MODE may have done to the interrupts.
+                # Undo the effects of H_CPPR and H_SET_MODE on interrupts.
                 guest.probe.hcall(0x68, 0xff)
         now = process_of(host)
         before = before or now
@@ -316,7 +316,7 @@ def test_every_hypervisor_call_with_wild_registers(start_probe, host: Host, endi
 
 
 def test_rtas_through_its_code_in_memory(start_probe) -> None:
-    """As an operating system calls it: big-endian and in 32-bit mode, from either byte order."""
+    """RTAS entered as by an operating system: big-endian and 32-bit, from either byte order."""
     for endian in ("le", "be"):
         guest: ProbeGuest = start_probe(endian=endian, cpus="boot=2,max=2")
         sense = guest.probe.token("get-sensor-state")
@@ -350,12 +350,12 @@ def test_many_vcpus_at_once_while_the_operator_adds_and_removes(start_probe, hos
     probe, control = guest.probe, guest.control
     for core_id in (1, 2, 3):
         assert probe.do(core_id, "start") == {"start": 0}
-    probe.write(RAM, bytes.fromhex("48000000"))  # where a started vCPU 4 goes: round in circles
+    probe.write(RAM, bytes.fromhex("48000000"))  # entry of a started vCPU 4: an endless loop
     before = process_of(host)
     calls = " | ".join(call.format(f"{CPU + 4:x}") for call in CROWD)
     probe.send(f"crowd 400 f {calls}")
     requests = 0
-    # The operator asks as fast as it is answered, until the crowd is done.
+    # The operator sends requests without a pause until the crowd is done.
     while not probe.answered():
         try:
             if control.connector(4)["attached"]:
@@ -364,20 +364,20 @@ def test_many_vcpus_at_once_while_the_operator_adds_and_removes(start_probe, hos
                 guest.ask_add(4)
             requests += 1
         except CommandError as error:
-            # The guest has moved on between the question and the request.
+            # The state has changed between the query and the request.
             assert re.search("not found|already populated", error.desc), error
     answer = probe.answer()
     counts = [int(item.partition("=")[2]) for item in answer.split()]
     assert sum(counts) == 0x400 * 4, answer
     assert requests > 10
-    # No call got an answer that is not in the documented set for it.
+    # Every answer is in the documented set of its call.
     statuses = {item.partition("=")[0] for item in answer.split()}
     allowed = {0: {0}, 1: {0, -3}, 2: {0, -3}, 3: {0, -3}, 4: {0, 2, 3, 4, -3, -9003},
                5: {0, -1, -3}, 6: {0}, 7: {0}}
     for status in statuses:
         call, _, value = status.partition(":")
         assert int(value) in allowed[int(call)], answer
-    # All that is pending can be brought to its end, and the machine works.
+    # All pending operations can be ended, and the machine works.
     probe.play("linux")
     probe.do(4, "usable unisolate configure isolate unusable")
     if control.connector(4)["attached"]:
@@ -385,6 +385,6 @@ def test_many_vcpus_at_once_while_the_operator_adds_and_removes(start_probe, hos
     pending = [op for op in control.execute("query-operations", count=32)
                if op["outcome"] == "pending"]
     assert pending == []
-    assert process_of(host)["threads"] <= before["threads"] + 1  # vCPU 4's own
+    assert process_of(host)["threads"] <= before["threads"] + 1  # of vCPU 4
     assert guest.add(4)["outcome"] == "done"
     assert guest.remove(4)["outcome"] == "done"

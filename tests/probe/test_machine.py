@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a guest does to the machine as a whole, and the operator meanwhile: all vCPUs busy or none,
-stopped, reset and ended in the middle of everything."""
+"""The machine as a whole: all vCPUs busy or all stopped, and stop, reset and end by the operator in
+the middle of calls."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from guest import DEADLINE
 from probe import ALLOCATION, CPU, ISOLATION, RAM, ProbeGuest
 
-# Contradictory and costly calls: modes of all vCPUs, the process table, events, the clock.
+# Conflicting and slow calls: modes of all vCPUs, the process table, events, the clock.
 BUSY = " | ".join([
     "hcall 31c 3 3", "hcall 31c 0 3", "hcall 37c 1d 2000000 0 4", "hcall 37c 10",
     "check-exception 1 500 0 f0000000 1 @ 800", "get-time-of-day 8",
@@ -18,7 +18,7 @@ BUSY = " | ".join([
 
 
 def busy(guest: ProbeGuest, rounds: int, calls: str = BUSY) -> None:
-    """Set all four vCPUs to it, and see that they have begun: the console is slower than the
+    """Make all four vCPUs call, and wait until they have begun: the console is slower than the
     control socket."""
     before = guest.control.execute("query-metrics")["rtas-calls"]
     guest.probe.send(f"crowd {rounds:x} f {calls}")
@@ -88,7 +88,7 @@ def test_all_power_off_and_reboot_at_once(start_probe) -> None:
     guest: ProbeGuest = start_probe(cpus="boot=4,max=4")
     start_all(guest, 4)
     guest.probe.send("crowd 10 f power-off 1 0 0 | system-reboot 1")
-    # Whoever was first: the machine has ended, or begun again.
+    # Depending on the order, the machine has ended or been reset.
     event = next_of(guest, ("SHUTDOWN", "RESET"))
     if event == "SHUTDOWN":
         assert guest.wait_exit() == 0
@@ -98,7 +98,7 @@ def test_all_power_off_and_reboot_at_once(start_probe) -> None:
 
 
 def next_of(guest: ProbeGuest, names: tuple[str, ...]) -> str:
-    """The name of the first event of these, arrived or to come; the connection may end with it."""
+    """The name of the first of these events, received or to come; the connection may end with it."""
     while True:
         seen = [event["event"] for event in guest.control.events if event["event"] in names]
         if seen:
@@ -110,7 +110,7 @@ def next_of(guest: ProbeGuest, names: tuple[str, ...]) -> str:
 
 
 def states_become(guest: ProbeGuest, expected: list[str]) -> bool:
-    """Ask until the vCPUs are in those states."""
+    """Query until the vCPUs are in those states."""
     deadline = time.monotonic() + DEADLINE
     while time.monotonic() < deadline:
         if [cpu["state"] for cpu in guest.control.execute("query-cpus-fast")] == expected:
@@ -119,7 +119,7 @@ def states_become(guest: ProbeGuest, expected: list[str]) -> bool:
 
 
 def test_a_guest_without_a_running_vcpu(start_probe) -> None:
-    """All have stopped themselves: none will ever start again. The operator is still heard."""
+    """All vCPUs have called stop-self, and none can be started. The operator's requests work."""
     guest: ProbeGuest = start_probe("--unplug-deadline", "1", cpus="boot=2,max=3")
     guest.probe.send("rtas stop-self 1")
     assert states_become(guest, ["stopped", "stopped"])
@@ -136,8 +136,8 @@ def test_a_guest_without_a_running_vcpu(start_probe) -> None:
 
 
 def test_a_parked_vcpu_writes_no_memory(start_probe) -> None:
-    """Areas a vCPU has registered with KVM (VPA, dispatch log, SLB shadow) are the guest's memory
-    again once its core has gone, also when the vCPU comes back to life."""
+    """KVM does not write to areas that a vCPU had registered (VPA, dispatch log, SLB shadow) after
+    its core is removed, nor when the vCPU is started again."""
     guest: ProbeGuest = start_probe(cpus="boot=2,max=2")
     probe = guest.probe
     probe.do(1, "start")
@@ -145,7 +145,7 @@ def test_a_parked_vcpu_writes_no_memory(start_probe) -> None:
     vpa, shadow, log = RAM, RAM + 0x1000, RAM + 0x2000
     for address, size in ((vpa, 0x280), (shadow, 0x80), (log, 0x300)):
         probe.write(address + 4, size.to_bytes(2 if address == vpa else 4, "big"))
-    # H_REGISTER_VPA: what is registered stands in the flags.
+    # H_REGISTER_VPA: the flags select the area.
     for flags, address in ((1, vpa), (3, shadow), (2, log)):
         assert probe.hcall(0xdc, flags << 45, 1, address, on=1)[0] == 0
     assert probe.run("on 1 echo alive") == "alive"

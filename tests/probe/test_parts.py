@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Guests that refuse, stay silent, answer late, in the wrong order or without being asked: whatever
-part the guest plays, each operation ends with the right answer, or stays pending and says where."""
+"""Guests that refuse, do not answer, answer late, in the wrong order or without being asked: each
+operation ends with the right outcome, or stays pending and reports its phase."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def evidence(operation: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def guest_operation(guest: ProbeGuest) -> dict[str, Any]:
-    """What the guest did without being asked, once it is told."""
+    """The operation for an act of the guest, once it is reported."""
     return guest.control.wait_event("OPERATION", lambda data: data["step"] == "ended")["operation"]
 
 
 def ends_well(guest: ProbeGuest, core_id: int) -> None:
-    """The next requests of an operator work as if nothing had been."""
+    """The next requests of the operator work as usual."""
     guest.probe.play("linux")
     if not guest.control.connector(core_id)["attached"]:
         assert guest.add(core_id)["outcome"] == "done"
@@ -69,7 +69,7 @@ def test_silence_is_reported_and_a_late_release_counts(start_probe) -> None:
     assert (unresolved["outcome"], unresolved["unresolved"]) == ("pending", True)
     assert unresolved["stuck"] == "event fetched, no answer since"
     assert guest.control.connector(1)["removing"] is True
-    # Much later, and without another event.
+    # Later, and without another event.
     assert guest.probe.do(1, "isolate unusable") == {"isolate": 0, "unusable": 0}
     ended = guest.control.wait_end(operation)
     assert ended["outcome"] == "done"
@@ -86,12 +86,12 @@ def test_an_event_never_fetched(start_probe) -> None:
     unresolved = guest.control.wait_step(operation, "unresolved")
     assert (unresolved["outcome"], unresolved["phase"]) == ("pending", "notified")
     assert unresolved["stuck"] == "event never fetched by the guest"
-    # Asked again while the event still waits: the same operation, the same one event; but the
-    # guest is interrupted again, and for that there is an event that asks nothing of it.
+    # Asked again while the event is queued: the same operation and event. The guest gets a second
+    # interrupt, and for that an event that requires nothing.
     assert guest.ask_remove(1) == operation
     guest.probe.wait_note("hotplug ignored")
     guest.control.wait_step(operation, "unresolved")
-    # The guest comes to its senses.
+    # The guest handles events again.
     assert guest.probe.run("fetch") == f"0 remove {CPU + 1:x}"
     assert guest.probe.run("fetch") == f"0 add {CPU:x}"
     assert guest.probe.run("fetch") == "1"
@@ -107,10 +107,10 @@ def test_an_add_whose_event_is_never_fetched(start_probe) -> None:
     operation = guest.ask_add(1)
     unresolved = guest.control.wait_step(operation, "unresolved")
     assert unresolved["stuck"] == "event never fetched by the guest"
-    # It takes the core without ever looking at the event.
+    # It takes the core without fetching the event.
     assert guest.probe.do(1, TAKE)["start"] == 0
     assert guest.control.wait_end(operation)["outcome"] == "done"
-    # The event that is left reads as what is now pending: nothing, so an add.
+    # Nothing is pending any more, so the queued event reads as an add.
     assert guest.probe.run("fetch") == f"0 add {CPU + 1:x}"
     assert guest.control.connector(1)["state"] == "configured"
     ends_well(guest, 1)
@@ -136,7 +136,7 @@ def test_a_removal_refused_at_each_step_leaves_all_as_it_was(start_probe, part: 
         assert (error["device"], error["operation"]) == ("core1", ended["id"])
         guest.probe.wait_note("hotplug remove")
         if part == "refuses-isolated":
-            guest.probe.do(1, "start")  # the one thing that this part leaves undone
+            guest.probe.do(1, "start")  # the one call that this part leaves out
         assert state_of(guest, 1) == before
     ends_well(guest, 1)
 
@@ -167,19 +167,19 @@ def test_cores_given_back_and_taken_without_being_asked(start_probe) -> None:
     given = guest_operation(guest)
     assert (given["kind"], given["outcome"], given["device"]) == ("guest-release", "done", "core1")
     assert guest.control.connector(1)["attached"] is True
-    # Given back once more: nothing happens, nothing is told.
+    # Released once more: no effect, no event.
     assert guest.probe.do(1, "isolate unusable") == {"isolate": 0, "unusable": 0}
     assert guest.probe.do(1, TAKE)["start"] == 0
     taken = guest_operation(guest)
     assert (taken["kind"], taken["outcome"]) == ("guest-take", "done")
     assert [op["kind"] for op in guest.control.execute("query-operations")] == [
         "guest-release", "guest-take"]
-    # A core that is not there can neither be taken nor given back.
+    # A core that is not plugged in can neither be taken nor released.
     assert guest.probe.do(2, "sense usable unisolate configure unusable isolate start query") == {
         "sense": 2, "usable": -3, "unisolate": -3, "configure": -9003, "unusable": 0,
         "isolate": 0, "start": -3, "query": 0}
     assert guest.control.connector(2)["state"] == "unusable"
-    # Core 0 is the guest's to give, as it is the guest's to break itself.
+    # The guest may release core 0, too.
     guest.probe.do(0, "isolate unusable usable unisolate configure")
     assert guest.control.connector(0)["state"] == "configured"
     ends_well(guest, 1)
@@ -202,14 +202,14 @@ def test_steps_out_of_order_get_the_documented_answers(start_probe) -> None:
     guest: ProbeGuest = start_probe(cpus="boot=1,max=2")
     guest.probe.play("backwards")
     add = guest.ask_add(1)
-    # Nothing but the last step is possible; the add goes on from where that leads.
+    # Only the last step is valid; the add continues from its state.
     assert "configure=-9003 unisolate=-3 usable=0" in guest.probe.wait_note("hotplug add")
     operation = guest.control.operation(add)
     assert (operation["outcome"], operation["phase"]) == ("pending", "allocated")
     assert guest.probe.do(1, "configure unisolate configure start") == {
         "configure": 0, "unisolate": 0, "start": 0}
     assert guest.control.wait_end(add)["outcome"] == "done"
-    # Set-unusable comes too early, isolate is right, and unisolate then is a refusal.
+    # Set-unusable is too early, isolate is valid, and unisolate then is a refusal.
     removed = guest.remove(1)
     assert "unusable=-3 isolate=0 unisolate=0" in guest.probe.wait_note("hotplug remove")
     assert (removed["outcome"], removed["evidence"]["phase"]) == ("rejected", "isolated")
@@ -225,16 +225,16 @@ def test_half_a_description_then_nothing_more(start_probe) -> None:
     assert unresolved["stuck"] == "connector unisolated, description not read to the end"
     with pytest.raises(CommandError, match="already taken the core"):
         guest.control.execute("operation-cancel", id=add)
-    # Asked for while it is being added, and isolated without being released.
+    # Removal requested during the add; isolated without being released.
     removal = guest.ask_remove(1)
     unresolved = guest.control.wait_step(removal, "unresolved")
     assert unresolved["stuck"] == "connector isolated, not released since"
-    # Unisolating takes that back: the removal is refused, the add goes on.
+    # Unisolate undoes that: the removal is refused, the add continues.
     assert guest.probe.do(1, "unisolate") == {"unisolate": 0}
     assert guest.control.wait_end(removal)["outcome"] == "rejected"
     assert guest.control.operation(add)["outcome"] == "pending"
     assert guest.control.connector(1)["state"] == "unisolated"
-    # The walk can be taken up where it was, or begun anew; both come to the same end.
+    # The walk can be continued or begun anew, with the same result.
     assert guest.probe.do(1, "configure start") == {"configure": 0, "start": 0}
     assert guest.control.wait_end(add)["outcome"] == "done"
     ends_well(guest, 1)
@@ -262,7 +262,7 @@ def test_a_cancelled_removal_that_the_guest_carries_out_after_all(start_probe) -
     guest.control.wait_step(operation, "fetched")
     guest.control.execute("operation-cancel", id=operation)
     assert guest.control.wait_end(operation)["outcome"] == "cancelled"
-    # The core stays with the machine; the guest has given it back unasked.
+    # The core stays plugged in; the guest has released it unasked.
     guest.probe.do(1, "isolate unusable")
     data = guest_operation(guest)
     assert (data["kind"], data["outcome"]) == ("guest-release", "done")
@@ -277,7 +277,7 @@ def test_a_running_core_given_back_with_its_threads_still_running(start_probe) -
     assert guest.probe.do(1, "start") == {"start": 0}
     operation = guest.ask_remove(1)
     guest.control.wait_step(operation, "fetched")
-    # No stop-self. The guest has said that it is done with the core: the thread is taken out.
+    # No stop-self. The guest has released the core, so its thread is stopped.
     guest.probe.do(1, "isolate unusable")
     ended = guest.control.wait_end(operation)
     assert ended["outcome"] == "done"
@@ -293,7 +293,7 @@ def test_a_vcpu_gives_back_the_core_it_runs_on(start_probe) -> None:
     operation = guest.ask_remove(1)
     guest.control.wait_step(operation, "fetched")
     assert guest.probe.set_indicator(ISOLATION, CPU + 1, 0, on=1) == 0
-    # The call that releases the core never returns to it.
+    # The call that releases the core does not return.
     guest.probe.send(f"on 1 rtas set-indicator 1 {ALLOCATION:x} {CPU + 1:x} 0")
     ended = guest.control.wait_end(operation)
     assert (ended["outcome"], ended["evidence"]["vcpu"]) == ("done", 1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The probe guest itself: it boots, in both byte orders, and does what it is told."""
+"""The probe guest boots in both byte orders, and its commands work."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_it_does_what_it_is_told(start_probe, endian: str) -> None:
     assert probe.read(RAM, 8) == b"paprika\0"
     probe.fill(RAM, 64, 0xa5)
     assert probe.same(RAM, 64, 0xa5) and not probe.same(RAM, 65, 0xa5)
-    # H_EOI of nothing, an hcall that does not exist, and RTAS by name and by token.
+    # H_EOI without an interrupt, an unknown hcall, and RTAS by name and by token.
     assert probe.hcall(0xfffc)[0] == -2
     assert probe.sense(CPU + 1) == [0, 1]
     assert probe.rtas(probe.token("get-sensor-state"), 2, 9003, CPU + 1) == [0, 1]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The calls that a public test suite for pseries machines makes (spapr_hcall of kvm-unit-tests), made
-by our own guest: Debian has no package of it. Both byte orders."""
+"""The calls of spapr_hcall in kvm-unit-tests, made by a guest of our own because Debian has no
+package of it; in both byte orders."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from probe import RAM, ProbeGuest
 
 H_SET_SPRG0, H_PAGE_INIT, H_RANDOM = 0x24, 0x2c, 0x300
 H_FUNCTION, H_PARAMETER = -2, -4
-ZERO, COPY = 1 << 15, 1 << 14  # bits 48 and 49 as the standard counts them
+ZERO, COPY = 1 << 15, 1 << 14  # bits 48 and 49 in the standard's numbering
 MSR_SF, MSR_ME, MSR_LE = 1 << 63, 1 << 12, 1
 PAGE = 4096
 
@@ -22,8 +22,8 @@ ENDIANS = pytest.mark.parametrize("endian", ["le", "be"])
 
 
 def set_and_read_sprg0(values: int) -> list[int]:
-    """For each value of a table at RAM: H_SET_SPRG0, then r3 and SPRG0 behind the table. At the end
-    1 is stored behind all, and the vCPU stands still."""
+    """For each value of a table at RAM: H_SET_SPRG0, then store r3 and SPRG0 behind the table. At
+    the end store 1 behind it all, and loop."""
     code = [0x3e800000 | RAM >> 16]                         # lis r20,RAM
     for n in range(values):
         status = 8 * (values + 2 * n)
@@ -72,7 +72,7 @@ def test_page_init(start_probe, endian: str) -> None:
 
 @ENDIANS
 def test_random(start_probe, endian: str) -> None:
-    """The call need not be there (the emulated host has no generator); if it is, no bit is stuck."""
+    """The call may be missing (the emulated host has no generator); else no bit is stuck."""
     guest: ProbeGuest = start_probe(endian=endian)
     ones, zeros = 0, 0
     for _ in range(100):

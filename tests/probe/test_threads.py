@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cores of several threads: the guest starts and stops each thread by itself, and a core comes,
-stays and goes with all of them.
+"""Cores of several threads: the guest starts and stops each thread, and a core is added and removed
+with all of them.
 
-A Linux guest with such cores needs msgsndp, which the emulated host cannot give it (HACKING.md,
-"Traps"); the probe does without."""
+A Linux guest with such cores needs msgsndp, which the emulated host does not have
+(docs/known-problems.md); the probe does not use it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from guest import CommandError, state_of
 from probe import CPU, TAKE, ProbeGuest
 
 H_EOI, H_CPPR, H_IPI, H_XIRR = 0x64, 0x68, 0x6c, 0x74
-IPI = 2  # the source that interrupts from other processors have
+IPI = 2  # the source number of IPIs
 
 CORES = pytest.mark.parametrize("threads, endian", [(2, "le"), (4, "be"), (8, "le")])
 
 
 def start_cores(start_probe, threads: int, endian: str) -> ProbeGuest:
-    """Core 0, with its first thread running; room for two more, which the guest takes if asked."""
+    """Core 0 with its first thread running, and two more places; the guest takes added cores."""
     guest: ProbeGuest = start_probe(cpus=f"boot={threads},max={3 * threads},threads={threads}",
                                     endian=endian)
     guest.probe.play("linux")
@@ -40,7 +40,7 @@ def start_threads(guest: ProbeGuest, threads: range) -> None:
 
 
 def check_works(guest: ProbeGuest, thread: int) -> None:
-    """It carries out what it is given, and is interrupted by its own number only."""
+    """The thread runs commands, and is interrupted by its own number only."""
     probe = guest.probe
     assert probe.run(f"on {thread:x} echo {thread}") == str(thread)
     assert probe.hcall(H_CPPR, 0xff, on=thread)[0] == 0
@@ -54,7 +54,7 @@ def check_works(guest: ProbeGuest, thread: int) -> None:
 
 
 def stop_part(first: int, threads: range) -> str:
-    """Give the core back, the threads in that range stopped before."""
+    """Release the core, after stopping the threads in that range."""
     stops = " ".join(f"@{CPU + thread:x} stop" for thread in threads)
     return f"sense {stops} @{CPU + first:x} isolate unusable"
 
@@ -63,19 +63,19 @@ def stop_part(first: int, threads: range) -> str:
 def test_added_started_refused_released_and_added_again(start_probe, threads: int,
                                                         endian: str) -> None:
     guest = start_cores(start_probe, threads, endian)
-    first = threads  # core 1 has the id of its first thread
+    first = threads  # a core's id is that of its first thread
     start_threads(guest, range(1, threads))
     assert threads_of(guest, 0) == all_are("running", 0, threads)
     for _ in range(2):
         assert guest.add(first)["outcome"] == "done"
-        # The probe starts the first, and the others when it likes.
+        # The probe starts the first thread at once, the others later.
         assert threads_of(guest, first) == [(first, "running")] + all_are(
             "stopped", first + 1, threads - 1)
         start_threads(guest, range(first + 1, first + threads))
         assert threads_of(guest, first) == all_are("running", first, threads)
         for thread in range(first, first + threads):
             check_works(guest, thread)
-        # All run, and the guest keeps them.
+        # All run, and the guest refuses to release them.
         guest.probe.play("refuses")
         before = state_of(guest, first)
         refused = guest.remove(first)
@@ -85,7 +85,7 @@ def test_added_started_refused_released_and_added_again(start_probe, threads: in
         assert state_of(guest, first) == before
         for thread in range(first, first + threads):
             assert guest.probe.run(f"on {thread:x} echo {thread}") == str(thread)
-        # It stops them one after the other, and gives the core back.
+        # It stops them one after the other, and releases the core.
         guest.probe.play("linux")
         guest.probe.run("plan remove " + stop_part(first, range(first, first + threads)))
         removed = guest.remove(first)
@@ -94,7 +94,7 @@ def test_added_started_refused_released_and_added_again(start_probe, threads: in
         assert threads_of(guest, first) == all_are("absent", first, threads)
         for thread in range(first, first + threads):
             assert guest.probe.do(thread, "start") == {"start": -3}
-    # The other core has not noticed.
+    # The other core is not affected.
     assert threads_of(guest, 0) == all_are("running", 0, threads)
     for thread in range(1, threads):
         check_works(guest, thread)
@@ -106,7 +106,7 @@ def test_released_with_some_threads_running(start_probe, threads: int, endian: s
     first = threads
     assert guest.add(first)["outcome"] == "done"
     start_threads(guest, range(first + 1, first + threads))
-    # The guest is done with the core, whatever its other threads do: they are taken out.
+    # The guest has released the core, so its other threads are stopped.
     guest.probe.run("plan remove " + stop_part(first, range(first, first + 1)))
     removed = guest.remove(first)
     assert (removed["outcome"], removed["evidence"]["threads-running"]) == ("done", threads - 1)

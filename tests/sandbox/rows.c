@@ -223,7 +223,7 @@ static void probe_all(enum sandbox_who who)
 
 /* What C libraries call behind our back, as seen with glibc 2.36 to 2.43. Each must come back from
  * it: done, or with the error after which the library goes on. The others' own test is to build
- * with them and to run (HACKING.md, "The sandbox"). */
+ * with them and to run (tests/sandbox/README.md). */
 static void probe_libraries(void)
 {
 	enum {

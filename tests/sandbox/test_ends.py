@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every way to end, with each kind of console, with and without what else an operator may give:
-the exit code of the README, and nothing left behind. In the sandbox, because what a library does
+the exit code of the manual, and nothing left behind. In the sandbox, because what a library does
 at its first use may happen on one of these ways only; the guest is played (play.py).
 
 Left out: `quit` without a control socket, Ctrl-A x and a terminal that goes away without a
