@@ -5,7 +5,7 @@
  */
 #include "internal.h"
 
-bool call_fails(enum fake_call call)
+bool fake_call_fails(enum fake_call call)
 {
 	if (fake.fault != NULL && fake.fault(call))
 		return true;
@@ -19,7 +19,7 @@ bool call_fails(enum fake_call call)
 	return true;
 }
 
-bool call_fail(struct err *err, int error_number, const char *what)
+bool fake_call_fail(struct err *err, int error_number, const char *what)
 {
 	return err_system(err, error_number, NULL, "fake KVM: %s", what);
 }

@@ -13,12 +13,12 @@ static struct record *record_create(struct kvm_vm *vm, uint32_t id, struct err *
 {
 	struct record *record;
 
-	if (call_fails(FAKE_VCPU_CREATE)) {
-		call_fail(err, ENOMEM, "cannot create the vCPU");
+	if (fake_call_fails(FAKE_VCPU_CREATE)) {
+		fake_call_fail(err, ENOMEM, "cannot create the vCPU");
 		return NULL;
 	}
 	if (id >= vm->facts.max_vcpu_id || id >= VCPU_IDS || vm->vcpus >= vm->facts.max_vcpus) {
-		call_fail(err, EINVAL, "no vCPU can have this id");
+		fake_call_fail(err, EINVAL, "no vCPU can have this id");
 		return NULL;
 	}
 	if (vm->records[id] != NULL && vm->records[id]->aside) {
@@ -26,17 +26,17 @@ static struct record *record_create(struct kvm_vm *vm, uint32_t id, struct err *
 		return vm->records[id];
 	}
 	if (vm->records[id] != NULL) {
-		call_fail(err, EEXIST, "there was a vCPU with this id already");
+		fake_call_fail(err, EEXIST, "there was a vCPU with this id already");
 		return NULL;
 	}
 	record = vm->records[id] = calloc(1, sizeof *record);
 	if (record == NULL) {
-		call_fail(err, ENOMEM, "cannot create the vCPU");
+		fake_call_fail(err, ENOMEM, "cannot create the vCPU");
 		return NULL;
 	}
 	vm->vcpus++; /* the id stays used, even if connecting the vCPU fails */
 	if (id >= vm->servers) {
-		call_fail(err, EINVAL, "the interrupt controller has no such server");
+		fake_call_fail(err, EINVAL, "the interrupt controller has no such server");
 		return NULL;
 	}
 	return record;
@@ -49,7 +49,7 @@ struct kvm_vcpu *kvm_vcpu_create(struct kvm_vm *vm, uint32_t id, struct err *err
 
 	pthread_mutex_lock(&fake.lock);
 	if (vcpu == NULL)
-		call_fail(err, ENOMEM, "cannot create the vCPU");
+		fake_call_fail(err, ENOMEM, "cannot create the vCPU");
 	else
 		record = record_create(vm, id, err);
 	if (record != NULL) {
@@ -180,7 +180,7 @@ enum kvm_exit kvm_vcpu_run(struct kvm_vcpu *vcpu, struct kvm_exit_info *exit)
 	record_carry_answer(record, exit);
 	record->inside = true;
 	pthread_cond_broadcast(&fake.changed);
-	if (call_fails(FAKE_VCPU_RUN)) {
+	if (fake_call_fails(FAKE_VCPU_RUN)) {
 		snprintf(exit->failure, sizeof exit->failure, "fake KVM: told to fail");
 		result = KVM_RAN_FAILED;
 	} else {
@@ -217,8 +217,8 @@ bool kvm_vcpu_enter_at(
 	pthread_mutex_lock(&fake.lock);
 	vcpu_require_own_thread(vcpu, "kvm_vcpu_enter_at");
 	record_drop_exit(record);
-	if (call_fails(FAKE_ENTER_AT)) {
-		done = call_fail(err, EIO, "cannot set registers");
+	if (fake_call_fails(FAKE_ENTER_AT)) {
+		done = fake_call_fail(err, EIO, "cannot set registers");
 	} else {
 		record->pc = pc;
 		record->r3 = r3;
@@ -240,8 +240,8 @@ bool kvm_vcpu_park(struct kvm_vcpu *vcpu, struct err *err)
 	pthread_mutex_lock(&fake.lock);
 	vcpu_require_own_thread(vcpu, "kvm_vcpu_park");
 	record_drop_exit(record);
-	if (call_fails(FAKE_PARK)) {
-		done = call_fail(err, EIO, "cannot park");
+	if (fake_call_fails(FAKE_PARK)) {
+		done = fake_call_fail(err, EIO, "cannot park");
 	} else {
 		record->entered = false;
 		record->parked = true;
@@ -258,8 +258,8 @@ bool kvm_vcpu_set_modes(struct kvm_vcpu *vcpu, const struct kvm_modes *modes, st
 
 	pthread_mutex_lock(&fake.lock);
 	vcpu_require_own_thread(vcpu, "kvm_vcpu_set_modes");
-	if (call_fails(FAKE_SET_MODES))
-		done = call_fail(err, EIO, "cannot set LPCR");
+	if (fake_call_fails(FAKE_SET_MODES))
+		done = fake_call_fail(err, EIO, "cannot set LPCR");
 	else
 		vcpu->record->modes = *modes;
 	pthread_mutex_unlock(&fake.lock);
@@ -277,8 +277,8 @@ bool kvm_vcpu_set_timebase_offset(struct kvm_vcpu *vcpu, int64_t offset, struct 
 
 	pthread_mutex_lock(&fake.lock);
 	vcpu_require_own_thread(vcpu, "kvm_vcpu_set_timebase_offset");
-	if (call_fails(FAKE_SET_TIMEBASE))
-		done = call_fail(err, EINVAL, "cannot set the timebase");
+	if (fake_call_fails(FAKE_SET_TIMEBASE))
+		done = fake_call_fail(err, EINVAL, "cannot set the timebase");
 	else
 		vcpu->record->timebase_offset = offset;
 	pthread_mutex_unlock(&fake.lock);
@@ -291,7 +291,7 @@ bool kvm_vcpu_set_sprg0(struct kvm_vcpu *vcpu, uint64_t value)
 
 	pthread_mutex_lock(&fake.lock);
 	vcpu_require_own_thread(vcpu, "kvm_vcpu_set_sprg0");
-	set = !call_fails(FAKE_SET_SPRG0);
+	set = !fake_call_fails(FAKE_SET_SPRG0);
 	if (set)
 		vcpu->record->sprg0 = value;
 	pthread_mutex_unlock(&fake.lock);
@@ -305,7 +305,7 @@ bool kvm_vcpu_registers(struct kvm_vcpu *vcpu, struct kvm_registers *ret_registe
 
 	pthread_mutex_lock(&fake.lock);
 	vcpu_require_own_thread(vcpu, "kvm_vcpu_registers");
-	known = !call_fails(FAKE_REGISTERS);
+	known = !fake_call_fails(FAKE_REGISTERS);
 	/* Distinct values, so that a test notices swapped registers. */
 	*ret_registers = (struct kvm_registers){
 	    .pc = record->pc, .msr = UINT64_C(1) << 63, .lr = record->pc + 4, .ctr = vcpu->id};

@@ -155,11 +155,11 @@ struct kvm_vm *kvm_vm_create(int kvm_fd, struct err *err)
 	pthread_mutex_lock(&fake.lock);
 	if (fake.vm != NULL)
 		fake_die("a second VM is created while there is one");
-	if (call_fails(FAKE_VM_CREATE)) {
-		call_fail(err, ENOMEM, "cannot create a VM");
+	if (fake_call_fails(FAKE_VM_CREATE)) {
+		fake_call_fail(err, ENOMEM, "cannot create a VM");
 		err->class = ERR_HOST;
 	} else if ((vm = calloc(1, sizeof *vm)) == NULL) {
-		call_fail(err, ENOMEM, "cannot create a VM");
+		fake_call_fail(err, ENOMEM, "cannot create a VM");
 	} else {
 		vm->facts = fake.facts;
 		vm->threads = 1;
@@ -203,8 +203,8 @@ bool kvm_vm_set_memory(struct kvm_vm *vm, const struct gmem *gmem, struct err *e
 	bool done = true;
 
 	pthread_mutex_lock(&fake.lock);
-	if (call_fails(FAKE_SET_MEMORY))
-		done = call_fail(err, EINVAL, "cannot set the memory");
+	if (fake_call_fails(FAKE_SET_MEMORY))
+		done = fake_call_fail(err, EINVAL, "cannot set the memory");
 	else if (vm->memory != NULL)
 		fake_die("the memory is set twice");
 	else
@@ -220,9 +220,9 @@ bool kvm_vm_set_threads(struct kvm_vm *vm, uint32_t threads, struct err *err)
 	pthread_mutex_lock(&fake.lock);
 	if (vm->vcpus > 0)
 		fake_die("threads per core are set after a vCPU was created");
-	if (call_fails(FAKE_SET_THREADS) || (threads & (threads - 1)) != 0 ||
+	if (fake_call_fails(FAKE_SET_THREADS) || (threads & (threads - 1)) != 0 ||
 	    (threads & vm->facts.smt_modes) == 0)
-		done = call_fail(err, EINVAL, "cannot have that many threads per core");
+		done = fake_call_fail(err, EINVAL, "cannot have that many threads per core");
 	else
 		vm->threads = threads;
 	pthread_mutex_unlock(&fake.lock);
@@ -237,8 +237,8 @@ bool kvm_vm_create_irqchip(
 	pthread_mutex_lock(&fake.lock);
 	if (vm->vcpus > 0 || vm->servers > 0)
 		fake_die("the interrupt controller is created twice, or after a vCPU");
-	if (call_fails(FAKE_CREATE_IRQCHIP) || servers == 0) {
-		done = call_fail(err, ENODEV, "cannot create the interrupt controller");
+	if (fake_call_fails(FAKE_CREATE_IRQCHIP) || servers == 0) {
+		done = fake_call_fail(err, ENODEV, "cannot create the interrupt controller");
 	} else {
 		vm->servers = servers;
 		vm->tokens = *tokens;
@@ -252,7 +252,7 @@ bool kvm_vm_enable_hcall(struct kvm_vm *vm, uint64_t nr)
 	bool enabled;
 
 	pthread_mutex_lock(&fake.lock);
-	enabled = !call_fails(FAKE_ENABLE_HCALL) && nr % 4 == 0 && nr < HCALL_MAX;
+	enabled = !fake_call_fails(FAKE_ENABLE_HCALL) && nr % 4 == 0 && nr < HCALL_MAX;
 	if (enabled)
 		vm->hcalls[nr / 4] = true;
 	pthread_mutex_unlock(&fake.lock);
@@ -273,8 +273,8 @@ bool kvm_irq_reset(struct kvm_vm *vm, uint32_t number, uint32_t server, struct e
 	if (irq == NULL)
 		irq = &vm->irqs[vm->irq_count++];
 	irq->number = number;
-	if (call_fails(FAKE_IRQ_RESET) || server >= vm->servers) {
-		done = call_fail(err, EINVAL, "cannot reset the interrupt");
+	if (fake_call_fails(FAKE_IRQ_RESET) || server >= vm->servers) {
+		done = fake_call_fail(err, EINVAL, "cannot reset the interrupt");
 	} else {
 		irq->server = server;
 		irq->resets++;
@@ -290,7 +290,7 @@ int kvm_irq_pulse(struct kvm_vm *vm, uint32_t number)
 
 	pthread_mutex_lock(&fake.lock);
 	irq = irq_find(vm, number);
-	if (call_fails(FAKE_IRQ_PULSE) || irq == NULL || irq->resets == 0)
+	if (fake_call_fails(FAKE_IRQ_PULSE) || irq == NULL || irq->resets == 0)
 		result = -EINVAL;
 	else
 		irq->pulses++;
@@ -304,7 +304,7 @@ int kvm_vm_set_process_table(struct kvm_vm *vm, uint64_t table, bool gtse)
 	int result = 0;
 
 	pthread_mutex_lock(&fake.lock);
-	if (call_fails(FAKE_SET_PROCESS_TABLE)) {
+	if (fake_call_fails(FAKE_SET_PROCESS_TABLE)) {
 		result = -EINVAL;
 	} else {
 		vm->process_table = table;

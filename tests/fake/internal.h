@@ -110,10 +110,10 @@ struct record *record_get(uint32_t id);
 struct irq *irq_find(struct kvm_vm *vm, uint32_t number);
 
 /* Whether this call is to fail. Consumes a failure asked for by fake_fail_after(). */
-bool call_fails(enum fake_call call);
+bool fake_call_fails(enum fake_call call);
 
 /* Fill err; always false. */
-bool call_fail(struct err *err, int error_number, const char *what);
+bool fake_call_fail(struct err *err, int error_number, const char *what);
 
 /* The vCPU runs and has nothing to do; count is ignored. */
 bool record_is_running(const struct record *record, uint64_t count);
