@@ -217,6 +217,12 @@ class Guest:
     def set_online(self, cpu: int, online: bool) -> None:
         self.sh(f"echo {int(online)} > /sys/devices/system/cpu/cpu{cpu}/online")
 
+    def runs_on(self, cpu: int) -> bool:
+        """Wait until a process can run on that CPU of the guest: Linux allows it to processes in the
+        background, some time after the CPU is online."""
+        self.sh(f"until taskset -c {cpu} true 2> /dev/null; do usleep 10000; done")
+        return True
+
     # --- cores -------------------------------------------------------------------------------
 
     def ask_add(self, core_id: int) -> int:

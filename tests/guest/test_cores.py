@@ -36,7 +36,7 @@ def test_add_and_remove_20_times(start) -> None:
         assert guest.online() == "0"
     assert guest.add(1)["outcome"] == "done"
     guest.wait_online("0-1")
-    assert guest.sh("taskset -c 1 echo alive") == "alive"
+    assert guest.runs_on(1)
 
 
 def test_cores_in_any_order(start) -> None:
