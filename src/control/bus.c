@@ -41,7 +41,7 @@ json_t *bus_schema(void)
 {
 	json_t *list = json_array();
 
-	for (size_t i = 0; list != NULL && i < EVENTS; i++)
+	for (size_t i = 0; i < EVENTS; i++)
 		list = json_out_append(list, json_pack("{s:s, s:s, s:s}", "name", events[i].name,
 		                                 "doc", events[i].doc, "data", events[i].data));
 	return list;

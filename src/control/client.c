@@ -88,7 +88,7 @@ static void client_queue_event(struct client *client, const char *text, size_t l
 		client_drop(client, "out of memory");
 }
 
-/* The end of a reply or the greeting, unless memory was out for it. */
+/* The end of a reply or the greeting; good: there was memory for it. */
 static void client_end_line(struct client *client, bool good)
 {
 	struct output *output = &client->output;
@@ -99,7 +99,7 @@ static void client_end_line(struct client *client, bool good)
 		client_drop(client, "out of memory");
 }
 
-/* Queue an object, which is stolen: a reply, or the greeting. */
+/* Queue an object, which is stolen. */
 static void client_queue_json(struct client *client, json_t *object)
 {
 	client_end_line(client, output_put_json(&client->output, object));
@@ -109,36 +109,6 @@ static void client_queue_json(struct client *client, json_t *object)
 static void client_queue_error(struct client *client, const char *desc)
 {
 	client_queue_json(client, json_out_error("GenericError", desc, NULL));
-}
-
-/* Append the items of a list, with what goes between them. */
-static bool output_put_items(struct output *output, struct listing *listing)
-{
-	uint64_t written = 0;
-	bool good = true;
-
-	for (size_t i = 0; good && i < listing->count && written < listing->most; i++) {
-		json_t *item = listing->item(listing, i);
-
-		if (json_is_null(item))
-			continue;
-		good = (written++ == 0 || output_put_text(output, ", ")) &&
-		       output_put_json(output, item);
-		json_decref(item);
-	}
-	return good;
-}
-
-/* Queue a reply that returns a list. Only its text is kept: one item exists at a time. */
-static void client_queue_listing(struct client *client, struct listing *listing, const json_t *id)
-{
-	struct output *output = &client->output;
-	bool good = output_put_text(output, "{\"return\": [") &&
-	            output_put_items(output, listing) && output_put_text(output, "]");
-
-	if (good && id != NULL)
-		good = output_put_text(output, ", \"id\": ") && output_put_json(output, id);
-	client_end_line(client, good && output_put_text(output, "}"));
 }
 
 /* Start and stop the watchers by what can be done now. */
@@ -207,19 +177,12 @@ static void clients_send_events(struct clients *clients)
 static void client_execute(struct client *client, json_t *request)
 {
 	bool before = client->session.negotiated;
-	struct listing listing;
-	json_t *reply;
 
 	clients_send_events(client->clients);
 	if (client->closed)
 		return;
-	reply = command_execute(client->clients->guest, request, &client->session, &listing);
-	if (reply != NULL && listing.item != NULL)
-		client_queue_listing(client, &listing, json_object_get(request, "id"));
-	else
-		client_queue_json(client, json_incref(reply));
-	json_decref(reply);
-	listing_finish(&listing);
+	client_end_line(client,
+	    command_execute(client->clients->guest, request, &client->session, &client->output));
 	/* Some clients change their reader behind the reply to the negotiation, and lose what
 	 * comes with it. So nothing does: the rest waits for the next turn of the loop. */
 	if (client->session.negotiated && !before)
