@@ -70,7 +70,7 @@ static struct {
 } out = {.lock = PTHREAD_MUTEX_INITIALIZER, .patience_ms = PATIENCE_MS};
 
 /* How much was taken; -1 with errno EAGAIN if it would have to wait. */
-static ssize_t write_some(const char *from, size_t length)
+static ssize_t log_write_some(const char *from, size_t length)
 {
 	struct pollfd end = {.fd = STDERR_FILENO, .events = POLLOUT};
 
@@ -87,10 +87,10 @@ static ssize_t write_some(const char *from, size_t length)
 }
 
 /* True if nothing is left of the rest. What fails otherwise than by waiting is lost. */
-static bool write_rest(void)
+static bool log_write_rest(void)
 {
 	while (out.rest_length > 0) {
-		ssize_t written = write_some(out.rest, out.rest_length);
+		ssize_t written = log_write_some(out.rest, out.rest_length);
 
 		if (written < 0 && errno == EINTR)
 			continue;
@@ -108,7 +108,7 @@ static bool write_rest(void)
 }
 
 /* Make the count of lost lines the rest, which is empty. */
-static void tell_dropped(void)
+static void log_queue_dropped(void)
 {
 	uint64_t now = clock_ms();
 	int length = snprintf(out.rest, sizeof out.rest,
@@ -122,27 +122,27 @@ static void tell_dropped(void)
 }
 
 /* True if all that was to be written is. */
-static bool catch_up(void)
+static bool log_flush(void)
 {
-	if (!write_rest())
+	if (!log_write_rest())
 		return false;
 	if (out.dropped == 0)
 		return true;
-	tell_dropped();
-	return write_rest();
+	log_queue_dropped();
+	return log_write_rest();
 }
 
 void log_write(const char *line, size_t length)
 {
 	pthread_mutex_lock(&out.lock);
-	if (catch_up()) {
+	if (log_flush()) {
 		if (length > sizeof out.rest)
 			length = sizeof out.rest;
 		memcpy(out.rest, line, length);
 		out.rest[length - 1] = '\n';
 		out.rest_length = length;
 		out.rest_lines = 1;
-		write_rest();
+		log_write_rest();
 	} else {
 		out.dropped++;
 	}
@@ -152,7 +152,7 @@ void log_write(const char *line, size_t length)
 void log_write_dying(const char *line, size_t length)
 {
 	while (length > 0) {
-		ssize_t written = write_some(line, length);
+		ssize_t written = log_write_some(line, length);
 
 		if (written < 0 && errno == EINTR)
 			continue;
@@ -177,7 +177,7 @@ void log_catch_up(void)
 {
 	pthread_mutex_lock(&out.lock);
 	/* A reader that is gone will not come back. */
-	if (!catch_up() && out.rest_length == 0)
+	if (!log_flush() && out.rest_length == 0)
 		out.has_reader = false;
 	pthread_mutex_unlock(&out.lock);
 }
@@ -190,7 +190,7 @@ void log_settle(void)
 
 	while (waits && now_ms < until_ms) {
 		pthread_mutex_lock(&out.lock);
-		waits = !catch_up() && out.rest_length > 0;
+		waits = !log_flush() && out.rest_length > 0;
 		pthread_mutex_unlock(&out.lock);
 		if (waits)
 			poll(&end, 1, (int)(until_ms - now_ms));
@@ -200,7 +200,7 @@ void log_settle(void)
 }
 
 /* Its own description of what standard error is, in its place. */
-static bool open_anew(void)
+static bool log_reopen(void)
 {
 	int fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	bool good = fd >= 0 && dup2(fd, STDERR_FILENO) >= 0;
@@ -220,7 +220,7 @@ void log_never_wait(void)
 	out.piece_bytes = S_ISFIFO(status.st_mode) ? LOG_LINE_MAX : PIECE_BYTES;
 	if (S_ISSOCK(status.st_mode))
 		out.way = BY_SEND;
-	else if ((S_ISFIFO(status.st_mode) || S_ISCHR(status.st_mode)) && !open_anew())
+	else if ((S_ISFIFO(status.st_mode) || S_ISCHR(status.st_mode)) && !log_reopen())
 		out.way = BY_ASKING;
 }
 
@@ -239,7 +239,7 @@ void log_say(const char *format, ...)
 	log_write(line, used);
 }
 
-static void write_line(enum log_level level, uint32_t suppressed, const char *format, va_list args)
+static void log_format(enum log_level level, uint32_t suppressed, const char *format, va_list args)
 {
 	char line[LOG_LINE_MAX];
 	uint64_t now = clock_ms();
@@ -263,7 +263,7 @@ void log_line(enum log_level level, const char *format, ...)
 	if (level > log_level)
 		return;
 	va_start(args, format);
-	write_line(level, 0, format, args);
+	log_format(level, 0, format, args);
 	va_end(args);
 }
 
@@ -285,6 +285,6 @@ void log_guest(struct log_limit *limit, enum log_level level, const char *format
 		}
 	}
 	va_start(args, format);
-	write_line(level, atomic_exchange(&limit->suppressed, 0), format, args);
+	log_format(level, atomic_exchange(&limit->suppressed, 0), format, args);
 	va_end(args);
 }

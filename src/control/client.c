@@ -280,7 +280,7 @@ static bool client_refused(struct client *client, int events)
 	return true;
 }
 
-static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
+static void client_on_readable(struct ev_loop *loop, ev_io *watcher, int events)
 {
 	struct client *client = watcher->data;
 	struct framer *input = &client->input;
@@ -302,7 +302,7 @@ static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
 	client_run(client);
 }
 
-static void on_writable(struct ev_loop *loop, ev_io *watcher, int events)
+static void client_on_writable(struct ev_loop *loop, ev_io *watcher, int events)
 {
 	struct client *client = watcher->data;
 
@@ -358,8 +358,8 @@ bool clients_add(struct clients *clients, int fd)
 	client->clients = clients;
 	client->process = client_process(fd);
 	client->output.allowed = SIZE_MAX;
-	ev_io_init(&client->reading, on_readable, fd, EV_READ);
-	ev_io_init(&client->writing, on_writable, fd, EV_WRITE);
+	ev_io_init(&client->reading, client_on_readable, fd, EV_READ);
+	ev_io_init(&client->writing, client_on_writable, fd, EV_WRITE);
 	client->reading.data = client->writing.data = client;
 	clients->bus->listeners++;
 	client_queue_json(client, json_pack("{s:{s:o, s:[]}}", "QMP", "version",

@@ -29,7 +29,7 @@ struct control {
 };
 
 /* Before the loop waits again. */
-static void on_turn(struct ev_loop *loop, ev_prepare *watcher, int events)
+static void control_on_turn(struct ev_loop *loop, ev_prepare *watcher, int events)
 {
 	struct control *control = watcher->data;
 
@@ -57,7 +57,7 @@ static void control_pause(struct control *control)
 	ev_timer_start(control->loop, &control->accept_pause);
 }
 
-static void on_connection(struct ev_loop *loop, ev_io *watcher, int events)
+static void control_on_connection(struct ev_loop *loop, ev_io *watcher, int events)
 {
 	struct control *control = watcher->data;
 	int fd;
@@ -85,7 +85,7 @@ static void on_connection(struct ev_loop *loop, ev_io *watcher, int events)
 		control_turn_away(fd);
 }
 
-static void on_accept_pause(struct ev_loop *loop, ev_timer *watcher, int events)
+static void control_on_pause_end(struct ev_loop *loop, ev_timer *watcher, int events)
 {
 	struct control *control = watcher->data;
 
@@ -115,9 +115,9 @@ struct control *control_create(struct ev_loop *loop, const char *path, const str
 	snprintf(control->path, sizeof control->path, "%s", path);
 	control->loop = loop;
 	clients_init(&control->clients, loop, guest, bus);
-	ev_io_init(&control->listening, on_connection, fd, EV_READ);
-	ev_timer_init(&control->accept_pause, on_accept_pause, ACCEPT_PAUSE_S, 0.);
-	ev_prepare_init(&control->turn, on_turn);
+	ev_io_init(&control->listening, control_on_connection, fd, EV_READ);
+	ev_timer_init(&control->accept_pause, control_on_pause_end, ACCEPT_PAUSE_S, 0.);
+	ev_prepare_init(&control->turn, control_on_turn);
 	control->listening.data = control->accept_pause.data = control->turn.data = control;
 	watch_start(&control->clients.watch, &control->listening);
 	ev_prepare_start(loop, &control->turn);

@@ -73,7 +73,7 @@ static const char *vcpu_state_name(enum spapr_vcpu_state state)
 	return "unknown";
 }
 
-static uint32_t threads_of(struct spapr *machine)
+static uint32_t threads_per_core(struct spapr *machine)
 {
 	uint32_t threads = spapr_get_config(machine)->threads;
 
@@ -89,7 +89,7 @@ static json_t *query_vcpus(struct call *call,
 
 	for (uint32_t n = 0; n < spapr_core_count(machine); n++) {
 		spapr_core_info(machine, n, &core);
-		for (uint32_t t = 0; core.drc.attached && t < threads_of(machine); t++)
+		for (uint32_t t = 0; core.drc.attached && t < threads_per_core(machine); t++)
 			call_item(call, item(call, &core, t));
 	}
 	return json_array();
@@ -156,10 +156,10 @@ json_t *query_hotpluggable_cpus(struct call *call)
 	for (uint32_t n = spapr_core_count(machine); n-- > 0;) {
 		spapr_core_info(machine, n, &core);
 		snprintf(path, sizeof path, JSON_DEVICE_PATH "%s", core.device);
-		call_item(call,
-		    json_pack("{s:{s:I}, s:I, s:s*, s:s}", "props", "core-id",
-		        (json_int_t)core.core_id, "vcpus-count", (json_int_t)threads_of(machine),
-		        "qom-path", core.drc.attached ? path : NULL, "type", CORE_TYPE));
+		call_item(call, json_pack("{s:{s:I}, s:I, s:s*, s:s}", "props", "core-id",
+		                    (json_int_t)core.core_id, "vcpus-count",
+		                    (json_int_t)threads_per_core(machine), "qom-path",
+		                    core.drc.attached ? path : NULL, "type", CORE_TYPE));
 	}
 	return json_array();
 }
@@ -215,7 +215,7 @@ json_t *query_connectors(struct call *call)
 	for (uint32_t n = 0; n < spapr_core_count(machine) && call->items < most; n++) {
 		spapr_core_info(machine, n, &core);
 		if (core.core_id >= start)
-			call_item(call, connector_json(&core, threads_of(machine), now_ms));
+			call_item(call, connector_json(&core, threads_per_core(machine), now_ms));
 	}
 	return json_array();
 }

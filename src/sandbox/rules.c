@@ -168,7 +168,7 @@ uint64_t sandbox_value(
 }
 
 /* 0, or a negative errno. */
-static int add_rule(
+static int filter_add_rule(
     scmp_filter_ctx filter, const struct sandbox_rule *rule, const struct sandbox_values *values)
 {
 	struct scmp_arg_cmp compare[SANDBOX_CONDITIONS];
@@ -198,7 +198,7 @@ static int add_rule(
 }
 
 /* 0, or a negative errno. */
-static int add_rules(
+static int filter_add_rules(
     scmp_filter_ctx filter, enum sandbox_who who, const struct sandbox_values *values)
 {
 	struct sandbox_rule rule;
@@ -207,7 +207,7 @@ static int add_rules(
 	result = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
 	for (size_t i = 0; result == 0 && sandbox_rule(i, &rule); i++)
 		if (who == SANDBOX_LOOP || rule.who == SANDBOX_EVERY)
-			result = add_rule(filter, &rule, values);
+			result = filter_add_rule(filter, &rule, values);
 	/* Each entry into the guest passes the filter. */
 	if (result == 0)
 		result = seccomp_syscall_priority(filter, SCMP_SYS(ioctl), UINT8_MAX);
@@ -215,7 +215,7 @@ static int add_rules(
 }
 
 /* libseccomp hands a filter out through a file only. 0, or a negative errno. */
-static int export(scmp_filter_ctx filter, struct sock_fprog *ret_program)
+static int filter_export(scmp_filter_ctx filter, struct sock_fprog *ret_program)
 {
 	int fd = memfd_create("filter", MFD_CLOEXEC);
 	int result = fd < 0 ? -errno : seccomp_export_bpf(filter, fd);
@@ -243,10 +243,10 @@ bool sandbox_program(enum sandbox_who who, const struct sandbox_values *values,
     struct sock_fprog *ret_program, struct err *err)
 {
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_TRAP);
-	int result = filter == NULL ? -ENOMEM : add_rules(filter, who, values);
+	int result = filter == NULL ? -ENOMEM : filter_add_rules(filter, who, values);
 
 	if (result == 0)
-		result = export(filter, ret_program);
+		result = filter_export(filter, ret_program);
 	if (filter != NULL)
 		seccomp_release(filter);
 	return result == 0 ||

@@ -70,14 +70,14 @@ struct console {
 
 static void console_close_peer(struct console *console);
 
-static void ring_drop(struct console *console, size_t length)
+static void console_drop_oldest(struct console *console, size_t length)
 {
 	console->out_start = (console->out_start + length) % OUTPUT_BYTES;
 	console->out_length -= length;
 }
 
 /* length is at most OUTPUT_BYTES. */
-static void ring_put(struct console *console, const void *from, size_t length)
+static void console_put(struct console *console, const void *from, size_t length)
 {
 	size_t end, first;
 
@@ -86,7 +86,7 @@ static void ring_put(struct console *console, const void *from, size_t length)
 	if (length > OUTPUT_BYTES - console->out_length) {
 		size_t excess = length - (OUTPUT_BYTES - console->out_length);
 
-		ring_drop(console, excess);
+		console_drop_oldest(console, excess);
 		/* While nobody is connected, that is what the ring is for. */
 		if (console->out_fd >= 0) {
 			console->dropped += excess;
@@ -144,7 +144,7 @@ static void console_flush(struct console *console)
 			watch_start(&console->watch, &console->out_watch);
 			return;
 		}
-		ring_drop(console, (size_t)written);
+		console_drop_oldest(console, (size_t)written);
 	}
 	ev_io_stop(console->loop, &console->out_watch);
 	if (console->dropped == console->told)
@@ -175,7 +175,7 @@ static bool console_refused(struct console *console, ev_io *watcher, int events)
 	return true;
 }
 
-static void on_writable(struct ev_loop *loop, ev_io *watcher, int events)
+static void console_on_writable(struct ev_loop *loop, ev_io *watcher, int events)
 {
 	(void)loop;
 	if (!console_refused(watcher->data, watcher, events))
@@ -215,7 +215,7 @@ static bool console_take_typed(struct console *console, const uint8_t *typed, si
 			if (console->in_length < INPUT_BYTES)
 				console->in[console->in_length++] = typed[i];
 			break;
-		case TERMINAL_HELP: ring_put(console, help, sizeof help - 1); break;
+		case TERMINAL_HELP: console_put(console, help, sizeof help - 1); break;
 		case TERMINAL_QUIT: return true;
 		case TERMINAL_SWALLOW: break;
 		}
@@ -229,7 +229,7 @@ static void console_input_ended(struct console *console)
 	ev_io_stop(console->loop, &console->in_watch);
 }
 
-static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
+static void console_on_readable(struct ev_loop *loop, ev_io *watcher, int events)
 {
 	struct console *console = watcher->data;
 	uint8_t typed[1024];
@@ -283,7 +283,7 @@ void console_poll(struct console *console)
 
 		if (length == 0)
 			break;
-		ring_put(console, printed, length);
+		console_put(console, printed, length);
 		console_flush(console);
 	}
 	/* A guest may print as fast as we fetch: others get their turn first. */
@@ -291,7 +291,7 @@ void console_poll(struct console *console)
 		console_poll_later(console, 0.);
 }
 
-static void on_again(struct ev_loop *loop, ev_timer *watcher, int events)
+static void console_on_again(struct ev_loop *loop, ev_timer *watcher, int events)
 {
 	(void)loop;
 	(void)events;
@@ -330,7 +330,7 @@ static bool console_peer_gone(const struct console *console)
 	return console->in_ended || poll(&peer, 1, 0) > 0;
 }
 
-static void on_client(struct ev_loop *loop, ev_io *watcher, int events)
+static void console_on_client(struct ev_loop *loop, ev_io *watcher, int events)
 {
 	static const char busy[] = "paprika: the console is in use by another client\r\n";
 	struct console *console = watcher->data;
@@ -477,10 +477,10 @@ struct console *console_create(struct ev_loop *loop, const struct options *optio
 	console->context = context;
 	console->in_fd = console->out_fd = console->listen_fd = console->slave_fd = -1;
 	snprintf(console->path, sizeof console->path, "%s", options->console_path);
-	ev_init(&console->in_watch, on_readable);
-	ev_init(&console->out_watch, on_writable);
-	ev_init(&console->accept_watch, on_client);
-	ev_timer_init(&console->again, on_again, 0., 0.);
+	ev_init(&console->in_watch, console_on_readable);
+	ev_init(&console->out_watch, console_on_writable);
+	ev_init(&console->accept_watch, console_on_client);
+	ev_timer_init(&console->again, console_on_again, 0., 0.);
 	console->in_watch.data = console->out_watch.data = console;
 	console->accept_watch.data = console->again.data = console;
 	if (console_open(console, err))

@@ -21,7 +21,7 @@
 /* --- Values ------------------------------------------------------------------------------ */
 
 /* A plain decimal number of the length given; false if it is anything else, or above max. */
-static bool parse_number(const char *text, size_t length, uint64_t max, uint64_t *ret_number)
+static bool option_parse_number(const char *text, size_t length, uint64_t max, uint64_t *ret_number)
 {
 	uint64_t number = 0;
 
@@ -71,7 +71,7 @@ bool parse_size(const char *text, uint64_t *ret_bytes, struct err *err)
 	}
 	if (length == 0 || strspn(text, "0123456789") != length)
 		return err_set(err, ERR_USAGE, hint, "--memory cannot be \"%.64s\"", text);
-	if (!parse_number(text, length, UINT64_MAX >> shift, &number))
+	if (!option_parse_number(text, length, UINT64_MAX >> shift, &number))
 		return err_set(err, ERR_USAGE, hint, "--memory %.64s is too large", text);
 	*ret_bytes = number << shift;
 	return true;
@@ -142,7 +142,8 @@ static bool option_set_cpus_item(
 	if (numbers[which] != 0)
 		return err_set(err, ERR_USAGE, "write --cpus boot=2,max=8,threads=1",
 		    "--cpus names %s twice; a number alone is boot", keys[which]);
-	if (!parse_number(value, length - (size_t)(value - item), UINT32_MAX, &numbers[which]) ||
+	if (!option_parse_number(
+	        value, length - (size_t)(value - item), UINT32_MAX, &numbers[which]) ||
 	    numbers[which] == 0)
 		return err_set(err, ERR_USAGE, "write --cpus boot=2,max=8,threads=1",
 		    "--cpus %s must be a positive number, not \"%.*s\"", keys[which],
@@ -231,13 +232,13 @@ static bool option_set_deadline(
 {
 	size_t length = strcspn(text, ".");
 	uint64_t seconds = 0, thousandths = 0;
-	bool good = parse_number(text, length, DEADLINE_S_MAX, &seconds);
+	bool good = option_parse_number(text, length, DEADLINE_S_MAX, &seconds);
 
 	if (good && text[length] == '.') {
 		const char *digits = text + length + 1;
 		size_t count = strlen(digits);
 
-		good = count <= 3 && parse_number(digits, count, 999, &thousandths);
+		good = count <= 3 && option_parse_number(digits, count, 999, &thousandths);
 		for (; count < 3; count++)
 			thousandths *= 10;
 	}
@@ -265,7 +266,7 @@ static bool option_set_kvm_fd(
 {
 	uint64_t number = 0;
 
-	if (!parse_number(text, strlen(text), INT_MAX, &number) || number <= STDERR_FILENO)
+	if (!option_parse_number(text, strlen(text), INT_MAX, &number) || number <= STDERR_FILENO)
 		return err_set(err, ERR_USAGE, "give the number of an open descriptor, 3 or more",
 		    "--%s cannot be \"%.64s\"", row->name, text);
 	options->kvm_fd = (int)number;

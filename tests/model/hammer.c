@@ -506,7 +506,7 @@ int main(void)
 	options.log_level = log_level = LOG_ERROR;
 	options.no_sandbox = true; /* the sanitizer needs more than it leaves */
 	pthread_create(&conductor, NULL, conductor_main, NULL);
-	code = run_guest(&options);
+	code = vmm_run(&options);
 	if (code != EXIT_POWERED_OFF)
 		fail("the program ends with status %d", code);
 	pthread_join(conductor, (void **)&seen);
