@@ -23,8 +23,7 @@
 
 #define PATIENCE_MS 250
 
-/* What says that it takes something takes at least this much without waiting. (A pipe takes a
- * page.) */
+/* What poll() calls writable takes at least this much without waiting. (A pipe takes a page.) */
 #define PIECE_BYTES 64
 
 enum log_level log_level = LOG_WARN;
@@ -65,11 +64,11 @@ static struct {
 	char rest[LOG_LINE_MAX];
 	size_t rest_length;   /* not written yet */
 	uint64_t rest_lines;  /* how many lines are lost if the rest is */
-	uint64_t dropped;     /* lines lost, and not told yet */
+	uint64_t dropped;     /* lines lost and not reported yet */
 	uint64_t patience_ms; /* of log_settle(), which one thread calls */
 } out = {.lock = PTHREAD_MUTEX_INITIALIZER, .patience_ms = PATIENCE_MS};
 
-/* How much was taken; -1 with errno EAGAIN if it would have to wait. */
+/* How many bytes were written; -1 with errno EAGAIN if it would have to wait. */
 static ssize_t log_write_some(const char *from, size_t length)
 {
 	struct pollfd end = {.fd = STDERR_FILENO, .events = POLLOUT};
@@ -86,7 +85,7 @@ static ssize_t log_write_some(const char *from, size_t length)
 	return write(STDERR_FILENO, from, length);
 }
 
-/* True if nothing is left of the rest. What fails otherwise than by waiting is lost. */
+/* True if the rest is written. After any error but EAGAIN it is lost. */
 static bool log_write_rest(void)
 {
 	while (out.rest_length > 0) {
@@ -107,7 +106,7 @@ static bool log_write_rest(void)
 	return true;
 }
 
-/* Make the count of lost lines the rest, which is empty. */
+/* Make a line with the count of lost lines the rest, which is empty. */
 static void log_queue_dropped(void)
 {
 	uint64_t now = clock_ms();
@@ -176,7 +175,7 @@ bool log_is_behind(void)
 void log_catch_up(void)
 {
 	pthread_mutex_lock(&out.lock);
-	/* A reader that is gone will not come back. */
+	/* A reader that has closed its end does not return. */
 	if (!log_flush() && out.rest_length == 0)
 		out.has_reader = false;
 	pthread_mutex_unlock(&out.lock);
@@ -199,7 +198,7 @@ void log_settle(void)
 	out.patience_ms = now_ms < until_ms ? until_ms - now_ms : 0;
 }
 
-/* Its own description of what standard error is, in its place. */
+/* Replace standard error by an open file description of our own. */
 static bool log_reopen(void)
 {
 	int fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);

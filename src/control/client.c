@@ -6,8 +6,8 @@
  * carry it out. The reply goes to the client's output, which the socket takes as fast as the client
  * reads.
  *
- * A client that fails in the middle of something is only closed; clients_reap() frees it when no
- * function that uses it is on the stack.
+ * A client whose connection breaks while it is in use is only closed; clients_reap() frees it when
+ * no function that uses it is on the stack.
  */
 #include "control/client.h"
 
@@ -26,8 +26,8 @@
 /* Deepest nesting of a request; checked before parsing, so that no parser need recurse deeper. */
 #define DEPTH_MAX 64
 
-/* What may be done for a client in one turn of the loop: in bytes of replies, with so many for each
- * request. */
+/* How much is done for a client in one turn of the loop, in bytes of replies; a request counts as
+ * REQUEST_COST besides. */
 #define TURN_COST_MAX CONTROL_REQUEST_MAX
 #define REQUEST_COST 1024
 
@@ -55,7 +55,7 @@ static void client_close(struct client *client)
 	client->clients->bus->listeners--;
 }
 
-/* Close the connection of a client that will miss something. */
+/* Close the connection of a client that would miss an event or a reply. */
 static void client_drop(struct client *client, const char *reason)
 {
 	if (client->closed)
@@ -111,7 +111,7 @@ static void client_queue_error(struct client *client, const char *desc)
 	client_queue_json(client, json_out_error("GenericError", desc, NULL));
 }
 
-/* Start and stop the watchers by what can be done now. */
+/* Start and stop the watchers: writing if there is output, reading if a request would be served. */
 static void client_watch(struct client *client)
 {
 	struct watch *watch = &client->clients->watch;
@@ -132,7 +132,7 @@ static void client_watch(struct client *client)
 
 /* --- Events -------------------------------------------------------------------------------- */
 
-/* Send an event to those who have subscribed, or to those who have not. NULL: it is lost. */
+/* Send an event to clients that have subscribed, or to those that have not. NULL: it is lost. */
 static void clients_send_event(struct clients *clients, const json_t *event, bool subscribed)
 {
 	size_t length = event != NULL ? json_dumpb(event, clients->scratch, sizeof clients->scratch,
@@ -183,8 +183,8 @@ static void client_execute(struct client *client, json_t *request)
 		return;
 	client_end_line(client,
 	    command_execute(client->clients->guest, request, &client->session, &client->output));
-	/* Some clients change their reader behind the reply to the negotiation, and lose what
-	 * comes with it. So nothing does: the rest waits for the next turn of the loop. */
+	/* Some clients replace their reader after the reply to the negotiation, and lose what
+	 * arrives together with it. So the rest is sent in the next turn of the loop. */
 	if (client->session.negotiated && !before)
 		client->output.allowed = output_left(&client->output);
 	clients_send_events(client->clients);
@@ -227,7 +227,7 @@ static size_t client_work_once(struct client *client, const struct request *requ
 	return REQUEST_COST + (after > before ? after - before : 0);
 }
 
-/* Carry out what has been received, as long as the replies are read, too. */
+/* Carry out the requests received, as long as the client reads the replies. */
 static void client_work(struct client *client)
 {
 	struct framer *input = &client->input;
@@ -252,14 +252,15 @@ static void client_work(struct client *client)
 		if (input->end - input->start == sizeof input->bytes) {
 			client_queue_error(client, "The request is longer than 65536 bytes");
 			client->closing = true;
-			client->session.negotiated = false; /* or events would put the end off */
+			client->session.negotiated =
+			    false; /* no more events, or they would delay the end */
 		}
 		break;
 	}
 	client_flush(client);
 }
 
-/* Go on with a client after something has happened to it. */
+/* Continue with a client after input, output or a new turn. */
 static void client_run(struct client *client)
 {
 	bool last;
@@ -271,7 +272,7 @@ static void client_run(struct client *client)
 	client_watch(client);
 }
 
-/* epoll has refused a descriptor: nothing more would be heard of this client. */
+/* epoll has refused the descriptor: no event of this client would be noticed. */
 static bool client_refused(struct client *client, int events)
 {
 	if ((events & EV_ERROR) == 0)
@@ -287,7 +288,6 @@ static void client_on_readable(struct ev_loop *loop, ev_io *watcher, int events)
 	size_t room = framer_room(input);
 	ssize_t received;
 
-	(void)loop;
 	if (client_refused(client, events))
 		return;
 	received = recv(watcher->fd, input->bytes + input->end, room, MSG_DONTWAIT);
@@ -306,7 +306,6 @@ static void client_on_writable(struct ev_loop *loop, ev_io *watcher, int events)
 {
 	struct client *client = watcher->data;
 
-	(void)loop;
 	if (!client_refused(client, events))
 		client_run(client);
 }

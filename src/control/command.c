@@ -85,7 +85,6 @@ json_t *query_commands(struct call *call)
 {
 	json_t *list = json_array();
 
-	(void)call;
 	for (size_t i = 0; i < command_count; i++)
 		list = json_out_append(list, json_pack("{s:s}", "name", commands[i].name));
 	return list;
@@ -110,7 +109,6 @@ json_t *query_schema(struct call *call)
 {
 	json_t *list = json_array();
 
-	(void)call;
 	for (size_t i = 0; i < command_count; i++)
 		list = json_out_append(
 		    list, json_pack("{s:s, s:s, s:o, s:s}", "name", commands[i].name, "doc",
@@ -131,15 +129,16 @@ static bool argument_has_type(const json_t *value, enum argument_type type)
 	return false;
 }
 
-/* No text here is meant to have one, and functions that compare texts end at it. */
+/* No argument may contain a NUL: functions that compare texts would stop there. */
 static bool text_has_nul(const json_t *value)
 {
 	return json_is_string(value) &&
 	       strlen(json_string_value(value)) != json_string_length(value);
 }
 
-/* The argument of this name as the command takes it; NULL if there is none. Where QMP makes texts
- * of all values, what it cannot make one of counts as not given, and as an id only a text counts.
+/* The argument of this name as the command takes it; NULL if there is none. Where QMP
+ * converts all values to texts, a value that cannot be converted counts as not given, and so does
+ * an id that is no text.
  */
 static json_t *argument_given(const struct command *command, const char *name, json_t *value)
 {
@@ -255,7 +254,7 @@ static json_t *call_run(struct call *call, json_t *request)
 	return command->run(call);
 }
 
-/* What is left of the reply after the items of a list. */
+/* The end of a reply whose list items have been written. */
 static bool call_end_list(struct call *call, const json_t *id)
 {
 	return !call->no_memory && output_put_text(call->output, "]") &&

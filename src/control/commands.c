@@ -67,7 +67,7 @@ static json_t *run_quit(struct call *call)
 
 #define CORE_DRIVER_SUFFIX "spapr-cpu-core"
 
-/* "host-spapr-cpu-core"; those of other machines name a CPU model first, and mean the same. */
+/* "host-spapr-cpu-core"; names of other machines begin with a CPU model and are accepted, too. */
 static bool is_core_driver(const char *driver)
 {
 	size_t length = strlen(driver), suffix = strlen(CORE_DRIVER_SUFFIX);
@@ -174,7 +174,8 @@ static json_t *run_operation_cancel(struct call *call)
 /* --- The table ------------------------------------------------------------------------------ */
 
 /* clang-format off */
-#define START(what) {"start", ARGUMENT_INTEGER, false, "only those with a " what " of at least this"}
+#define START(what)                                                                                \
+	{"start", ARGUMENT_INTEGER, false, "only those with a " what " of at least this"}
 #define AT_MOST {"count", ARGUMENT_INTEGER, false, "at most this many"}
 
 const struct command commands[] = {

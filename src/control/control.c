@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* control.c - see control.h: who may connect. */
+/* control.c - see control.h. Here connections are accepted; client.c serves them. */
 #include "control/control.h"
 
 #include <errno.h>
@@ -33,12 +33,10 @@ static void control_on_turn(struct ev_loop *loop, ev_prepare *watcher, int event
 {
 	struct control *control = watcher->data;
 
-	(void)loop;
-	(void)events;
 	clients_turn(&control->clients);
 }
 
-/* Say why, if the client takes it at once, and hang up. */
+/* Send the reason, if the client takes it without waiting, and close. */
 static void control_turn_away(int fd)
 {
 	static const char line[] =
@@ -62,7 +60,6 @@ static void control_on_connection(struct ev_loop *loop, ev_io *watcher, int even
 	struct control *control = watcher->data;
 	int fd;
 
-	(void)loop;
 	if (events & EV_ERROR) {
 		control_pause(control);
 		return;
@@ -89,8 +86,6 @@ static void control_on_pause_end(struct ev_loop *loop, ev_timer *watcher, int ev
 {
 	struct control *control = watcher->data;
 
-	(void)loop;
-	(void)events;
 	ev_timer_set(watcher, ACCEPT_PAUSE_S, 0.);
 	watch_start(&control->clients.watch, &control->listening);
 }

@@ -25,7 +25,7 @@ static bool listen_refuse(const char *path, const char *what, int error_number, 
 	return false;
 }
 
-/* Make way: remove a socket nobody listens on any more, refuse everything else. */
+/* Remove a socket that no process listens on any more; refuse everything else. */
 static bool listen_clear_path(
     const char *path, const char *what, const struct sockaddr_un *address, struct err *err)
 {
@@ -44,7 +44,7 @@ static bool listen_clear_path(
 		return err_system(err, errno, NULL, "cannot create the %s", what);
 	result = connect(fd, (const struct sockaddr *)address, sizeof *address) == 0 ? 0 : errno;
 	close(fd);
-	/* EAGAIN: its queue is full, so somebody does listen. */
+	/* EAGAIN: its queue is full, so a process does listen. */
 	if (result == 0 || result == EAGAIN)
 		return listen_refuse(path, what, 0,
 		    "choose another path, or end the process that has it",
@@ -78,8 +78,8 @@ int listen_unix(
 		err_system(err, errno, NULL, "cannot create the %s", what);
 		return -1;
 	}
-	/* Before bind, the mode of the descriptor becomes that of the file: there is no moment in
-	 * which others could connect. */
+	/* Before bind, the mode of the descriptor becomes that of the file: others can
+	 * never connect, not even for a moment. */
 	if (fchmod(fd, 0600) < 0 ||
 	    bind(fd, (const struct sockaddr *)&address, sizeof address) < 0) {
 		listen_refuse(path, what, errno, "choose a path in a directory you may write to",

@@ -10,12 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The costliest text is [{},{},...]: some 200 bytes, three of text each; and while an array or a
- * buffer grows it is there twice. */
+/* The text that needs most memory is [{},{},...]: about 200 bytes for three of text. An array or a
+ * buffer exists twice while it grows. */
 #define PARSE_BYTES(length) ((size_t)16384 + 128 * (length))
 
-/* jansson 2.14 goes on with half a token when it gets no memory for all of it, and then reads and
- * writes beyond its buffers. So whether there is enough for the whole text is tried first. */
+/* jansson 2.14 continues with a part of a token when it gets no memory for all of it, and then
+ * reads and writes beyond its buffers. So first try whether there is enough memory for the whole
+ * text. */
 static bool parse_has_memory(size_t bytes)
 {
 	void *volatile memory = malloc(bytes);

@@ -26,7 +26,7 @@ json_t *query_status(struct call *call)
 	};
 	enum run_state state = call->guest->ops->run_state(call->guest->vmm);
 
-	/* singlestep is always there in this dialect, and typed clients insist on it. */
+	/* QMP of this version always has singlestep, and typed clients require it. */
 	return json_pack("{s:b, s:b, s:s}", "running", state == RUN_STATE_RUNNING, "singlestep", 0,
 	    "status", names[state]);
 }
@@ -40,7 +40,6 @@ json_t *query_name(struct call *call)
 
 json_t *query_kvm(struct call *call)
 {
-	(void)call;
 	return json_pack("{s:b, s:b}", "enabled", 1, "present", 1);
 }
 
@@ -80,7 +79,7 @@ static uint32_t threads_per_core(struct spapr *machine)
 	return threads < SPAPR_MAX_THREADS ? threads : SPAPR_MAX_THREADS;
 }
 
-/* A list with what item() makes of each vCPU of the cores there are. */
+/* A list with an item for each vCPU of the attached cores. */
 static json_t *query_vcpus(struct call *call,
     json_t *(*item)(struct call *call, const struct spapr_core_info *core, uint32_t thread))
 {
@@ -113,7 +112,7 @@ json_t *query_cpus_fast(struct call *call)
 	return query_vcpus(call, vcpu_json);
 }
 
-/* A register as text: JSON's integers end where the addresses of a kernel begin. */
+/* A register as text: a kernel address does not fit into JSON's signed 64-bit integers. */
 static json_t *register_json(uint64_t value)
 {
 	char text[24];

@@ -2,15 +2,14 @@
 /*
  * rules.c - what each kind of thread may ask of the kernel, and why.
  *
- * A row without a reason that holds does not belong here: tests/sandbox executes each of them,
- * with the right arguments and with wrong ones, and everything that has no row. To find out
- * what a change needs, run it: the line that ends the process names the call.
+ * Every row has a reason. tests/sandbox executes each of them, with right and with wrong arguments,
+ * and every call that has no row. To find out what a change needs, run it: the last line of the
+ * process names the call.
  *
  * Refusal is SIGSYS (SECCOMP_RET_TRAP) and not SECCOMP_RET_KILL_PROCESS, because the handler in
- * run.c has a terminal to put back and a line to say; the kernel has not carried the call out,
- * the handler's last act is the same signal without a handler, and no row lets anybody give
- * SIGSYS another handler or block its effect. A process of another architecture's calls is
- * killed outright.
+ * run.c restores the terminal and prints a line; the kernel has not carried out the call, the
+ * handler ends by raising the same signal without a handler, and no row allows to install another
+ * handler for SIGSYS. Calls of another architecture kill the process at once.
  */
 #include "sandbox/rules.h"
 
@@ -30,7 +29,7 @@
 
 #include "kvm/kvm.h"
 
-/* What glibc makes a thread with. A process of its own would lack CLONE_THREAD. */
+/* The flags with which glibc makes a thread. A new process would lack CLONE_THREAD. */
 #define THREAD_FLAGS                                                                               \
 	(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_SIGHAND | CLONE_THREAD |        \
 	    CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
@@ -53,7 +52,7 @@
 	{.who = SANDBOX_EVERY, .call = name, .reason = why, .conditions = {__VA_ARGS__}}
 #define LOOP(name, why, ...)                                                                       \
 	{.who = SANDBOX_LOOP, .call = name, .reason = why, .conditions = {__VA_ARGS__}}
-/* What a C library tries and can do without. */
+/* Calls that a C library tries and can do without. */
 #define REFUSE(kind, name, error, why, ...)                                                        \
 	{.who = SANDBOX_##kind, .call = name, .reason = why, .refuse = error,                      \
 	    .conditions = {__VA_ARGS__}}
@@ -118,7 +117,7 @@ static const struct sandbox_rule rows[] = {
 	LOOP("prctl", "its name", IS(0, PR_SET_NAME)),
 	LOOP("seccomp", "confine it further", IS(0, SECCOMP_SET_MODE_FILTER), IS(1, 0)),
 	/* The end. */
-	/* A fault, or the end, puts the terminal back: terminal_restore(). */
+	/* At a fault and at the end: terminal_restore(). */
 	LOOP("fcntl", "flags of standard input", IS(0, STDIN_FILENO), IS(1, F_SETFL)),
 	LOOP("fcntl", "flags of standard output", IS(0, STDOUT_FILENO), IS(1, F_SETFL)),
 	LOOP("getpgrp", "is the terminal ours?"),
@@ -214,7 +213,7 @@ static int filter_add_rules(
 	return result;
 }
 
-/* libseccomp hands a filter out through a file only. 0, or a negative errno. */
+/* libseccomp exports a filter to a file only. 0, or a negative errno. */
 static int filter_export(scmp_filter_ctx filter, struct sock_fprog *ret_program)
 {
 	int fd = memfd_create("filter", MFD_CLOEXEC);

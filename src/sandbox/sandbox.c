@@ -5,9 +5,9 @@
  *
  * Limits that are not set, and why. RLIMIT_FSIZE: what may be written to was opened for the
  * operator (--console file:, or standard error in a file), and nothing else can be opened.
- * RLIMIT_AS and _DATA: stacks of vCPUs to come would have to be guessed, and a wrong guess shows
- * as a core that cannot be added; what guest and clients can make grow is bounded where it
- * grows, and a cgroup (docs/paprika@.service) bounds the whole. RLIMIT_NPROC: counts what other
+ * RLIMIT_AS and _DATA: stacks of vCPUs to come would have to be guessed, and with a wrong guess
+ * a core cannot be added; what a guest and clients can make grow is bounded where it grows, and a
+ * cgroup (docs/paprika@.service) bounds the whole. RLIMIT_NPROC: counts what other
  * processes of the user do, and no process can be made. RLIMIT_MEMLOCK: KVM may count guest
  * memory in it.
  */
@@ -50,8 +50,8 @@ struct sandbox {
 	struct sock_fprog vcpu;
 };
 
-/* For the handler of SIGSYS, which can be given nothing and must not ask libseccomp: the call
- * that was refused may be malloc's own. NULL: unknown. */
+/* Names of system calls, for the handler of SIGSYS. It must not call libseccomp, because the
+ * refused call may be malloc's own. NULL: unknown. */
 static char *call_names[CALLS_MAX];
 
 static bool sandbox_cannot(struct err *err, const char *what)
@@ -69,8 +69,8 @@ static bool is_kept(int fd, const int *keep, size_t keep_count)
 	return fd <= STDERR_FILENO;
 }
 
-/* The next descriptor of a listing of our own, but for the one it is listed with; -1: there are no
- * more, with errno 0, or they cannot be told. */
+/* The next open descriptor in /proc/self/fd, except the directory's own. -1 at the end, with errno
+ * 0, or on an error. */
 static int sandbox_next_file(DIR *directory)
 {
 	const struct dirent *entry;
@@ -84,7 +84,7 @@ static int sandbox_next_file(DIR *directory)
 	return fd;
 }
 
-/* What a shell or a supervisor left open is nobody's, and might be what a guest wants most. */
+/* Close what a shell or a supervisor has left open: it could be of use to an intruder. */
 static bool sandbox_close_inherited(const int *keep, size_t keep_count, struct err *err)
 {
 	static const char remedy[] = "mount /proc, or start with --no-sandbox";
@@ -243,7 +243,7 @@ void sandbox_explain(const siginfo_t *info)
 
 size_t sandbox_check(struct kvm_check *lines, size_t max)
 {
-	/* Without a filter it fails in any case, but it tells whether it had wanted to read one. */
+	/* Without a filter it fails in any case; EFAULT shows that it would have read one. */
 	bool filters =
 	    syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, NULL) < 0 && errno == EFAULT;
 	long landlock = landlock_version();

@@ -2,17 +2,16 @@
 /*
  * loader.c - from files to guest memory.
  *
- * A kernel file may be anything, so nothing in it is believed: headers are copied out, each
- * number is checked against the file's size and against overflow before it is used, and what
- * is unfit is named with what to give instead. The headers are read anew at every reset
- * together with the contents, so that a file which changed in between is judged by what it is
- * now, not by what it was.
+ * Nothing in a kernel file is trusted: headers are copied, each number is checked against the
+ * file's size and against overflow before it is used, and an error names what is wrong and what to
+ * give instead. Headers are read again at every reset together with the contents, so that a file
+ * that has changed meanwhile is checked again.
  *
- * A vmlinux is linked to run at 0xc000000000000000 and says in p_paddr that it wants to lie at
- * physical 0. It is entered in real mode, so its entry is the physical place of e_entry.
+ * A vmlinux is linked at 0xc000000000000000 with p_paddr 0. It is entered in real mode, so its
+ * entry is the physical address of e_entry.
  *
- * A static PIE (ET_DYN, virtual and physical addresses equal) can lie anywhere and relocates
- * itself. Linked at 0 it would cover the interrupt vectors, which it fills in later.
+ * A static PIE (ET_DYN, virtual and physical addresses equal) can be loaded anywhere and
+ * relocates itself. Linked at 0 it would cover the interrupt vectors, which it fills in later.
  */
 #include "vmm/loader.h"
 
@@ -31,8 +30,8 @@
 #define READ_CHUNK_BYTES (UINT64_C(4) << 20)
 #define INITRD_ALIGN_BYTES UINT64_C(65536)
 
-/* Where an image goes that does not care. QEMU puts kernels there, so programs written for it
- * expect to find low memory free. */
+/* Where an image goes that can be loaded anywhere. QEMU loads kernels there, so programs written
+ * for it expect low memory to be free. */
 #define PIE_ADDRESS UINT64_C(0x400000)
 
 #define GIVE_VMLINUX "give an uncompressed ppc64 vmlinux"
@@ -116,8 +115,8 @@ static bool file_size(const struct file *file, uint64_t *ret_bytes)
 	return true;
 }
 
-/* The caller has checked the range against the file's size, so coming short means that it
- * shrank meanwhile. */
+/* The caller has checked the range against the file's size, so an early end means that it
+ * has shrunk. */
 static bool file_read(const struct file *file, uint64_t offset, void *to, uint64_t length)
 {
 	uint8_t *at = to;
@@ -141,9 +140,9 @@ static bool file_read(const struct file *file, uint64_t offset, void *to, uint64
 	return true;
 }
 
-/* --- What the file is ---------------------------------------------------------------------- */
+/* --- Files of other kinds ------------------------------------------------------------------- */
 
-/* Say what a file that is no ELF looks like. */
+/* Refuse a file that is no ELF, and name what it is. */
 static bool file_is_no_elf(const struct file *file, const uint8_t *start, size_t length)
 {
 	static const struct {
@@ -275,7 +274,7 @@ static bool image_check_header(const struct image *image)
 	return true;
 }
 
-/* Check one loadable segment and take it over. Zero-sized ones are legal and nothing. */
+/* Check one loadable segment and keep it, unless its size is zero. */
 static bool image_add_segment(struct image *image, const struct segment *segment)
 {
 	const struct file *file = image->file;
@@ -314,7 +313,8 @@ static bool image_read_segments(struct image *image)
 		        file, image->header.e_phoff + i * sizeof entry, &entry, sizeof entry))
 			return false;
 		type = field32(entry.p_type, big);
-		/* Neither an interpreter nor thread-local storage is of use without a system. */
+		/* Interpreters and thread-local storage belong to programs of an operating system.
+		 */
 		if (type == PT_INTERP || type == PT_TLS)
 			return file_refuse(file, GIVE_VMLINUX, "is a program, not a kernel");
 		if (type != PT_LOAD)
@@ -332,7 +332,7 @@ static bool image_read_segments(struct image *image)
 	return image->count > 0 || file_refuse(file, GIVE_VMLINUX, "has nothing to load");
 }
 
-/* Move a static PIE that is linked below PIE_ADDRESS up by that much. */
+/* Move a static PIE that is linked below PIE_ADDRESS up by PIE_ADDRESS. */
 static bool image_place_pie(struct image *image)
 {
 	uint64_t lowest = UINT64_MAX;

@@ -69,15 +69,15 @@ static bool write_output(const char *path, const void *blob, size_t length, stru
 	regular = fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
 	if (close(fd) < 0)
 		good = err_system(err, errno, CANNOT_WRITE_HINT, "cannot write %.200s", path);
-	/* Half a tree is worse than none; but what is not a file is not ours to remove. */
+	/* Leave no incomplete file; but do not remove what is no regular file. */
 	if (!good && regular)
 		unlink(path);
 	return good;
 }
 
+/* A machine that never runs has no news. */
 static void ignore_wake(void *context)
 {
-	(void)context; /* nothing of a machine that never runs is news */
 }
 
 static bool make_tree(const struct options *options, struct loader *loader, void **ret_blob,
@@ -177,7 +177,7 @@ static void print_help(void)
 	printf("\n%s", exit_codes_help);
 }
 
-/* Standard input, output and error exist, so that no file of ours takes their numbers. */
+/* Make sure that descriptors 0 to 2 are open, so that no other file gets these numbers. */
 static void open_standard_files(void)
 {
 	int fd;
@@ -191,7 +191,7 @@ static void open_standard_files(void)
 
 static enum exit_code run_command(const struct command *command, int argc, char **argv)
 {
-	/* Some 20 KiB, and there for the whole life of the program. */
+	/* About 20 KiB, used until the end. */
 	struct options *options = malloc(sizeof *options);
 	struct err err = {0};
 	enum exit_code code;
@@ -214,7 +214,7 @@ static enum exit_code run_command(const struct command *command, int argc, char 
 	return code;
 }
 
-/* What was printed has to arrive, or it was not said. */
+/* Output that could not be written is an error. */
 static enum exit_code finish_output(enum exit_code code)
 {
 	struct err err = {0};

@@ -43,15 +43,16 @@ struct run {
 	struct loader *loader;
 	struct control *control; /* NULL without --control */
 	ev_io wake;
-	ev_timer console_pause; /* running: the console was served a moment ago */
-	bool console_waits;     /* ... and has had news since */
-	ev_prepare turn;        /* these two: standard error was not read, see run_on_turn() */
+	ev_timer console_pause; /* active: the console was served a moment ago */
+	bool console_waits;     /* ... and there is news since */
+	ev_prepare turn;        /* these two: see run_on_turn() */
 	ev_io log_writable;
 };
 
 /* --- Signals -------------------------------------------------------------------------------- */
 
-/* Requests to end in good order, and faults after which only the terminal can be saved. */
+/* Signals that end the guest in good order, and faults, after which only the terminal is restored.
+ */
 static const int end_signals[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT};
 static const int fault_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS};
 
@@ -66,15 +67,13 @@ static void on_end_signal(int number)
 	loop_wake(end_signal_wake);
 }
 
-/* Of any thread. vCPU threads may not touch the terminal: it stays as it is if one of them fails.
- */
+/* In any thread. The sandbox keeps vCPU threads from the terminal: it stays raw if one fails. */
 static void on_fault(int number, siginfo_t *info, void *registers)
 {
-	(void)registers;
 	if (getpid() == gettid())
 		terminal_restore();
 	sandbox_explain(info);
-	/* The handler is gone (SA_RESETHAND): this time it ends the program. */
+	/* The default action is back (SA_RESETHAND), and ends the program. */
 	raise(number);
 }
 
@@ -88,7 +87,7 @@ static void signals_set_stack(void)
 		sigaltstack(&(stack_t){.ss_sp = bytes, .ss_size = sizeof bytes}, NULL);
 }
 
-/* nohup(1) has it ignored for a guest that is to outlive its terminal. */
+/* nohup(1) has SIGHUP ignored. */
 static bool outlives_terminal(int number)
 {
 	struct sigaction present;
@@ -129,9 +128,9 @@ static void signals_block(void)
 /* --- News from the guest, and the console --------------------------------------------------- */
 
 /*
- * A guest prints a few bytes at a time. Serving the first at once and then what has gathered
- * every few milliseconds costs no echo that a person would notice, and saves waking up and
- * writing for every few bytes: while news is not taken, vCPU threads do not even ring.
+ * A guest prints a few bytes at a time. The first are passed on at once, and then what has
+ * accumulated every few milliseconds: no person notices the delay, and it saves a wake-up and a
+ * write for every few bytes. While news is not taken, vCPU threads do not wake the loop again.
  */
 #define CONSOLE_PAUSE_S 0.004
 
@@ -151,8 +150,6 @@ static void run_on_console_pause(struct ev_loop *loop, ev_timer *watcher, int ev
 {
 	struct run *run = watcher->data;
 
-	(void)loop;
-	(void)events;
 	if (run->console_waits)
 		run_serve_console(run);
 }
@@ -162,7 +159,6 @@ static void run_on_wake(struct ev_loop *loop, ev_io *watcher, int events)
 	struct run *run = watcher->data;
 	unsigned news;
 
-	(void)loop;
 	if ((events & EV_ERROR) != 0)
 		return; /* loop_create() reports it */
 	loop_woken(watcher);
@@ -177,12 +173,11 @@ static void run_on_wake(struct ev_loop *loop, ev_io *watcher, int events)
 	vmm_handle_news(&run->vmm, news);
 }
 
-/* Lines that standard error has not taken: go on when it takes something again. */
+/* If standard error has not taken all lines, continue when it can be written to. */
 static void run_on_turn(struct ev_loop *loop, ev_prepare *watcher, int events)
 {
 	struct run *run = watcher->data;
 
-	(void)events;
 	if (log_is_behind())
 		ev_io_start(loop, &run->log_writable);
 }
@@ -193,12 +188,13 @@ static void run_on_log_writable(struct ev_loop *loop, ev_io *watcher, int events
 
 	log_catch_up();
 	if ((events & EV_ERROR) != 0)
-		ev_prepare_stop(loop, &run->turn); /* it cannot be watched: the next line will do */
+		ev_prepare_stop(
+		    loop, &run->turn); /* it cannot be watched: the next line tries again */
 	if (!log_is_behind())
 		ev_io_stop(loop, watcher);
 }
 
-/* The person typed Ctrl-A x. */
+/* Ctrl-A x was typed. */
 static void run_on_escape(void *context)
 {
 	vmm_end(context, EXIT_POWERED_OFF, false, "host-ui");
@@ -242,9 +238,9 @@ void raise_file_limit(void)
 }
 
 /*
- * What a library needs of the kernel at its first use, it needs before the sandbox closes, also on
- * the ways that are only taken at the end. ARCHITECTURE.md ("Into the sandbox") has what each
- * library does; glibc's time zone is sandbox.c's.
+ * Library functions that make system calls when they are first used are used here, before the
+ * sandbox closes, even if the program needs them only at its end. ARCHITECTURE.md ("Into the
+ * sandbox") lists them. sandbox.c does the same for glibc's time zone.
  */
 static void run_use_libraries(void)
 {
@@ -283,8 +279,7 @@ static bool run_set_up_loop(struct run *run, struct err *err)
 	return loop != NULL;
 }
 
-/* What can be wrong with the request comes first, then what can be wrong with the host, and
- * only then anything that others can see. */
+/* First what can be wrong with the options, then with the host, then what is visible outside. */
 static bool run_set_up(struct run *run, struct err *err)
 {
 	const struct options *options = run->options;
@@ -318,7 +313,7 @@ static bool run_set_up(struct run *run, struct err *err)
 	return run_enter_sandbox(run, err) && spapr_boot(vmm->machine, err);
 }
 
-/* Also for a start that failed half-way: each of these takes NULL. */
+/* Also after a start that failed: all of these functions take NULL. */
 static void run_finish(struct run *run)
 {
 	struct ev_loop *loop = run->vmm.loop;
@@ -378,7 +373,7 @@ enum exit_code vmm_run(const struct options *options)
 		code = exit_code_of(&err);
 	}
 	run_finish(run);
-	/* The terminal has been restored, so the line comes out well. */
+	/* After the terminal has been restored, so that the line is readable. */
 	if (err.class != ERR_NONE)
 		complain_error(&err);
 	log_settle();
