@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool fill(struct err *err, enum err_class class, const char *hint, int error_number,
+static bool err_fill(struct err *err, enum err_class class, const char *hint, int error_number,
     const char *format, va_list args)
 {
 	if (err->class != ERR_NONE)
@@ -30,7 +30,7 @@ bool err_set(struct err *err, enum err_class class, const char *hint, const char
 	va_list args;
 
 	va_start(args, format);
-	fill(err, class, hint, 0, format, args);
+	err_fill(err, class, hint, 0, format, args);
 	va_end(args);
 	return false;
 }
@@ -40,7 +40,7 @@ bool err_system(struct err *err, int error_number, const char *hint, const char 
 	va_list args;
 
 	va_start(args, format);
-	fill(err, ERR_SYSTEM, hint, error_number, format, args);
+	err_fill(err, ERR_SYSTEM, hint, error_number, format, args);
 	va_end(args);
 	return false;
 }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * err.h - how a failure travels from where it is noticed to the person who must act on it.
+ * err.h - an error: its class, what is wrong, and what the operator can do about it.
  *
  * A function that can fail returns bool (or a pointer) and takes a struct err as its last
- * argument. The first one to notice fills it, once; nobody rewrites it on the way up. The
+ * argument. The function that notices the error fills it, once; callers pass it on. The
  * class decides the exit code and the protocol's error class, the message names the thing
  * that is wrong, the hint says what to do about it.
  *
- * PAPR status codes never travel this way: what the guest did wrong is answered to the guest.
+ * PAPR status codes are not errors in this sense: they are returned to the guest.
  */
 #ifndef PAPRIKA_ERR_H
 #define PAPRIKA_ERR_H

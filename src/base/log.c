@@ -23,8 +23,7 @@
 
 #define PATIENCE_MS 250
 
-/* What says that it takes something takes at least this much without waiting. (A pipe takes a
- * page.) */
+/* What poll() calls writable takes at least this much without waiting. (A pipe takes a page.) */
 #define PIECE_BYTES 64
 
 enum log_level log_level = LOG_WARN;
@@ -65,12 +64,12 @@ static struct {
 	char rest[LOG_LINE_MAX];
 	size_t rest_length;   /* not written yet */
 	uint64_t rest_lines;  /* how many lines are lost if the rest is */
-	uint64_t dropped;     /* lines lost, and not told yet */
+	uint64_t dropped;     /* lines lost and not reported yet */
 	uint64_t patience_ms; /* of log_settle(), which one thread calls */
 } out = {.lock = PTHREAD_MUTEX_INITIALIZER, .patience_ms = PATIENCE_MS};
 
-/* How much was taken; -1 with errno EAGAIN if it would have to wait. */
-static ssize_t write_some(const char *from, size_t length)
+/* How many bytes were written; -1 with errno EAGAIN if it would have to wait. */
+static ssize_t log_write_some(const char *from, size_t length)
 {
 	struct pollfd end = {.fd = STDERR_FILENO, .events = POLLOUT};
 
@@ -86,11 +85,11 @@ static ssize_t write_some(const char *from, size_t length)
 	return write(STDERR_FILENO, from, length);
 }
 
-/* True if nothing is left of the rest. What fails otherwise than by waiting is lost. */
-static bool write_rest(void)
+/* True if the rest is written. After any error but EAGAIN it is lost. */
+static bool log_write_rest(void)
 {
 	while (out.rest_length > 0) {
-		ssize_t written = write_some(out.rest, out.rest_length);
+		ssize_t written = log_write_some(out.rest, out.rest_length);
 
 		if (written < 0 && errno == EINTR)
 			continue;
@@ -107,8 +106,8 @@ static bool write_rest(void)
 	return true;
 }
 
-/* Make the count of lost lines the rest, which is empty. */
-static void tell_dropped(void)
+/* Make a line with the count of lost lines the rest, which is empty. */
+static void log_queue_dropped(void)
 {
 	uint64_t now = clock_ms();
 	int length = snprintf(out.rest, sizeof out.rest,
@@ -122,27 +121,27 @@ static void tell_dropped(void)
 }
 
 /* True if all that was to be written is. */
-static bool catch_up(void)
+static bool log_flush(void)
 {
-	if (!write_rest())
+	if (!log_write_rest())
 		return false;
 	if (out.dropped == 0)
 		return true;
-	tell_dropped();
-	return write_rest();
+	log_queue_dropped();
+	return log_write_rest();
 }
 
 void log_write(const char *line, size_t length)
 {
 	pthread_mutex_lock(&out.lock);
-	if (catch_up()) {
+	if (log_flush()) {
 		if (length > sizeof out.rest)
 			length = sizeof out.rest;
 		memcpy(out.rest, line, length);
 		out.rest[length - 1] = '\n';
 		out.rest_length = length;
 		out.rest_lines = 1;
-		write_rest();
+		log_write_rest();
 	} else {
 		out.dropped++;
 	}
@@ -152,7 +151,7 @@ void log_write(const char *line, size_t length)
 void log_write_dying(const char *line, size_t length)
 {
 	while (length > 0) {
-		ssize_t written = write_some(line, length);
+		ssize_t written = log_write_some(line, length);
 
 		if (written < 0 && errno == EINTR)
 			continue;
@@ -176,8 +175,8 @@ bool log_is_behind(void)
 void log_catch_up(void)
 {
 	pthread_mutex_lock(&out.lock);
-	/* A reader that is gone will not come back. */
-	if (!catch_up() && out.rest_length == 0)
+	/* A reader that has closed its end does not return. */
+	if (!log_flush() && out.rest_length == 0)
 		out.has_reader = false;
 	pthread_mutex_unlock(&out.lock);
 }
@@ -190,7 +189,7 @@ void log_settle(void)
 
 	while (waits && now_ms < until_ms) {
 		pthread_mutex_lock(&out.lock);
-		waits = !catch_up() && out.rest_length > 0;
+		waits = !log_flush() && out.rest_length > 0;
 		pthread_mutex_unlock(&out.lock);
 		if (waits)
 			poll(&end, 1, (int)(until_ms - now_ms));
@@ -199,8 +198,8 @@ void log_settle(void)
 	out.patience_ms = now_ms < until_ms ? until_ms - now_ms : 0;
 }
 
-/* Its own description of what standard error is, in its place. */
-static bool open_anew(void)
+/* Replace standard error by an open file description of our own. */
+static bool log_reopen(void)
 {
 	int fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	bool good = fd >= 0 && dup2(fd, STDERR_FILENO) >= 0;
@@ -220,7 +219,7 @@ void log_never_wait(void)
 	out.piece_bytes = S_ISFIFO(status.st_mode) ? LOG_LINE_MAX : PIECE_BYTES;
 	if (S_ISSOCK(status.st_mode))
 		out.way = BY_SEND;
-	else if ((S_ISFIFO(status.st_mode) || S_ISCHR(status.st_mode)) && !open_anew())
+	else if ((S_ISFIFO(status.st_mode) || S_ISCHR(status.st_mode)) && !log_reopen())
 		out.way = BY_ASKING;
 }
 
@@ -239,7 +238,7 @@ void log_say(const char *format, ...)
 	log_write(line, used);
 }
 
-static void write_line(enum log_level level, uint32_t suppressed, const char *format, va_list args)
+static void log_format(enum log_level level, uint32_t suppressed, const char *format, va_list args)
 {
 	char line[LOG_LINE_MAX];
 	uint64_t now = clock_ms();
@@ -263,7 +262,7 @@ void log_line(enum log_level level, const char *format, ...)
 	if (level > log_level)
 		return;
 	va_start(args, format);
-	write_line(level, 0, format, args);
+	log_format(level, 0, format, args);
 	va_end(args);
 }
 
@@ -285,6 +284,6 @@ void log_guest(struct log_limit *limit, enum log_level level, const char *format
 		}
 	}
 	va_start(args, format);
-	write_line(level, atomic_exchange(&limit->suppressed, 0), format, args);
+	log_format(level, atomic_exchange(&limit->suppressed, 0), format, args);
 	va_end(args);
 }

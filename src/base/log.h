@@ -47,14 +47,14 @@ void log_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_write(const char *line, size_t length);
 
 /*
- * From now on nothing here waits for standard error. Opens what standard error is anew if that
- * can block, because O_NONBLOCK would be seen by everybody who shares the present description.
+ * From now on nothing here waits for standard error. Opens standard error anew if it can
+ * block, because O_NONBLOCK would affect every process that shares the present description.
  * Before threads are made, and before the sandbox closes: it needs /proc.
  */
 void log_never_wait(void);
 
-/* True if there is something left to write as soon as somebody reads: then log_catch_up() is to be
- * called when standard error can be written to. Never true if it is a file. */
+/* True if lines are left to be written: then log_catch_up() is to be called when standard error can
+ * be written to. Never true if it is a file. */
 bool log_is_behind(void);
 void log_catch_up(void);
 

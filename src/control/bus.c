@@ -41,7 +41,7 @@ json_t *bus_schema(void)
 {
 	json_t *list = json_array();
 
-	for (size_t i = 0; list != NULL && i < EVENTS; i++)
+	for (size_t i = 0; i < EVENTS; i++)
 		list = json_out_append(list, json_pack("{s:s, s:s, s:s}", "name", events[i].name,
 		                                 "doc", events[i].doc, "data", events[i].data));
 	return list;
@@ -117,7 +117,8 @@ static bool operation_removed_core(const struct operation *operation)
 }
 
 /* DEVICE_DELETED, unless it has been published since the core was last added. */
-static void publish_deleted(struct bus *bus, const struct operation *operation, const char *path)
+static void bus_publish_deleted(
+    struct bus *bus, const struct operation *operation, const char *path)
 {
 	if (bus->gone && bus->gone_drc_index == operation->drc_index)
 		return;
@@ -143,7 +144,7 @@ void bus_report(struct bus *bus, const struct operation *operation, enum op_step
 
 	snprintf(path, sizeof path, JSON_DEVICE_PATH "%s", operation->device);
 	if (operation_removed_core(operation))
-		publish_deleted(bus, operation, path);
+		bus_publish_deleted(bus, operation, path);
 	else if (operation->kind == OP_REMOVE && operation->outcome == OP_REJECTED)
 		bus_publish(bus, "DEVICE_UNPLUG_GUEST_ERROR",
 		    json_pack("{s:s, s:s, s:I, s:o}", "device", operation->device, "path", path,

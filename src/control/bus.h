@@ -2,7 +2,7 @@
 /*
  * bus.h - events on their way to clients, in the order in which they happened.
  *
- * Whoever runs the guest publishes an event where it happens. The control socket takes what has
+ * vmm.c and bus_report() publish an event when it happens. The control socket takes what has
  * been published at the end of each turn of the loop, and after each reply: so the events that a
  * request has caused follow its reply. One turn publishes a bounded number of events (vmm.c), so
  * the queue is bounded.

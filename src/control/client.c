@@ -6,8 +6,8 @@
  * carry it out. The reply goes to the client's output, which the socket takes as fast as the client
  * reads.
  *
- * A client that fails in the middle of something is only closed; clients_reap() frees it when no
- * function that uses it is on the stack.
+ * A client whose connection breaks while it is in use is only closed; clients_reap() frees it when
+ * no function that uses it is on the stack.
  */
 #include "control/client.h"
 
@@ -26,8 +26,8 @@
 /* Deepest nesting of a request; checked before parsing, so that no parser need recurse deeper. */
 #define DEPTH_MAX 64
 
-/* What may be done for a client in one turn of the loop: in bytes of replies, with so many for each
- * request. */
+/* How much is done for a client in one turn of the loop, in bytes of replies; a request counts as
+ * REQUEST_COST besides. */
 #define TURN_COST_MAX CONTROL_REQUEST_MAX
 #define REQUEST_COST 1024
 
@@ -55,7 +55,7 @@ static void client_close(struct client *client)
 	client->clients->bus->listeners--;
 }
 
-/* Close the connection of a client that will miss something. */
+/* Close the connection of a client that would miss an event or a reply. */
 static void client_drop(struct client *client, const char *reason)
 {
 	if (client->closed)
@@ -88,7 +88,7 @@ static void client_queue_event(struct client *client, const char *text, size_t l
 		client_drop(client, "out of memory");
 }
 
-/* The end of a reply or the greeting, unless memory was out for it. */
+/* The end of a reply or the greeting; good: there was memory for it. */
 static void client_end_line(struct client *client, bool good)
 {
 	struct output *output = &client->output;
@@ -99,7 +99,7 @@ static void client_end_line(struct client *client, bool good)
 		client_drop(client, "out of memory");
 }
 
-/* Queue an object, which is stolen: a reply, or the greeting. */
+/* Queue an object, which is stolen. */
 static void client_queue_json(struct client *client, json_t *object)
 {
 	client_end_line(client, output_put_json(&client->output, object));
@@ -111,37 +111,7 @@ static void client_queue_error(struct client *client, const char *desc)
 	client_queue_json(client, json_out_error("GenericError", desc, NULL));
 }
 
-/* Append the items of a list, with what goes between them. */
-static bool output_put_items(struct output *output, struct listing *listing)
-{
-	uint64_t written = 0;
-	bool good = true;
-
-	for (size_t i = 0; good && i < listing->count && written < listing->most; i++) {
-		json_t *item = listing->item(listing, i);
-
-		if (json_is_null(item))
-			continue;
-		good = (written++ == 0 || output_put_text(output, ", ")) &&
-		       output_put_json(output, item);
-		json_decref(item);
-	}
-	return good;
-}
-
-/* Queue a reply that returns a list. Only its text is kept: one item exists at a time. */
-static void client_queue_listing(struct client *client, struct listing *listing, const json_t *id)
-{
-	struct output *output = &client->output;
-	bool good = output_put_text(output, "{\"return\": [") &&
-	            output_put_items(output, listing) && output_put_text(output, "]");
-
-	if (good && id != NULL)
-		good = output_put_text(output, ", \"id\": ") && output_put_json(output, id);
-	client_end_line(client, good && output_put_text(output, "}"));
-}
-
-/* Start and stop the watchers by what can be done now. */
+/* Start and stop the watchers: writing if there is output, reading if a request would be served. */
 static void client_watch(struct client *client)
 {
 	struct watch *watch = &client->clients->watch;
@@ -162,7 +132,7 @@ static void client_watch(struct client *client)
 
 /* --- Events -------------------------------------------------------------------------------- */
 
-/* Send an event to those who have subscribed, or to those who have not. NULL: it is lost. */
+/* Send an event to clients that have subscribed, or to those that have not. NULL: it is lost. */
 static void clients_send_event(struct clients *clients, const json_t *event, bool subscribed)
 {
 	size_t length = event != NULL ? json_dumpb(event, clients->scratch, sizeof clients->scratch,
@@ -207,21 +177,14 @@ static void clients_send_events(struct clients *clients)
 static void client_execute(struct client *client, json_t *request)
 {
 	bool before = client->session.negotiated;
-	struct listing listing;
-	json_t *reply;
 
 	clients_send_events(client->clients);
 	if (client->closed)
 		return;
-	reply = command_execute(client->clients->guest, request, &client->session, &listing);
-	if (reply != NULL && listing.item != NULL)
-		client_queue_listing(client, &listing, json_object_get(request, "id"));
-	else
-		client_queue_json(client, json_incref(reply));
-	json_decref(reply);
-	listing_finish(&listing);
-	/* Some clients change their reader behind the reply to the negotiation, and lose what
-	 * comes with it. So nothing does: the rest waits for the next turn of the loop. */
+	client_end_line(client,
+	    command_execute(client->clients->guest, request, &client->session, &client->output));
+	/* Some clients replace their reader after the reply to the negotiation, and lose what
+	 * arrives together with it. So the rest is sent in the next turn of the loop. */
 	if (client->session.negotiated && !before)
 		client->output.allowed = output_left(&client->output);
 	clients_send_events(client->clients);
@@ -264,7 +227,7 @@ static size_t client_work_once(struct client *client, const struct request *requ
 	return REQUEST_COST + (after > before ? after - before : 0);
 }
 
-/* Carry out what has been received, as long as the replies are read, too. */
+/* Carry out the requests received, as long as the client reads the replies. */
 static void client_work(struct client *client)
 {
 	struct framer *input = &client->input;
@@ -289,14 +252,15 @@ static void client_work(struct client *client)
 		if (input->end - input->start == sizeof input->bytes) {
 			client_queue_error(client, "The request is longer than 65536 bytes");
 			client->closing = true;
-			client->session.negotiated = false; /* or events would put the end off */
+			client->session.negotiated =
+			    false; /* no more events, or they would delay the end */
 		}
 		break;
 	}
 	client_flush(client);
 }
 
-/* Go on with a client after something has happened to it. */
+/* Continue with a client after input, output or a new turn. */
 static void client_run(struct client *client)
 {
 	bool last;
@@ -308,7 +272,7 @@ static void client_run(struct client *client)
 	client_watch(client);
 }
 
-/* epoll has refused a descriptor: nothing more would be heard of this client. */
+/* epoll has refused the descriptor: no event of this client would be noticed. */
 static bool client_refused(struct client *client, int events)
 {
 	if ((events & EV_ERROR) == 0)
@@ -317,14 +281,13 @@ static bool client_refused(struct client *client, int events)
 	return true;
 }
 
-static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
+static void client_on_readable(struct ev_loop *loop, ev_io *watcher, int events)
 {
 	struct client *client = watcher->data;
 	struct framer *input = &client->input;
 	size_t room = framer_room(input);
 	ssize_t received;
 
-	(void)loop;
 	if (client_refused(client, events))
 		return;
 	received = recv(watcher->fd, input->bytes + input->end, room, MSG_DONTWAIT);
@@ -339,11 +302,10 @@ static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
 	client_run(client);
 }
 
-static void on_writable(struct ev_loop *loop, ev_io *watcher, int events)
+static void client_on_writable(struct ev_loop *loop, ev_io *watcher, int events)
 {
 	struct client *client = watcher->data;
 
-	(void)loop;
 	if (!client_refused(client, events))
 		client_run(client);
 }
@@ -395,8 +357,8 @@ bool clients_add(struct clients *clients, int fd)
 	client->clients = clients;
 	client->process = client_process(fd);
 	client->output.allowed = SIZE_MAX;
-	ev_io_init(&client->reading, on_readable, fd, EV_READ);
-	ev_io_init(&client->writing, on_writable, fd, EV_WRITE);
+	ev_io_init(&client->reading, client_on_readable, fd, EV_READ);
+	ev_io_init(&client->writing, client_on_writable, fd, EV_WRITE);
 	client->reading.data = client->writing.data = client;
 	clients->bus->listeners++;
 	client_queue_json(client, json_pack("{s:{s:o, s:[]}}", "QMP", "version",

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * client.h - the clients of the control socket: their requests, replies and events, and what
- * happens to those that do not behave.
+ * client.h - the clients of the control socket: their requests, replies and events, and when one
+ * is disconnected.
  *
- * No client can cost more than its share. Requests, nesting, clients and unread events are
- * bounded. A reply is as long as its content, but while a client does not read its replies, no more
- * of its requests are read; so only events pile up behind the last, and a client that leaves
- * CONTROL_BACKLOG_MAX of them unread is disconnected.
+ * The cost of a client is bounded: the length and nesting of a request, the number of clients, the
+ * unread events. A reply is as long as its content, but while a client does not read its replies,
+ * no more of its requests are read; so only events accumulate after the last reply, and a client
+ * that leaves CONTROL_BACKLOG_MAX bytes of them unread is disconnected.
  */
 #ifndef PAPRIKA_CLIENT_H
 #define PAPRIKA_CLIENT_H

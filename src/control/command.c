@@ -10,6 +10,7 @@
 
 #include "control/bus.h"
 #include "control/json_out.h"
+#include "control/query.h"
 
 static const char *const type_names[] = {
     [ARGUMENT_STRING] = "string", [ARGUMENT_INTEGER] = "integer", [ARGUMENT_ARRAY] = "array"};
@@ -26,6 +27,15 @@ bool call_fail(struct call *call, const char *class, const char *format, ...)
 	va_end(args);
 	call->class = class;
 	return err_set(&call->err, ERR_USAGE, NULL, "%s", text);
+}
+
+void call_item(struct call *call, json_t *item)
+{
+	const char *before = call->items++ == 0 ? "{\"return\": [" : ", ";
+
+	if (!output_put_text(call->output, before) || !output_put_json(call->output, item))
+		call->no_memory = true;
+	json_decref(item);
 }
 
 const char *call_string(const struct call *call, const char *name)
@@ -71,11 +81,11 @@ uint64_t call_selection(const struct call *call, const char *name, uint64_t othe
 
 /* --- The schema ----------------------------------------------------------------------------- */
 
-json_t *command_names(void)
+json_t *query_commands(struct call *call)
 {
 	json_t *list = json_array();
 
-	for (size_t i = 0; list != NULL && i < command_count; i++)
+	for (size_t i = 0; i < command_count; i++)
 		list = json_out_append(list, json_pack("{s:s}", "name", commands[i].name));
 	return list;
 }
@@ -87,8 +97,6 @@ static json_t *command_arguments(const struct command *command)
 	for (size_t i = 0; i < ARGUMENTS_MAX && command->arguments[i].name != NULL; i++) {
 		const struct argument *argument = &command->arguments[i];
 
-		if (list == NULL)
-			return NULL;
 		list =
 		    json_out_append(list, json_pack("{s:s, s:s, s:b, s:s}", "name", argument->name,
 		                              "type", type_names[argument->type], "required",
@@ -97,11 +105,11 @@ static json_t *command_arguments(const struct command *command)
 	return list;
 }
 
-json_t *command_schema(void)
+json_t *query_schema(struct call *call)
 {
 	json_t *list = json_array();
 
-	for (size_t i = 0; list != NULL && i < command_count; i++)
+	for (size_t i = 0; i < command_count; i++)
 		list = json_out_append(
 		    list, json_pack("{s:s, s:s, s:o, s:s}", "name", commands[i].name, "doc",
 		              commands[i].doc, "arguments", command_arguments(&commands[i]),
@@ -121,15 +129,16 @@ static bool argument_has_type(const json_t *value, enum argument_type type)
 	return false;
 }
 
-/* No text here is meant to have one, and functions that compare texts end at it. */
+/* No argument may contain a NUL: functions that compare texts would stop there. */
 static bool text_has_nul(const json_t *value)
 {
 	return json_is_string(value) &&
 	       strlen(json_string_value(value)) != json_string_length(value);
 }
 
-/* The argument of this name as the command takes it; NULL if there is none. Where QMP makes texts
- * of all values, what it cannot make one of counts as not given, and as an id only a text counts.
+/* The argument of this name as the command takes it; NULL if there is none. Where QMP
+ * converts all values to texts, a value that cannot be converted counts as not given, and so does
+ * an id that is no text.
  */
 static json_t *argument_given(const struct command *command, const char *name, json_t *value)
 {
@@ -242,31 +251,36 @@ static json_t *call_run(struct call *call, json_t *request)
 	command = command_find(call, json_object_get(request, "execute"));
 	if (command == NULL || !command_check_arguments(call, command))
 		return NULL;
-	call->listing->start = call_selection(call, "start", 0);
-	call->listing->most = call_selection(call, "count", UINT64_MAX);
 	return command->run(call);
 }
 
-json_t *command_execute(const struct guest *guest, json_t *request, struct session *session,
-    struct listing *ret_listing)
+/* The end of a reply whose list items have been written. */
+static bool call_end_list(struct call *call, const json_t *id)
 {
-	struct call call = {.guest = guest, .session = session, .listing = ret_listing};
-	json_t *id = json_object_get(request, "id"), *reply;
+	return !call->no_memory && output_put_text(call->output, "]") &&
+	       (id == NULL || (output_put_text(call->output, ", \"id\": ") &&
+	                          output_put_json(call->output, id))) &&
+	       output_put_text(call->output, "}");
+}
 
-	*ret_listing = (struct listing){.item = NULL};
-	reply = call_run(&call, request);
-	if (reply != NULL) {
+bool command_execute(
+    const struct guest *guest, json_t *request, struct session *session, struct output *output)
+{
+	struct call call = {.guest = guest, .session = session, .output = output};
+	json_t *id = json_object_get(request, "id"), *reply = call_run(&call, request);
+	bool good;
+
+	if (call.items > 0) {
+		json_decref(reply);
+		return reply != NULL && call_end_list(&call, id);
+	}
+	if (reply != NULL)
 		reply = json_pack("{s:o}", "return", reply);
-	} else {
-		listing_finish(ret_listing);
-		ret_listing->item = NULL;
-		if (call.err.class == ERR_NONE)
-			return NULL;
+	else if (call.err.class != ERR_NONE)
 		reply = json_out_error(call.class != NULL ? call.class : "GenericError",
 		    call.err.message, session->subscribed ? call.err.hint : NULL);
-	}
-	if (reply == NULL || id == NULL || json_object_set(reply, "id", id) == 0)
-		return reply;
+	good = reply != NULL && (id == NULL || json_object_set(reply, "id", id) == 0) &&
+	       output_put_json(output, reply);
 	json_decref(reply);
-	return NULL;
+	return good;
 }

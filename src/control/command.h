@@ -20,7 +20,7 @@
 
 #include "base/err.h"
 #include "control/guest.h"
-#include "control/query.h"
+#include "control/output.h"
 
 /* What a connection has asked for. Without `subscribed` it sees QMP, and nothing that QMP's
  * documentation does not name. */
@@ -43,7 +43,9 @@ struct call {
 	const struct guest *guest;
 	json_t *arguments; /* NULL if the request had none */
 	struct session *session;
-	struct listing *listing; /* set item to return a list, besides an empty array */
+	struct output *output;
+	uint64_t items; /* of the list that is returned: see call_item() */
+	bool no_memory; /* for one of them */
 	struct err err;
 	const char *class; /* the protocol's class of err; NULL: GenericError */
 };
@@ -65,23 +67,22 @@ extern const struct command commands[];
 extern const size_t command_count;
 
 /*
- * Carry out one request, an object that has been parsed. Returns the reply to send (a new
- * reference): {"return": ...} or {"error": {...}}, with the request's id; NULL if memory is
- * out. If ret_listing->item is set then, it makes the items of the array in "return", which is
- * empty. *session is the connection's state, which some commands change.
+ * Carry out one request, an object that has been parsed. Appends the reply to output:
+ * {"return": ...} or {"error": {...}}, with the request's id. False if memory is out; then a part
+ * of it may have been appended. *session is the connection's state, which some commands change.
  */
-json_t *command_execute(const struct guest *guest, json_t *request, struct session *session,
-    struct listing *ret_listing);
-
-/* What query-commands and query-schema return; NULL if memory is out. */
-json_t *command_names(void);
-json_t *command_schema(void);
+bool command_execute(
+    const struct guest *guest, json_t *request, struct session *session, struct output *output);
 
 /* --- For the functions of the rows --- */
 
 /* Fill call->err, with a class of the protocol (NULL: GenericError). Returns false. */
 bool call_fail(struct call *call, const char *class, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* Return a list: append an item (stolen). It is written to the output at once, because a list may
+ * be long. In the end the function returns an empty array. */
+void call_item(struct call *call, json_t *item);
 
 /* An argument's text; NULL if it was not given. */
 const char *call_string(const struct call *call, const char *name);

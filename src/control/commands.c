@@ -6,16 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "control/command.h"
 #include "control/json_out.h"
+#include "control/query.h"
 #include "spapr/spapr.h"
-
-/* What is returned is a list, which begin() prepares. */
-static json_t *call_list(struct call *call, bool (*begin)(struct listing *listing))
-{
-	call->listing->machine = call->guest->machine;
-	return begin(call->listing) ? json_array() : NULL;
-}
 
 /* --- The connection, and the protocol itself ------------------------------------------------ */
 
@@ -40,45 +33,7 @@ static json_t *run_events_subscribe(struct call *call)
 	return json_object();
 }
 
-static json_t *run_query_version(struct call *call)
-{
-	return json_out_version(call->session->subscribed);
-}
-
-static json_t *run_query_commands(struct call *call)
-{
-	(void)call;
-	return command_names();
-}
-
-static json_t *run_query_schema(struct call *call)
-{
-	(void)call;
-	return command_schema();
-}
-
 /* --- The machine as a whole ----------------------------------------------------------------- */
-
-static json_t *run_query_status(struct call *call)
-{
-	return query_status(call->guest);
-}
-
-static json_t *run_query_name(struct call *call)
-{
-	return query_name(call->guest);
-}
-
-static json_t *run_query_kvm(struct call *call)
-{
-	(void)call;
-	return json_pack("{s:b, s:b}", "enabled", 1, "present", 1);
-}
-
-static json_t *run_query_metrics(struct call *call)
-{
-	return query_metrics(call->guest->machine);
-}
 
 static json_t *run_stop(struct call *call)
 {
@@ -112,7 +67,7 @@ static json_t *run_quit(struct call *call)
 
 #define CORE_DRIVER_SUFFIX "spapr-cpu-core"
 
-/* "host-spapr-cpu-core"; those of other machines name a CPU model first, and mean the same. */
+/* "host-spapr-cpu-core"; names of other machines begin with a CPU model and are accepted, too. */
 static bool is_core_driver(const char *driver)
 {
 	size_t length = strlen(driver), suffix = strlen(CORE_DRIVER_SUFFIX);
@@ -207,59 +162,7 @@ static json_t *run_device_del(struct call *call)
 	return NULL;
 }
 
-static json_t *run_query_cpus_fast(struct call *call)
-{
-	call->listing->with_state = call->session->subscribed;
-	return call_list(call, query_cpus_fast);
-}
-
-static json_t *run_query_hotpluggable_cpus(struct call *call)
-{
-	return call_list(call, query_hotpluggable_cpus);
-}
-
-static json_t *run_query_registers(struct call *call)
-{
-	if (call->guest->ops->run_state(call->guest->vmm) == RUN_STATE_RUNNING) {
-		err_set(&call->err, ERR_STATE, "stop the guest first, and let it go on with cont",
-		    "registers can be read only while the guest does not run");
-		return NULL;
-	}
-	return call_list(call, query_registers);
-}
-
-static json_t *run_query_connectors(struct call *call)
-{
-	return call_list(call, query_connectors);
-}
-
 /* --- Operations ----------------------------------------------------------------------------- */
-
-static bool has_operation(const struct listing *listing, json_int_t id)
-{
-	for (size_t i = 0; i < listing->count; i++)
-		if (id > 0 && listing->operations[i].id == (uint64_t)id)
-			return true;
-	return false;
-}
-
-static json_t *run_query_operations(struct call *call)
-{
-	json_t *found = call_list(call, query_operations);
-	json_int_t id;
-
-	if (found == NULL || !call_integer(call, "id", &id))
-		return found;
-	if (has_operation(call->listing, id)) {
-		call->listing->start = (uint64_t)id;
-		call->listing->most = 1;
-		return found;
-	}
-	json_decref(found);
-	err_set(&call->err, ERR_NOT_FOUND, "query-operations without id lists those remembered",
-	    "operation %lld not found", (long long)id);
-	return NULL;
-}
 
 static json_t *run_operation_cancel(struct call *call)
 {
@@ -271,7 +174,8 @@ static json_t *run_operation_cancel(struct call *call)
 /* --- The table ------------------------------------------------------------------------------ */
 
 /* clang-format off */
-#define START(what) {"start", ARGUMENT_INTEGER, false, "only those with a " what " of at least this"}
+#define START(what)                                                                                \
+	{"start", ARGUMENT_INTEGER, false, "only those with a " what " of at least this"}
 #define AT_MOST {"count", ARGUMENT_INTEGER, false, "at most this many"}
 
 const struct command commands[] = {
@@ -283,32 +187,32 @@ const struct command commands[] = {
 { .name = "events-subscribe", .run = run_events_subscribe,
   .returns = "{}",
   .doc = "From now on this connection sees what is not of QMP: OPERATION, members, hints." },
-{ .name = "query-version", .run = run_query_version,
+{ .name = "query-version", .run = query_version,
   .returns = "{qemu: {major, minor, micro}, package, paprika: {version, protocol}}",
   .doc = "The dialect of the protocol, and what speaks it." },
-{ .name = "query-commands", .run = run_query_commands,
+{ .name = "query-commands", .run = query_commands,
   .returns = "[{name}]",
   .doc = "The names of all commands." },
-{ .name = "query-schema", .run = run_query_schema,
+{ .name = "query-schema", .run = query_schema,
   .returns = "{commands: [{name, doc, arguments: [{name, type, required, doc}], returns}], "
 	"events: [{name, doc, data}]}",
   .doc = "All commands with their arguments, and all events." },
-{ .name = "query-status", .run = run_query_status,
+{ .name = "query-status", .run = query_status,
   .returns = "{running, singlestep, status}",
   .doc = "Whether the guest runs, and if not, why." },
-{ .name = "query-name", .run = run_query_name,
+{ .name = "query-name", .run = query_name,
   .returns = "{name}",
   .doc = "The name the guest was started with, if it was given one." },
-{ .name = "query-kvm", .run = run_query_kvm,
+{ .name = "query-kvm", .run = query_kvm,
   .returns = "{enabled, present}",
   .doc = "Always true: guests run under KVM only." },
-{ .name = "query-cpus-fast", .run = run_query_cpus_fast,
+{ .name = "query-cpus-fast", .run = query_cpus_fast,
   .returns = "[{cpu-index, qom-path, thread-id, props: {core-id}, target, state}]",
   .doc = "The vCPUs of all cores the machine has." },
-{ .name = "query-registers", .run = run_query_registers,
+{ .name = "query-registers", .run = query_registers,
   .returns = "[{cpu-index, state, pc, msr, lr, ctr, srr0, srr1}]",
   .doc = "Where each vCPU is, while the guest is stopped; registers only of those that run." },
-{ .name = "query-hotpluggable-cpus", .run = run_query_hotpluggable_cpus,
+{ .name = "query-hotpluggable-cpus", .run = query_hotpluggable_cpus,
   .returns = "[{props: {core-id}, vcpus-count, qom-path, type}]",
   .doc = "All places for a core, the highest first; qom-path only where there is one." },
 { .name = "device_add", .run = run_device_add, .as_options = true,
@@ -325,13 +229,13 @@ const struct command commands[] = {
   .returns = "{operation}",
   .doc = "Ask the guest for a core back. The reply means that this has begun. Asked again "
 	"while that is pending, the guest is notified again." },
-{ .name = "query-connectors", .run = run_query_connectors,
+{ .name = "query-connectors", .run = query_connectors,
   .arguments = {START("core-id"), AT_MOST},
   .returns = "[{core-id, drc-index, name, state, attached, device, adding, add-operation, "
 	"removing, remove-operation, vcpus: [{id, state}], "
 	"history: [{ms-ago, call, vcpu, status}]}]",
   .doc = "The connector of each core, and the guest's last calls on it, newest first." },
-{ .name = "query-operations", .run = run_query_operations,
+{ .name = "query-operations", .run = query_operations,
   .arguments = {{"id", ARGUMENT_INTEGER, false, "only this one"}, START("id"), AT_MOST},
   .returns = "[{id, kind, device, core-id, drc-index, outcome, phase, unresolved, "
 	"notifications, stuck, elapsed-ms, steps: [{step, at-ms}], evidence}]",
@@ -341,7 +245,7 @@ const struct command commands[] = {
 	{"id", ARGUMENT_INTEGER, true, "the operation"}},
   .returns = "{}",
   .doc = "Give a pending operation up." },
-{ .name = "query-metrics", .run = run_query_metrics,
+{ .name = "query-metrics", .run = query_metrics,
   .returns = "{<name>: <number>, ...}",
   .doc = "Counters since the start." },
 { .name = "stop", .run = run_stop,

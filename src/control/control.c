@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* control.c - see control.h: who may connect. */
+/* control.c - see control.h. Here connections are accepted; client.c serves them. */
 #include "control/control.h"
 
 #include <errno.h>
@@ -29,16 +29,14 @@ struct control {
 };
 
 /* Before the loop waits again. */
-static void on_turn(struct ev_loop *loop, ev_prepare *watcher, int events)
+static void control_on_turn(struct ev_loop *loop, ev_prepare *watcher, int events)
 {
 	struct control *control = watcher->data;
 
-	(void)loop;
-	(void)events;
 	clients_turn(&control->clients);
 }
 
-/* Say why, if the client takes it at once, and hang up. */
+/* Send the reason, if the client takes it without waiting, and close. */
 static void control_turn_away(int fd)
 {
 	static const char line[] =
@@ -57,12 +55,11 @@ static void control_pause(struct control *control)
 	ev_timer_start(control->loop, &control->accept_pause);
 }
 
-static void on_connection(struct ev_loop *loop, ev_io *watcher, int events)
+static void control_on_connection(struct ev_loop *loop, ev_io *watcher, int events)
 {
 	struct control *control = watcher->data;
 	int fd;
 
-	(void)loop;
 	if (events & EV_ERROR) {
 		control_pause(control);
 		return;
@@ -85,12 +82,10 @@ static void on_connection(struct ev_loop *loop, ev_io *watcher, int events)
 		control_turn_away(fd);
 }
 
-static void on_accept_pause(struct ev_loop *loop, ev_timer *watcher, int events)
+static void control_on_pause_end(struct ev_loop *loop, ev_timer *watcher, int events)
 {
 	struct control *control = watcher->data;
 
-	(void)loop;
-	(void)events;
 	ev_timer_set(watcher, ACCEPT_PAUSE_S, 0.);
 	watch_start(&control->clients.watch, &control->listening);
 }
@@ -115,9 +110,9 @@ struct control *control_create(struct ev_loop *loop, const char *path, const str
 	snprintf(control->path, sizeof control->path, "%s", path);
 	control->loop = loop;
 	clients_init(&control->clients, loop, guest, bus);
-	ev_io_init(&control->listening, on_connection, fd, EV_READ);
-	ev_timer_init(&control->accept_pause, on_accept_pause, ACCEPT_PAUSE_S, 0.);
-	ev_prepare_init(&control->turn, on_turn);
+	ev_io_init(&control->listening, control_on_connection, fd, EV_READ);
+	ev_timer_init(&control->accept_pause, control_on_pause_end, ACCEPT_PAUSE_S, 0.);
+	ev_prepare_init(&control->turn, control_on_turn);
 	control->listening.data = control->accept_pause.data = control->turn.data = control;
 	watch_start(&control->clients.watch, &control->listening);
 	ev_prepare_start(loop, &control->turn);

@@ -8,14 +8,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* The longest request; a framer that is full and has no request in it holds one that is longer. */
+/* The longest request. A framer that is full without a complete request holds a longer one. */
 #define REQUEST_BYTES_MAX 65536
 
 /* What a client has sent and what has not been carried out yet. */
 struct framer {
-	size_t start; /* of the request being read, */
-	size_t scan;  /* up to where it has been looked at, */
-	size_t end;   /* and up to where there are bytes */
+	size_t start; /* of the request being read */
+	size_t scan;  /* the first byte that has not been examined */
+	size_t end;   /* of the bytes received */
 	size_t depth, deepest;
 	char quote;      /* that the string being read began with; NUL outside of strings */
 	char last;       /* the last character outside of strings that was no blank */

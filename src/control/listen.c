@@ -15,7 +15,7 @@
 #define BACKLOG 16
 
 /* An error about a path the operator chose. */
-static bool bad_path(const char *path, const char *what, int error_number, const char *hint,
+static bool listen_refuse(const char *path, const char *what, int error_number, const char *hint,
     const char *text, struct err *err)
 {
 	if (error_number == 0)
@@ -25,35 +25,35 @@ static bool bad_path(const char *path, const char *what, int error_number, const
 	return false;
 }
 
-/* Make way: remove a socket nobody listens on any more, refuse everything else. */
-static bool clear_path(
+/* Remove a socket that no process listens on any more; refuse everything else. */
+static bool listen_clear_path(
     const char *path, const char *what, const struct sockaddr_un *address, struct err *err)
 {
 	struct stat status;
 	int fd, result;
 
 	if (lstat(path, &status) < 0)
-		return errno == ENOENT ||
-		       bad_path(path, what, errno, "choose a path in a directory you may write to",
-		           "cannot be created", err);
+		return errno == ENOENT || listen_refuse(path, what, errno,
+		                              "choose a path in a directory you may write to",
+		                              "cannot be created", err);
 	if (!S_ISSOCK(status.st_mode))
-		return bad_path(path, what, 0, "choose another path",
+		return listen_refuse(path, what, 0, "choose another path",
 		    "is the name of a file that is not a socket", err);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return err_system(err, errno, NULL, "cannot create the %s", what);
 	result = connect(fd, (const struct sockaddr *)address, sizeof *address) == 0 ? 0 : errno;
 	close(fd);
-	/* EAGAIN: its queue is full, so somebody does listen. */
+	/* EAGAIN: its queue is full, so a process does listen. */
 	if (result == 0 || result == EAGAIN)
-		return bad_path(path, what, 0,
+		return listen_refuse(path, what, 0,
 		    "choose another path, or end the process that has it",
 		    "is in use by a running process", err);
 	if (result != ECONNREFUSED && result != ENOENT)
-		return bad_path(path, what, result, "choose another path, or remove the file",
+		return listen_refuse(path, what, result, "choose another path, or remove the file",
 		    "cannot be replaced", err);
 	if (unlink(path) < 0 && errno != ENOENT)
-		return bad_path(path, what, errno, "choose another path, or remove the file",
+		return listen_refuse(path, what, errno, "choose another path, or remove the file",
 		    "is left over and cannot be removed", err);
 	return true;
 }
@@ -71,24 +71,25 @@ int listen_unix(
 		return -1;
 	}
 	strcpy(address.sun_path, path);
-	if (!clear_path(path, what, &address, err))
+	if (!listen_clear_path(path, what, &address, err))
 		return -1;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0) {
 		err_system(err, errno, NULL, "cannot create the %s", what);
 		return -1;
 	}
-	/* Before bind, the mode of the descriptor becomes that of the file: there is no moment in
-	 * which others could connect. */
+	/* Before bind, the mode of the descriptor becomes that of the file: others can
+	 * never connect, not even for a moment. */
 	if (fchmod(fd, 0600) < 0 ||
 	    bind(fd, (const struct sockaddr *)&address, sizeof address) < 0) {
-		bad_path(path, what, errno, "choose a path in a directory you may write to",
+		listen_refuse(path, what, errno, "choose a path in a directory you may write to",
 		    "cannot be created", err);
 		close(fd);
 		return -1;
 	}
 	if (listen(fd, BACKLOG) < 0 || lstat(path, &status) < 0) {
-		bad_path(path, what, errno, "choose another path", "cannot be listened on", err);
+		listen_refuse(
+		    path, what, errno, "choose another path", "cannot be listened on", err);
 		unlink(path);
 		close(fd);
 		return -1;
@@ -106,7 +107,7 @@ static bool is_number(const char *text, long number)
 }
 
 /* The value of a socket option, or -1. */
-static int option_of(int fd, int option)
+static int socket_option(int fd, int option)
 {
 	int value = -1;
 	socklen_t length = sizeof value;
@@ -131,9 +132,9 @@ int listen_passed(const char *what, struct err *err)
 		    passed ? "not one socket but another number" : "no socket");
 		return -1;
 	}
-	if (flags < 0 || option_of(LISTEN_FD, SO_DOMAIN) != AF_UNIX ||
-	    option_of(LISTEN_FD, SO_TYPE) != SOCK_STREAM ||
-	    option_of(LISTEN_FD, SO_ACCEPTCONN) != 1) {
+	if (flags < 0 || socket_option(LISTEN_FD, SO_DOMAIN) != AF_UNIX ||
+	    socket_option(LISTEN_FD, SO_TYPE) != SOCK_STREAM ||
+	    socket_option(LISTEN_FD, SO_ACCEPTCONN) != 1) {
 		err_set(err, ERR_USAGE, hint,
 		    "%s: what systemd passed is not a listening UNIX stream socket", what);
 		return -1;

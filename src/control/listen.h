@@ -16,7 +16,7 @@
 #define LISTEN_SYSTEMD "systemd"
 #define LISTEN_FD 3
 
-/* Which file it was that we made; all zero: none. */
+/* The file that was made; all zero: none. */
 struct listen_identity {
 	dev_t device;
 	ino_t inode;
@@ -29,9 +29,9 @@ struct listen_identity {
 int listen_unix(
     const char *path, const char *what, struct listen_identity *ret_identity, struct err *err);
 
-/* The listening stream socket that systemd, or whoever speaks like it, passed to this process.
- * Children are not to take it for theirs: what says so in the environment is removed. Returns
- * the descriptor, or -1 with *err filled. */
+/* The listening stream socket that systemd, or a program with the same protocol, passed to this
+ * process. Removes the variables of that protocol from the environment, so that no child uses
+ * them. Returns the descriptor, or -1 with *err filled. */
 int listen_passed(const char *what, struct err *err);
 
 /* Remove the file at path if it is still the one that was made. */

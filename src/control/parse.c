@@ -10,13 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The costliest text is [{},{},...]: some 200 bytes, three of text each; and while an array or a
- * buffer grows it is there twice. */
+/* The text that needs most memory is [{},{},...]: about 200 bytes for three of text. An array or a
+ * buffer exists twice while it grows. */
 #define PARSE_BYTES(length) ((size_t)16384 + 128 * (length))
 
-/* jansson 2.14 goes on with half a token when it gets no memory for all of it, and then reads and
- * writes beyond its buffers. So whether there is enough for the whole text is tried first. */
-static bool has_memory(size_t bytes)
+/* jansson 2.14 continues with a part of a token when it gets no memory for all of it, and then
+ * reads and writes beyond its buffers. So first try whether there is enough memory for the whole
+ * text. */
+static bool parse_has_memory(size_t bytes)
 {
 	void *volatile memory = malloc(bytes);
 	bool good = memory != NULL;
@@ -27,7 +28,7 @@ static bool has_memory(size_t bytes)
 
 json_t *parse_json(const char *text, size_t length, size_t flags, json_error_t *error)
 {
-	if (has_memory(PARSE_BYTES(length)))
+	if (parse_has_memory(PARSE_BYTES(length)))
 		return json_loadb(text, length, flags, error);
 	*error = (json_error_t){.line = -1, .column = -1, .text = "out of memory"};
 	return NULL;

@@ -1,23 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* query.c - see query.h. */
+/* query.c - see query.h. A NULL that json_pack() or json_out_append() is given is passed on. */
 #include "control/query.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/log.h"
 #include "control/json_out.h"
 
 #define CORE_TYPE "host-spapr-cpu-core"
 
-void listing_finish(struct listing *listing)
+json_t *query_version(struct call *call)
 {
-	free(listing->operations);
-	listing->operations = NULL;
+	return json_out_version(call->session->subscribed);
 }
 
-json_t *query_status(const struct guest *guest)
+json_t *query_status(struct call *call)
 {
 	static const char *const names[] = {
 	    [RUN_STATE_RUNNING] = "running",
@@ -26,17 +24,39 @@ json_t *query_status(const struct guest *guest)
 	    [RUN_STATE_PANICKED] = "guest-panicked",
 	    [RUN_STATE_FAILED] = "internal-error",
 	};
-	enum run_state state = guest->ops->run_state(guest->vmm);
+	enum run_state state = call->guest->ops->run_state(call->guest->vmm);
 
-	/* singlestep is always there in this dialect, and typed clients insist on it. */
+	/* QMP of this version always has singlestep, and typed clients require it. */
 	return json_pack("{s:b, s:b, s:s}", "running", state == RUN_STATE_RUNNING, "singlestep", 0,
 	    "status", names[state]);
 }
 
-json_t *query_name(const struct guest *guest)
+json_t *query_name(struct call *call)
 {
-	return guest->name[0] != '\0' ? json_pack("{s:o}", "name", json_out_text(guest->name))
-	                              : json_object();
+	const char *name = call->guest->name;
+
+	return name[0] != '\0' ? json_pack("{s:o}", "name", json_out_text(name)) : json_object();
+}
+
+json_t *query_kvm(struct call *call)
+{
+	return json_pack("{s:b, s:b}", "enabled", 1, "present", 1);
+}
+
+json_t *query_metrics(struct call *call)
+{
+	struct spapr_counter counters[128];
+	size_t count = spapr_counters(call->guest->machine, counters, 128);
+	json_t *object = json_object();
+
+	for (size_t i = 0; i < count; i++) {
+		if (json_object_set_new(
+		        object, counters[i].name, json_out_integer(counters[i].value)) < 0) {
+			json_decref(object);
+			return NULL;
+		}
+	}
+	return object;
 }
 
 /* --- Cores ------------------------------------------------------------------------------- */
@@ -52,109 +72,102 @@ static const char *vcpu_state_name(enum spapr_vcpu_state state)
 	return "unknown";
 }
 
-static uint32_t threads_of(struct spapr *machine)
+static uint32_t threads_per_core(struct spapr *machine)
 {
 	uint32_t threads = spapr_get_config(machine)->threads;
 
 	return threads < SPAPR_MAX_THREADS ? threads : SPAPR_MAX_THREADS;
 }
 
-/* The index counts the threads of all cores. */
-static json_t *cpu_item(struct listing *listing, size_t index)
+/* A list with an item for each vCPU of the attached cores. */
+static json_t *query_vcpus(struct call *call,
+    json_t *(*item)(struct call *call, const struct spapr_core_info *core, uint32_t thread))
 {
-	uint32_t thread = (uint32_t)(index % threads_of(listing->machine));
-	char path[sizeof JSON_DEVICE_PATH + OP_DEVICE_MAX + 16];
+	struct spapr *machine = call->guest->machine;
 	struct spapr_core_info core;
 
-	spapr_core_info(listing->machine, (uint32_t)(index / threads_of(listing->machine)), &core);
-	if (!core.drc.attached)
-		return json_null();
-	snprintf(
-	    path, sizeof path, JSON_DEVICE_PATH "%s/thread[%u]", core.device, (unsigned)thread);
-	return json_pack("{s:I, s:s, s:i, s:{s:I}, s:s, s:s*}", "cpu-index",
-	    (json_int_t)core.vcpus[thread].id, "qom-path", path, "thread-id",
-	    core.vcpus[thread].host_thread, "props", "core-id", (json_int_t)core.core_id, "target",
-	    "ppc64", "state",
-	    listing->with_state ? vcpu_state_name(core.vcpus[thread].state) : NULL);
-}
-
-bool query_cpus_fast(struct listing *listing)
-{
-	listing->count = (size_t)spapr_core_count(listing->machine) * threads_of(listing->machine);
-	listing->item = cpu_item;
-	return true;
-}
-
-/* Registers as text: JSON's integers end where the addresses of a kernel begin. */
-static json_t *registers_json(struct spapr *machine, uint32_t id, enum spapr_vcpu_state state)
-{
-	struct kvm_registers registers;
-	json_t *vcpu =
-	    json_pack("{s:I, s:s}", "cpu-index", (json_int_t)id, "state", vcpu_state_name(state));
-
-	if (vcpu == NULL || !spapr_vcpu_registers(machine, id, &registers))
-		return vcpu;
-	const struct {
-		const char *name;
-		uint64_t value;
-	} rows[] = {{"pc", registers.pc}, {"msr", registers.msr}, {"lr", registers.lr},
-	    {"ctr", registers.ctr}, {"srr0", registers.srr0}, {"srr1", registers.srr1}};
-
-	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-		char text[24];
-
-		snprintf(text, sizeof text, "0x%016llx", (unsigned long long)rows[i].value);
-		if (json_object_set_new(vcpu, rows[i].name, json_string(text)) < 0) {
-			json_decref(vcpu);
-			return NULL;
-		}
+	for (uint32_t n = 0; n < spapr_core_count(machine); n++) {
+		spapr_core_info(machine, n, &core);
+		for (uint32_t t = 0; core.drc.attached && t < threads_per_core(machine); t++)
+			call_item(call, item(call, &core, t));
 	}
-	return vcpu;
+	return json_array();
 }
 
-static json_t *registers_item(struct listing *listing, size_t index)
+static json_t *vcpu_json(struct call *call, const struct spapr_core_info *core, uint32_t thread)
 {
-	uint32_t threads = threads_of(listing->machine), thread = (uint32_t)(index % threads);
-	struct spapr_core_info core;
+	char path[sizeof JSON_DEVICE_PATH + OP_DEVICE_MAX + 16];
 
-	spapr_core_info(listing->machine, (uint32_t)(index / threads), &core);
-	if (!core.drc.attached)
-		return json_null();
-	return registers_json(listing->machine, core.vcpus[thread].id, core.vcpus[thread].state);
+	snprintf(
+	    path, sizeof path, JSON_DEVICE_PATH "%s/thread[%u]", core->device, (unsigned)thread);
+	return json_pack("{s:I, s:s, s:i, s:{s:I}, s:s, s:s*}", "cpu-index",
+	    (json_int_t)core->vcpus[thread].id, "qom-path", path, "thread-id",
+	    core->vcpus[thread].host_thread, "props", "core-id", (json_int_t)core->core_id,
+	    "target", "ppc64", "state",
+	    call->session->subscribed ? vcpu_state_name(core->vcpus[thread].state) : NULL);
 }
 
-bool query_registers(struct listing *listing)
+json_t *query_cpus_fast(struct call *call)
 {
-	listing->count = (size_t)spapr_core_count(listing->machine) * threads_of(listing->machine);
-	listing->item = registers_item;
-	return true;
+	return query_vcpus(call, vcpu_json);
+}
+
+/* A register as text: a kernel address does not fit into JSON's signed 64-bit integers. */
+static json_t *register_json(uint64_t value)
+{
+	char text[24];
+
+	snprintf(text, sizeof text, "0x%016llx", (unsigned long long)value);
+	return json_string(text);
+}
+
+static json_t *registers_json(
+    struct call *call, const struct spapr_core_info *core, uint32_t thread)
+{
+	uint32_t id = core->vcpus[thread].id;
+	const char *state = vcpu_state_name(core->vcpus[thread].state);
+	struct kvm_registers r;
+
+	if (!spapr_vcpu_registers(call->guest->machine, id, &r))
+		return json_pack("{s:I, s:s}", "cpu-index", (json_int_t)id, "state", state);
+	return json_pack("{s:I, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "cpu-index", (json_int_t)id,
+	    "state", state, "pc", register_json(r.pc), "msr", register_json(r.msr), "lr",
+	    register_json(r.lr), "ctr", register_json(r.ctr), "srr0", register_json(r.srr0), "srr1",
+	    register_json(r.srr1));
+}
+
+json_t *query_registers(struct call *call)
+{
+	if (call->guest->ops->run_state(call->guest->vmm) != RUN_STATE_RUNNING)
+		return query_vcpus(call, registers_json);
+	err_set(&call->err, ERR_STATE, "stop the guest first, and let it go on with cont",
+	    "registers can be read only while the guest does not run");
+	return NULL;
 }
 
 /* The highest core comes first: clients made for QMP take the last one as the boot core. */
-static json_t *hotpluggable_item(struct listing *listing, size_t index)
+json_t *query_hotpluggable_cpus(struct call *call)
 {
+	struct spapr *machine = call->guest->machine;
 	char path[sizeof JSON_DEVICE_PATH + OP_DEVICE_MAX];
 	struct spapr_core_info core;
 
-	spapr_core_info(listing->machine, (uint32_t)(listing->count - 1 - index), &core);
-	snprintf(path, sizeof path, JSON_DEVICE_PATH "%s", core.device);
-	return json_pack("{s:{s:I}, s:I, s:s*, s:s}", "props", "core-id", (json_int_t)core.core_id,
-	    "vcpus-count", (json_int_t)threads_of(listing->machine), "qom-path",
-	    core.drc.attached ? path : NULL, "type", CORE_TYPE);
+	for (uint32_t n = spapr_core_count(machine); n-- > 0;) {
+		spapr_core_info(machine, n, &core);
+		snprintf(path, sizeof path, JSON_DEVICE_PATH "%s", core.device);
+		call_item(call, json_pack("{s:{s:I}, s:I, s:s*, s:s}", "props", "core-id",
+		                    (json_int_t)core.core_id, "vcpus-count",
+		                    (json_int_t)threads_per_core(machine), "qom-path",
+		                    core.drc.attached ? path : NULL, "type", CORE_TYPE));
+	}
+	return json_array();
 }
 
-bool query_hotpluggable_cpus(struct listing *listing)
-{
-	listing->count = spapr_core_count(listing->machine);
-	listing->item = hotpluggable_item;
-	return true;
-}
-
-static json_t *connector_vcpus(struct spapr *machine, const struct spapr_core_info *core)
+static json_t *connector_vcpus(const struct spapr_core_info *core, uint32_t threads)
 {
 	json_t *list = json_array();
 
-	for (uint32_t t = 0; list != NULL && t < threads_of(machine); t++)
+	for (uint32_t t = 0; t < threads; t++)
 		list = json_out_append(
 		    list, json_pack("{s:I, s:s}", "id", (json_int_t)core->vcpus[t].id, "state",
 		              vcpu_state_name(core->vcpus[t].state)));
@@ -163,10 +176,9 @@ static json_t *connector_vcpus(struct spapr *machine, const struct spapr_core_in
 
 static json_t *connector_history(const struct spapr_core_info *core, uint64_t now_ms)
 {
-	const size_t max = sizeof core->history / sizeof core->history[0];
 	json_t *list = json_array();
 
-	for (size_t i = 0; list != NULL && i < core->history_count && i < max; i++)
+	for (size_t i = 0; i < core->history_count && i < SPAPR_HISTORY; i++)
 		list = json_out_append(list,
 		    json_pack("{s:o, s:s, s:I, s:i}", "ms-ago",
 		        json_out_integer(now_ms - core->history[i].at_ms), "call",
@@ -175,8 +187,7 @@ static json_t *connector_history(const struct spapr_core_info *core, uint64_t no
 	return list;
 }
 
-static json_t *connector_json(
-    struct spapr *machine, const struct spapr_core_info *core, uint64_t now_ms)
+static json_t *connector_json(const struct spapr_core_info *core, uint32_t threads, uint64_t now_ms)
 {
 	char name[32];
 
@@ -189,58 +200,46 @@ static json_t *connector_json(
 	    core->add_operation != 0 ? json_out_integer(core->add_operation) : NULL, "removing",
 	    core->drc.removing, "remove-operation",
 	    core->remove_operation != 0 ? json_out_integer(core->remove_operation) : NULL, "vcpus",
-	    connector_vcpus(machine, core), "history", connector_history(core, now_ms));
+	    connector_vcpus(core, threads), "history", connector_history(core, now_ms));
 }
 
-static json_t *connector_item(struct listing *listing, size_t index)
+json_t *query_connectors(struct call *call)
 {
+	uint64_t start = call_selection(call, "start", 0);
+	uint64_t most = call_selection(call, "count", UINT64_MAX);
+	struct spapr *machine = call->guest->machine;
+	uint64_t now_ms = clock_ms();
 	struct spapr_core_info core;
 
-	spapr_core_info(listing->machine, (uint32_t)index, &core);
-	return core.core_id >= listing->start
-	           ? connector_json(listing->machine, &core, listing->now_ms)
-	           : json_null();
-}
-
-bool query_connectors(struct listing *listing)
-{
-	listing->count = spapr_core_count(listing->machine);
-	listing->now_ms = clock_ms();
-	listing->item = connector_item;
-	return true;
+	for (uint32_t n = 0; n < spapr_core_count(machine) && call->items < most; n++) {
+		spapr_core_info(machine, n, &core);
+		if (core.core_id >= start)
+			call_item(call, connector_json(&core, threads_per_core(machine), now_ms));
+	}
+	return json_array();
 }
 
 /* --- Operations -------------------------------------------------------------------------- */
 
-static json_t *operation_item(struct listing *listing, size_t index)
+json_t *query_operations(struct call *call)
 {
-	const struct operation *operation = &listing->operations[index];
+	uint64_t start = call_selection(call, "start", 0);
+	uint64_t most = call_selection(call, "count", UINT64_MAX);
+	struct operation *operations = calloc(SPAPR_OPERATIONS, sizeof *operations);
+	json_int_t id;
+	bool one = call_integer(call, "id", &id);
+	size_t count;
 
-	return operation->id >= listing->start ? json_out_operation(operation) : json_null();
-}
-
-bool query_operations(struct listing *listing)
-{
-	listing->operations = calloc(SPAPR_OPERATIONS, sizeof *listing->operations);
-	if (listing->operations == NULL)
-		return false;
-	listing->count = spapr_operations(listing->machine, listing->operations, SPAPR_OPERATIONS);
-	listing->item = operation_item;
-	return true;
-}
-
-json_t *query_metrics(struct spapr *machine)
-{
-	struct spapr_counter counters[128];
-	size_t count = spapr_counters(machine, counters, sizeof counters / sizeof counters[0]);
-	json_t *object = json_object();
-
-	for (size_t i = 0; object != NULL && i < count; i++) {
-		if (json_object_set_new(
-		        object, counters[i].name, json_out_integer(counters[i].value)) != 0) {
-			json_decref(object);
-			return NULL;
-		}
-	}
-	return object;
+	if (operations == NULL)
+		return NULL;
+	count = spapr_operations(call->guest->machine, operations, SPAPR_OPERATIONS);
+	for (size_t i = 0; i < count && (one || call->items < most); i++)
+		if (one ? operations[i].id == (uint64_t)id : operations[i].id >= start)
+			call_item(call, json_out_operation(&operations[i]));
+	free(operations);
+	if (!one || call->items > 0)
+		return json_array();
+	err_set(&call->err, ERR_NOT_FOUND, "query-operations without id lists those remembered",
+	    "operation %lld not found", (long long)id);
+	return NULL;
 }

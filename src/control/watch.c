@@ -4,9 +4,6 @@
 
 static void on_soon(struct ev_loop *loop, ev_timer *watcher, int events)
 {
-	(void)loop;
-	(void)watcher;
-	(void)events;
 }
 
 void watch_init(struct watch *watch, struct ev_loop *loop)

@@ -2,8 +2,9 @@
 /*
  * watch.h - start watchers of descriptors so that a refusal is noticed at once.
  *
- * If epoll refuses a descriptor, libev tells the watcher (EV_ERROR), but only after it has waited
- * for events of all others. So the loop does not wait in the turn after a watcher was started.
+ * If epoll refuses a descriptor, libev calls the watcher with EV_ERROR, but only after it has
+ * waited for events of all others. So the loop does not wait in the turn after a watcher was
+ * started.
  */
 #ifndef PAPRIKA_WATCH_H
 #define PAPRIKA_WATCH_H

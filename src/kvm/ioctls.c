@@ -2,7 +2,7 @@
 /*
  * ioctls.c - every KVM request this program makes, when it makes it, and what for.
  *
- * The sandbox (src/vmm/sandbox.h) turns the rows into rules, so a request without a row works
+ * The sandbox (src/sandbox/sandbox.h) turns the rows into rules, so a request without a row works
  * until the guest starts, and ends the process afterwards. tests/sandbox compares the table
  * with what the sources of this room call.
  */

@@ -2,15 +2,14 @@
 /*
  * rules.c - what each kind of thread may ask of the kernel, and why.
  *
- * A row without a reason that holds does not belong here: tests/sandbox executes each of them,
- * with the right arguments and with wrong ones, and everything that has no row. To find out
- * what a change needs, run it: the line that ends the process names the call.
+ * Every row has a reason. tests/sandbox executes each of them, with right and with wrong arguments,
+ * and every call that has no row. To find out what a change needs, run it: the last line of the
+ * process names the call.
  *
  * Refusal is SIGSYS (SECCOMP_RET_TRAP) and not SECCOMP_RET_KILL_PROCESS, because the handler in
- * run.c has a terminal to put back and a line to say; the kernel has not carried the call out,
- * the handler's last act is the same signal without a handler, and no row lets anybody give
- * SIGSYS another handler or block its effect. A process of another architecture's calls is
- * killed outright.
+ * run.c restores the terminal and prints a line; the kernel has not carried out the call, the
+ * handler ends by raising the same signal without a handler, and no row allows to install another
+ * handler for SIGSYS. Calls of another architecture kill the process at once.
  */
 #include "sandbox/rules.h"
 
@@ -30,7 +29,7 @@
 
 #include "kvm/kvm.h"
 
-/* What glibc makes a thread with. A process of its own would lack CLONE_THREAD. */
+/* The flags with which glibc makes a thread. A new process would lack CLONE_THREAD. */
 #define THREAD_FLAGS                                                                               \
 	(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_SIGHAND | CLONE_THREAD |        \
 	    CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
@@ -53,7 +52,7 @@
 	{.who = SANDBOX_EVERY, .call = name, .reason = why, .conditions = {__VA_ARGS__}}
 #define LOOP(name, why, ...)                                                                       \
 	{.who = SANDBOX_LOOP, .call = name, .reason = why, .conditions = {__VA_ARGS__}}
-/* What a C library tries and can do without. */
+/* Calls that a C library tries and can do without. */
 #define REFUSE(kind, name, error, why, ...)                                                        \
 	{.who = SANDBOX_##kind, .call = name, .reason = why, .refuse = error,                      \
 	    .conditions = {__VA_ARGS__}}
@@ -118,7 +117,7 @@ static const struct sandbox_rule rows[] = {
 	LOOP("prctl", "its name", IS(0, PR_SET_NAME)),
 	LOOP("seccomp", "confine it further", IS(0, SECCOMP_SET_MODE_FILTER), IS(1, 0)),
 	/* The end. */
-	/* A fault, or the end, puts the terminal back: terminal_restore(). */
+	/* At a fault and at the end: terminal_restore(). */
 	LOOP("fcntl", "flags of standard input", IS(0, STDIN_FILENO), IS(1, F_SETFL)),
 	LOOP("fcntl", "flags of standard output", IS(0, STDOUT_FILENO), IS(1, F_SETFL)),
 	LOOP("getpgrp", "is the terminal ours?"),
@@ -168,7 +167,7 @@ uint64_t sandbox_value(
 }
 
 /* 0, or a negative errno. */
-static int add_rule(
+static int filter_add_rule(
     scmp_filter_ctx filter, const struct sandbox_rule *rule, const struct sandbox_values *values)
 {
 	struct scmp_arg_cmp compare[SANDBOX_CONDITIONS];
@@ -198,7 +197,7 @@ static int add_rule(
 }
 
 /* 0, or a negative errno. */
-static int add_rules(
+static int filter_add_rules(
     scmp_filter_ctx filter, enum sandbox_who who, const struct sandbox_values *values)
 {
 	struct sandbox_rule rule;
@@ -207,15 +206,15 @@ static int add_rules(
 	result = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
 	for (size_t i = 0; result == 0 && sandbox_rule(i, &rule); i++)
 		if (who == SANDBOX_LOOP || rule.who == SANDBOX_EVERY)
-			result = add_rule(filter, &rule, values);
+			result = filter_add_rule(filter, &rule, values);
 	/* Each entry into the guest passes the filter. */
 	if (result == 0)
 		result = seccomp_syscall_priority(filter, SCMP_SYS(ioctl), UINT8_MAX);
 	return result;
 }
 
-/* libseccomp hands a filter out through a file only. 0, or a negative errno. */
-static int export(scmp_filter_ctx filter, struct sock_fprog *ret_program)
+/* libseccomp exports a filter to a file only. 0, or a negative errno. */
+static int filter_export(scmp_filter_ctx filter, struct sock_fprog *ret_program)
 {
 	int fd = memfd_create("filter", MFD_CLOEXEC);
 	int result = fd < 0 ? -errno : seccomp_export_bpf(filter, fd);
@@ -243,10 +242,10 @@ bool sandbox_program(enum sandbox_who who, const struct sandbox_values *values,
     struct sock_fprog *ret_program, struct err *err)
 {
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_TRAP);
-	int result = filter == NULL ? -ENOMEM : add_rules(filter, who, values);
+	int result = filter == NULL ? -ENOMEM : filter_add_rules(filter, who, values);
 
 	if (result == 0)
-		result = export(filter, ret_program);
+		result = filter_export(filter, ret_program);
 	if (filter != NULL)
 		seccomp_release(filter);
 	return result == 0 ||

@@ -5,9 +5,9 @@
  *
  * Limits that are not set, and why. RLIMIT_FSIZE: what may be written to was opened for the
  * operator (--console file:, or standard error in a file), and nothing else can be opened.
- * RLIMIT_AS and _DATA: stacks of vCPUs to come would have to be guessed, and a wrong guess shows
- * as a core that cannot be added; what guest and clients can make grow is bounded where it
- * grows, and a cgroup (docs/paprika@.service) bounds the whole. RLIMIT_NPROC: counts what other
+ * RLIMIT_AS and _DATA: stacks of vCPUs to come would have to be guessed, and with a wrong guess
+ * a core cannot be added; what a guest and clients can make grow is bounded where it grows, and a
+ * cgroup (docs/paprika@.service) bounds the whole. RLIMIT_NPROC: counts what other
  * processes of the user do, and no process can be made. RLIMIT_MEMLOCK: KVM may count guest
  * memory in it.
  */
@@ -50,11 +50,11 @@ struct sandbox {
 	struct sock_fprog vcpu;
 };
 
-/* For the handler of SIGSYS, which can be given nothing and must not ask libseccomp: the call
- * that was refused may be malloc's own. NULL: unknown. */
+/* Names of system calls, for the handler of SIGSYS. It must not call libseccomp, because the
+ * refused call may be malloc's own. NULL: unknown. */
 static char *call_names[CALLS_MAX];
 
-static bool cannot(struct err *err, const char *what)
+static bool sandbox_cannot(struct err *err, const char *what)
 {
 	return err_system(err, errno, LEAVE_OUT, "sandbox: cannot %s", what);
 }
@@ -69,9 +69,9 @@ static bool is_kept(int fd, const int *keep, size_t keep_count)
 	return fd <= STDERR_FILENO;
 }
 
-/* The next descriptor of a listing of our own, but for the one it is listed with; -1: there are no
- * more, with errno 0, or they cannot be told. */
-static int next_file(DIR *directory)
+/* The next open descriptor in /proc/self/fd, except the directory's own. -1 at the end, with errno
+ * 0, or on an error. */
+static int sandbox_next_file(DIR *directory)
 {
 	const struct dirent *entry;
 	int fd;
@@ -84,8 +84,8 @@ static int next_file(DIR *directory)
 	return fd;
 }
 
-/* What a shell or a supervisor left open is nobody's, and might be what a guest wants most. */
-static bool close_inherited(const int *keep, size_t keep_count, struct err *err)
+/* Close what a shell or a supervisor has left open: it could be of use to an intruder. */
+static bool sandbox_close_inherited(const int *keep, size_t keep_count, struct err *err)
 {
 	static const char remedy[] = "mount /proc, or start with --no-sandbox";
 	DIR *directory = opendir("/proc/self/fd");
@@ -93,7 +93,7 @@ static bool close_inherited(const int *keep, size_t keep_count, struct err *err)
 
 	if (directory == NULL)
 		return err_system(err, errno, remedy, "sandbox: cannot list what is open");
-	while ((fd = next_file(directory)) >= 0)
+	while ((fd = sandbox_next_file(directory)) >= 0)
 		if (!is_kept(fd, keep, keep_count))
 			close(fd);
 	if (errno != 0)
@@ -102,42 +102,42 @@ static bool close_inherited(const int *keep, size_t keep_count, struct err *err)
 	return err->class == ERR_NONE;
 }
 
-static bool find_highest_file(int *ret_highest, struct err *err)
+static bool sandbox_find_highest_file(int *ret_highest, struct err *err)
 {
 	DIR *directory = opendir("/proc/self/fd");
 	int fd;
 
 	*ret_highest = -1;
 	if (directory == NULL)
-		return cannot(err, "list what is open");
-	while ((fd = next_file(directory)) >= 0)
+		return sandbox_cannot(err, "list what is open");
+	while ((fd = sandbox_next_file(directory)) >= 0)
 		if (fd > *ret_highest)
 			*ret_highest = fd;
 	if (errno != 0)
-		cannot(err, "list what is open");
+		sandbox_cannot(err, "list what is open");
 	closedir(directory);
 	return err->class == ERR_NONE;
 }
 
 /* --- Limits -------------------------------------------------------------------------------- */
 
-static bool set_limits(int highest, uint32_t more_files, struct err *err)
+static bool sandbox_set_limits(int highest, uint32_t more_files, struct err *err)
 {
 	const struct rlimit none = {0, 0};
 	struct rlimit files;
 
 	if (setrlimit(RLIMIT_CORE, &none) < 0 || getrlimit(RLIMIT_NOFILE, &files) < 0)
-		return cannot(err, "set limits");
+		return sandbox_cannot(err, "set limits");
 	if (files.rlim_max > (rlim_t)highest + 1 + more_files)
 		files.rlim_max = (rlim_t)highest + 1 + more_files;
 	files.rlim_cur = files.rlim_max;
-	return setrlimit(RLIMIT_NOFILE, &files) == 0 || cannot(err, "set limits");
+	return setrlimit(RLIMIT_NOFILE, &files) == 0 || sandbox_cannot(err, "set limits");
 }
 
 /* --- Files --------------------------------------------------------------------------------- */
 
 /* Allow to remove what is in the directory of path. */
-static bool allow_removal(int ruleset, const char *path, struct err *err)
+static bool landlock_allow_removal(int ruleset, const char *path, struct err *err)
 {
 	struct landlock_path_beneath_attr beneath = {
 	    .allowed_access = LANDLOCK_ACCESS_FS_REMOVE_FILE};
@@ -150,10 +150,10 @@ static bool allow_removal(int ruleset, const char *path, struct err *err)
 		    slash == path ? 1 : (int)(slash - path), path);
 	beneath.parent_fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (beneath.parent_fd < 0)
-		return cannot(err, "open the directory of a socket");
+		return sandbox_cannot(err, "open the directory of a socket");
 	result = syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &beneath, 0);
 	if (result < 0)
-		cannot(err, "make a Landlock rule");
+		sandbox_cannot(err, "make a Landlock rule");
 	close(beneath.parent_fd);
 	return result == 0;
 }
@@ -165,7 +165,7 @@ static long landlock_version(void)
 }
 
 /* No file can be opened, made or changed any more, by any name; a few can be removed. */
-static bool close_file_system(const char *const *removable, size_t removable_count, struct err *err)
+static bool landlock_enter(const char *const *removable, size_t removable_count, struct err *err)
 {
 	struct landlock_ruleset_attr attr = {0};
 	long version = landlock_version();
@@ -182,18 +182,19 @@ static bool close_file_system(const char *const *removable, size_t removable_cou
 	                                        : RIGHTS_1;
 	ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof attr, 0);
 	if (ruleset < 0)
-		return cannot(err, "make a Landlock ruleset");
+		return sandbox_cannot(err, "make a Landlock ruleset");
 	for (size_t i = 0; good && i < removable_count; i++)
-		good = removable[i][0] == '\0' || allow_removal(ruleset, removable[i], err);
+		good =
+		    removable[i][0] == '\0' || landlock_allow_removal(ruleset, removable[i], err);
 	if (good && syscall(SYS_landlock_restrict_self, ruleset, 0) < 0)
-		good = cannot(err, "enforce Landlock");
+		good = sandbox_cannot(err, "enforce Landlock");
 	close(ruleset);
 	return good;
 }
 
 /* --- System calls -------------------------------------------------------------------------- */
 
-static bool install(const struct sock_fprog *program, struct err *err)
+static bool seccomp_install(const struct sock_fprog *program, struct err *err)
 {
 	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, program) == 0)
 		return true;
@@ -203,7 +204,7 @@ static bool install(const struct sock_fprog *program, struct err *err)
 	return false;
 }
 
-static void learn_names(void)
+static void sandbox_learn_names(void)
 {
 	for (int i = 0; i < CALLS_MAX; i++)
 		if (call_names[i] == NULL)
@@ -242,7 +243,7 @@ void sandbox_explain(const siginfo_t *info)
 
 size_t sandbox_check(struct kvm_check *lines, size_t max)
 {
-	/* Without a filter it fails in any case, but it tells whether it had wanted to read one. */
+	/* Without a filter it fails in any case; EFAULT shows that it would have read one. */
 	bool filters =
 	    syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, NULL) < 0 && errno == EFAULT;
 	long landlock = landlock_version();
@@ -276,12 +277,12 @@ struct sandbox *sandbox_create(const int *keep, size_t keep_count, struct err *e
 		err_system(err, ENOMEM, NULL, "cannot make the sandbox");
 		return NULL;
 	}
-	if (!close_inherited(keep, keep_count, err)) {
+	if (!sandbox_close_inherited(keep, keep_count, err)) {
 		sandbox_destroy(sandbox);
 		return NULL;
 	}
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
-		cannot(err, "set no_new_privs");
+		sandbox_cannot(err, "set no_new_privs");
 		sandbox_destroy(sandbox);
 		return NULL;
 	}
@@ -309,20 +310,21 @@ bool sandbox_enter(struct sandbox *sandbox, uint32_t more_files, const char *con
 
 	/* gmtime_r() would read this file when it is first called. */
 	tzset();
-	learn_names();
-	if (!find_highest_file(&highest, err) || !set_limits(highest, more_files, err))
+	sandbox_learn_names();
+	if (!sandbox_find_highest_file(&highest, err) ||
+	    !sandbox_set_limits(highest, more_files, err))
 		return false;
 	/* No debugger of the same user, and no look at our memory through /proc. */
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
-		return cannot(err, "become undumpable");
+		return sandbox_cannot(err, "become undumpable");
 	good = sandbox_program(SANDBOX_EVERY, &values, &sandbox->vcpu, err) &&
 	       sandbox_program(SANDBOX_LOOP, &values, &loop, err) &&
-	       close_file_system(removable, removable_count, err) && install(&loop, err);
+	       landlock_enter(removable, removable_count, err) && seccomp_install(&loop, err);
 	free(loop.filter);
 	return good;
 }
 
 bool sandbox_enter_vcpu(const struct sandbox *sandbox, struct err *err)
 {
-	return install(&sandbox->vcpu, err);
+	return seccomp_install(&sandbox->vcpu, err);
 }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * sandbox.h - what the process gives up before the guest's first instruction, so that a guest
- * or a client that found a way into it would find nothing there to go on with.
+ * or a client that has taken over the process can do as little as possible with it.
  *
- * There are two kinds of threads. The loop's serves the operator; the vCPUs' run what the guest
- * sends, and keep much less. A thread inherits the rules of the one that made it, and rules are
- * only ever added: so the loop's thread, which makes vCPU threads when cores are added, keeps
- * what they need. What each kind may call is a table, in rules.c; what is not in it
- * ends the process with SIGSYS. SECURITY.md tells what all this is to achieve.
+ * There are two kinds of threads. The loop's thread serves the operator; vCPU threads run the
+ * guest, and may make fewer system calls. A thread inherits the rules of the one that made it, and
+ * rules are only ever added: so the loop's thread, which makes vCPU threads when cores are added,
+ * keeps what they need. What each kind may call is a table, in rules.c; what is not in it ends the
+ * process with SIGSYS. SECURITY.md describes the purpose.
  */
 #ifndef PAPRIKA_SANDBOX_H
 #define PAPRIKA_SANDBOX_H
@@ -24,8 +24,9 @@ struct sandbox;
 
 /*
  * First of all, before there are threads or files of our own: close every descriptor but the
- * standard ones and those named (numbers of 3 and more; others are ignored), and see to it that
- * no program that is executed can gain rights. NULL with *err filled if the host cannot do it.
+ * standard ones and those named (numbers of 3 and more; others are ignored), and set
+ * no_new_privs, so that no executed program can gain rights. NULL with *err filled if the host
+ * cannot do it.
  */
 struct sandbox *sandbox_create(const int *keep, size_t keep_count, struct err *err);
 void sandbox_destroy(struct sandbox *sandbox);

@@ -12,7 +12,7 @@
 
 #define LINES_MAX 64
 
-static const char *result_name(enum kvm_check_result result)
+static const char *check_result_name(enum kvm_check_result result)
 {
 	switch (result) {
 	case KVM_CHECK_OK: return "ok";
@@ -22,7 +22,7 @@ static const char *result_name(enum kvm_check_result result)
 	return "fail";
 }
 
-static void print_text(FILE *to, const struct kvm_check *lines, size_t count)
+static void check_print_text(FILE *to, const struct kvm_check *lines, size_t count)
 {
 	int name_width = 0;
 
@@ -30,7 +30,7 @@ static void print_text(FILE *to, const struct kvm_check *lines, size_t count)
 		if ((int)strlen(lines[i].name) > name_width)
 			name_width = (int)strlen(lines[i].name);
 	for (size_t i = 0; i < count; i++) {
-		fprintf(to, "%-4s  %-*s  %s", result_name(lines[i].result), name_width,
+		fprintf(to, "%-4s  %-*s  %s", check_result_name(lines[i].result), name_width,
 		    lines[i].name, lines[i].value);
 		if (lines[i].remedy != NULL)
 			fprintf(to, "  (%s)", lines[i].remedy);
@@ -38,7 +38,7 @@ static void print_text(FILE *to, const struct kvm_check *lines, size_t count)
 	}
 }
 
-static bool print_json(FILE *to, const struct kvm_check *lines, size_t count)
+static bool check_print_json(FILE *to, const struct kvm_check *lines, size_t count)
 {
 	json_t *array = json_array();
 	bool good;
@@ -46,8 +46,8 @@ static bool print_json(FILE *to, const struct kvm_check *lines, size_t count)
 	for (size_t i = 0; i < count; i++)
 		json_array_append_new(
 		    array, json_pack("{s:s, s:s, s:s, s:s?}", "name", lines[i].name, "result",
-		               result_name(lines[i].result), "value", lines[i].value, "remedy",
-		               lines[i].remedy));
+		               check_result_name(lines[i].result), "value", lines[i].value,
+		               "remedy", lines[i].remedy));
 	/* A failure to write stays with the stream, for the caller to find. */
 	good = json_array_size(array) == count &&
 	       (json_dumpf(array, to, JSON_INDENT(2)) == 0 || ferror(to));
@@ -56,7 +56,7 @@ static bool print_json(FILE *to, const struct kvm_check *lines, size_t count)
 	return good;
 }
 
-static enum exit_code out_of_memory(void)
+static enum exit_code check_out_of_memory(void)
 {
 	struct err err = {0};
 
@@ -72,9 +72,9 @@ enum exit_code check_run(FILE *to, bool json)
 
 	count += sandbox_check(lines + count, LINES_MAX - count);
 	if (!json)
-		print_text(to, lines, count);
-	else if (!print_json(to, lines, count))
-		return out_of_memory();
+		check_print_text(to, lines, count);
+	else if (!check_print_json(to, lines, count))
+		return check_out_of_memory();
 	for (size_t i = 0; i < count; i++)
 		if (lines[i].result == KVM_CHECK_FAIL)
 			return EXIT_HOST_LACKS;

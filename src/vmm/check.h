@@ -9,7 +9,7 @@
 #include "base/complain.h"
 
 /* Print the findings as lines for people, or as a JSON array. EXIT_POWERED_OFF (0) if a guest
- * could run, EXIT_HOST_LACKS if not. Whether it could be written, the stream tells. */
+ * could run, EXIT_HOST_LACKS if not. A write error stays with the stream. */
 enum exit_code check_run(FILE *to, bool json);
 
 #endif

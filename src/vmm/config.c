@@ -2,7 +2,7 @@
 /*
  * config.c - options from a file: one JSON object whose keys are the long names of options. A value
  * is turned into the text a person would have typed and is set by the option's row, so that file
- * and command line cannot come to mean different things.
+ * and command line have the same meaning.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +18,7 @@
 
 #define CONFIG_BYTES_MAX (1 << 20)
 
-/* As much as there is, up to size; -1 on failure. */
+/* Read up to size bytes or the end of the file; -1 on failure. */
 static ssize_t config_read_bytes(int fd, char *to, size_t size)
 {
 	size_t length = 0;

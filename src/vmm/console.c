@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * console.c - what the guest prints and what a person types, on their way between the machine
- * and one of five ends.
+ * console.c - passes console output and input between the machine and one of five ends.
  *
- * Each way has a buffer of fixed size. Towards the operator it is a ring that loses its oldest
- * bytes when nobody reads, so that a guest can print for ever and the newest is what is seen.
- * Towards the guest nothing is lost: when the machine has no room, reading stops until it says
- * there is room again. A terminal is the exception, because Ctrl-A x must be noticed even if the
- * guest takes no input: it is always read, and what does not fit is dropped.
+ * Each direction has a buffer of fixed size. The output buffer is a ring that drops its oldest
+ * bytes when it is not read, so that a guest can always print and the newest output is kept. Input
+ * is not lost: when the machine has no room, reading stops until there is room again. A terminal is
+ * the exception, because Ctrl-A x must be noticed even if the guest takes no input: it is always
+ * read, and what does not fit is dropped.
  *
  * No descriptor ever blocks the loop; terminal.h tells how.
  */
@@ -58,26 +57,26 @@ struct console {
 	ev_timer again; /* more to fetch; or listening failed and is to be tried again */
 
 	size_t out_start, out_length; /* a ring */
-	uint64_t dropped;             /* bytes of output that a reader was too slow for, */
-	uint64_t told;                /* and of these, what the log has said */
+	uint64_t dropped;             /* bytes of output, because a reader was too slow */
+	uint64_t told;                /* how many of them have been logged */
 	size_t in_length;
 	uint8_t out[OUTPUT_BYTES];
 	uint8_t in[INPUT_BYTES];
 	struct log_limit limit_dropped, limit_error;
 };
 
-/* --- Towards the operator ------------------------------------------------------------------ */
+/* --- Output -------------------------------------------------------------------------------- */
 
 static void console_close_peer(struct console *console);
 
-static void ring_drop(struct console *console, size_t length)
+static void console_drop_oldest(struct console *console, size_t length)
 {
 	console->out_start = (console->out_start + length) % OUTPUT_BYTES;
 	console->out_length -= length;
 }
 
 /* length is at most OUTPUT_BYTES. */
-static void ring_put(struct console *console, const void *from, size_t length)
+static void console_put(struct console *console, const void *from, size_t length)
 {
 	size_t end, first;
 
@@ -86,8 +85,8 @@ static void ring_put(struct console *console, const void *from, size_t length)
 	if (length > OUTPUT_BYTES - console->out_length) {
 		size_t excess = length - (OUTPUT_BYTES - console->out_length);
 
-		ring_drop(console, excess);
-		/* While nobody is connected, that is what the ring is for. */
+		console_drop_oldest(console, excess);
+		/* Without a client that is normal, and not counted. */
 		if (console->out_fd >= 0) {
 			console->dropped += excess;
 			log_guest(&console->limit_dropped, LOG_WARN,
@@ -119,7 +118,7 @@ static void console_output_failed(struct console *console, int error_number)
 	log_guest(
 	    &console->limit_error, LOG_WARN, "console: cannot write: %s", strerror(error_number));
 	console->out_length = 0;
-	/* A full disk may have room later. Nobody comes back to a closed pipe. */
+	/* A full disk may have room later. A closed pipe stays closed. */
 	console->discard = error_number == EPIPE || error_number == EIO || error_number == EBADF;
 	ev_io_stop(console->loop, &console->out_watch);
 }
@@ -144,7 +143,7 @@ static void console_flush(struct console *console)
 			watch_start(&console->watch, &console->out_watch);
 			return;
 		}
-		ring_drop(console, (size_t)written);
+		console_drop_oldest(console, (size_t)written);
 	}
 	ev_io_stop(console->loop, &console->out_watch);
 	if (console->dropped == console->told)
@@ -162,12 +161,12 @@ static void console_poll_later(struct console *console, double seconds)
 	ev_timer_start(console->loop, &console->again);
 }
 
-/* The loop has no room for one more descriptor, and has stopped the watchers of this one. */
+/* epoll has refused the descriptor, and libev has stopped its watchers. */
 static bool console_refused(struct console *console, ev_io *watcher, int events)
 {
 	if ((events & EV_ERROR) == 0)
 		return false;
-	/* Or libev, should it be started again at once, would believe it to be watched still. */
+	/* Otherwise libev takes it as still watched when the watcher is started again. */
 	ev_io_set(watcher, watcher->fd, watcher->events & (EV_READ | EV_WRITE));
 	log_guest(&console->limit_error, LOG_WARN, "console: cannot be watched: %s, trying again",
 	    strerror(errno));
@@ -175,16 +174,15 @@ static bool console_refused(struct console *console, ev_io *watcher, int events)
 	return true;
 }
 
-static void on_writable(struct ev_loop *loop, ev_io *watcher, int events)
+static void console_on_writable(struct ev_loop *loop, ev_io *watcher, int events)
 {
-	(void)loop;
 	if (!console_refused(watcher->data, watcher, events))
 		console_flush(watcher->data);
 }
 
-/* --- Towards the guest --------------------------------------------------------------------- */
+/* --- Input --------------------------------------------------------------------------------- */
 
-/* Hand over what the machine has room for, and read on if all is handed over. */
+/* Pass on what the machine has room for, and continue to read if that was all. */
 static void console_push_input(struct console *console)
 {
 	if (console->in_length > 0) {
@@ -202,7 +200,7 @@ static void console_push_input(struct console *console)
 		ev_io_stop(console->loop, &console->in_watch);
 }
 
-/* True if the person wants to leave. */
+/* True if Ctrl-A x was typed. */
 static bool console_take_typed(struct console *console, const uint8_t *typed, size_t length)
 {
 	static const char help[] = "\r\nCtrl-A x       end paprika and the guest\r\n"
@@ -215,7 +213,7 @@ static bool console_take_typed(struct console *console, const uint8_t *typed, si
 			if (console->in_length < INPUT_BYTES)
 				console->in[console->in_length++] = typed[i];
 			break;
-		case TERMINAL_HELP: ring_put(console, help, sizeof help - 1); break;
+		case TERMINAL_HELP: console_put(console, help, sizeof help - 1); break;
 		case TERMINAL_QUIT: return true;
 		case TERMINAL_SWALLOW: break;
 		}
@@ -229,16 +227,15 @@ static void console_input_ended(struct console *console)
 	ev_io_stop(console->loop, &console->in_watch);
 }
 
-static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
+static void console_on_readable(struct ev_loop *loop, ev_io *watcher, int events)
 {
 	struct console *console = watcher->data;
 	uint8_t typed[1024];
 	ssize_t got;
 
-	(void)loop;
 	if (console_refused(console, watcher, events))
 		return;
-	/* Somebody else may have been faster. */
+	/* Another process may have read it already. */
 	got = console->is_socket ? recv(console->in_fd, typed, sizeof typed, MSG_DONTWAIT)
 	                         : read(console->in_fd, typed, sizeof typed);
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
@@ -283,18 +280,16 @@ void console_poll(struct console *console)
 
 		if (length == 0)
 			break;
-		ring_put(console, printed, length);
+		console_put(console, printed, length);
 		console_flush(console);
 	}
-	/* A guest may print as fast as we fetch: others get their turn first. */
+	/* A guest may print as fast as it is read: serve other watchers first. */
 	if (round == POLL_ROUNDS)
 		console_poll_later(console, 0.);
 }
 
-static void on_again(struct ev_loop *loop, ev_timer *watcher, int events)
+static void console_on_again(struct ev_loop *loop, ev_timer *watcher, int events)
 {
-	(void)loop;
-	(void)events;
 	console_poll(watcher->data);
 }
 
@@ -330,7 +325,7 @@ static bool console_peer_gone(const struct console *console)
 	return console->in_ended || poll(&peer, 1, 0) > 0;
 }
 
-static void on_client(struct ev_loop *loop, ev_io *watcher, int events)
+static void console_on_client(struct ev_loop *loop, ev_io *watcher, int events)
 {
 	static const char busy[] = "paprika: the console is in use by another client\r\n";
 	struct console *console = watcher->data;
@@ -377,7 +372,7 @@ static bool console_open_stdio(struct console *console, struct err *err)
 	if (out_fd < 0)
 		return err_system(
 		    err, errno, "use another --console", "standard output is not open");
-	/* Out of reach of the keyboard, a terminal is left alone. */
+	/* In the background there is no input from a terminal. */
 	if (!isatty(STDIN_FILENO) || terminal_in_foreground(STDIN_FILENO)) {
 		in_fd = terminal_open_standard(STDIN_FILENO, O_RDONLY, &console->own_in);
 		console->out_fd = out_fd; /* to be closed if this fails */
@@ -429,7 +424,7 @@ static bool console_open_pty(struct console *console, struct err *err)
 	console->slave_fd = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
 	if (console->slave_fd < 0 || tcgetattr(console->slave_fd, &raw) < 0)
 		return err_system(err, errno, "use another --console", "cannot open %s", name);
-	/* Until somebody attaches, nothing may be echoed back to the guest. */
+	/* Until a program opens the pty, nothing may be echoed back to the guest. */
 	cfmakeraw(&raw);
 	tcsetattr(console->slave_fd, TCSANOW, &raw);
 	log_say("the console is at %s", name);
@@ -477,10 +472,10 @@ struct console *console_create(struct ev_loop *loop, const struct options *optio
 	console->context = context;
 	console->in_fd = console->out_fd = console->listen_fd = console->slave_fd = -1;
 	snprintf(console->path, sizeof console->path, "%s", options->console_path);
-	ev_init(&console->in_watch, on_readable);
-	ev_init(&console->out_watch, on_writable);
-	ev_init(&console->accept_watch, on_client);
-	ev_timer_init(&console->again, on_again, 0., 0.);
+	ev_init(&console->in_watch, console_on_readable);
+	ev_init(&console->out_watch, console_on_writable);
+	ev_init(&console->accept_watch, console_on_client);
+	ev_timer_init(&console->again, console_on_again, 0., 0.);
 	console->in_watch.data = console->out_watch.data = console;
 	console->accept_watch.data = console->again.data = console;
 	if (console_open(console, err))
@@ -489,7 +484,7 @@ struct console *console_create(struct ev_loop *loop, const struct options *optio
 	return NULL;
 }
 
-/* A guest's last lines are the ones that tell why it went. */
+/* The last lines of a guest show why it ended. */
 static void console_drain(struct console *console)
 {
 	uint64_t now_ms = clock_ms(), until_ms = now_ms + LAST_WORDS_MS;
@@ -511,7 +506,7 @@ void console_destroy(struct console *console)
 {
 	if (console == NULL)
 		return;
-	/* Nobody needs to have attached to a pty. */
+	/* A pty may have no reader at all. */
 	if (console->kind != CONSOLE_PTY)
 		console_drain(console);
 	ev_timer_stop(console->loop, &console->again);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * console.h - the operator's end of the guest's hvc console: standard input and output, a
- * file, a pty, a UNIX socket, or nowhere. Bounded both ways; never blocks anyone: what a slow
- * reader does not take is dropped, oldest first, and counted.
+ * file, a pty, a UNIX socket, or nowhere. Buffers are bounded, and the loop never blocks: output
+ * that a slow reader does not take is dropped, oldest first, and counted.
  */
 #ifndef PAPRIKA_CONSOLE_H
 #define PAPRIKA_CONSOLE_H

@@ -2,17 +2,16 @@
 /*
  * loader.c - from files to guest memory.
  *
- * A kernel file may be anything, so nothing in it is believed: headers are copied out, each
- * number is checked against the file's size and against overflow before it is used, and what
- * is unfit is named with what to give instead. The headers are read anew at every reset
- * together with the contents, so that a file which changed in between is judged by what it is
- * now, not by what it was.
+ * Nothing in a kernel file is trusted: headers are copied, each number is checked against the
+ * file's size and against overflow before it is used, and an error names what is wrong and what to
+ * give instead. Headers are read again at every reset together with the contents, so that a file
+ * that has changed meanwhile is checked again.
  *
- * A vmlinux is linked to run at 0xc000000000000000 and says in p_paddr that it wants to lie at
- * physical 0. It is entered in real mode, so its entry is the physical place of e_entry.
+ * A vmlinux is linked at 0xc000000000000000 with p_paddr 0. It is entered in real mode, so its
+ * entry is the physical address of e_entry.
  *
- * A static PIE (ET_DYN, virtual and physical addresses equal) can lie anywhere and relocates
- * itself. Linked at 0 it would cover the interrupt vectors, which it fills in later.
+ * A static PIE (ET_DYN, virtual and physical addresses equal) can be loaded anywhere and
+ * relocates itself. Linked at 0 it would cover the interrupt vectors, which it fills in later.
  */
 #include "vmm/loader.h"
 
@@ -31,21 +30,23 @@
 #define READ_CHUNK_BYTES (UINT64_C(4) << 20)
 #define INITRD_ALIGN_BYTES UINT64_C(65536)
 
-/* Where an image goes that does not care. QEMU puts kernels there, so programs written for it
- * expect to find low memory free. */
+/* Where an image goes that can be loaded anywhere. QEMU loads kernels there, so programs written
+ * for it expect low memory to be free. */
 #define PIE_ADDRESS UINT64_C(0x400000)
 
 #define GIVE_VMLINUX "give an uncompressed ppc64 vmlinux"
+#define BEHIND_LAST_ADDRESS "has a segment that ends behind the last address"
 
 struct file {
 	const char *what; /* "kernel" or "initrd" */
 	char *path;
-	int fd;
+	int fd;          /* -1: none */
+	struct err *err; /* of the present call of loader.h */
 };
 
 struct loader {
 	struct file kernel;
-	struct file initrd; /* fd -1: none */
+	struct file initrd;
 };
 
 struct segment {
@@ -53,7 +54,12 @@ struct segment {
 	uint64_t virtual, physical, memory_bytes;
 };
 
+/* What a kernel file says. */
 struct image {
+	const struct file *file;
+	uint64_t size;
+	Elf64_Ehdr header; /* the fields that are used are native */
+	bool big_endian;
 	uint64_t entry; /* physical */
 	uint64_t end;   /* first byte after the last segment */
 	unsigned count;
@@ -62,34 +68,32 @@ struct image {
 
 /* --- Files --------------------------------------------------------------------------------- */
 
-/* A file the operator named is the operator's to put right. */
-static bool bad_file(
-    const struct file *file, int error_number, const char *hint, const char *text, struct err *err)
+/* The operator named the file, and can correct it. */
+static bool file_refuse(const struct file *file, const char *hint, const char *text)
 {
-	if (error_number == 0)
-		return err_set(err, ERR_USAGE, hint, "%s %.200s %s", file->what, file->path, text);
-	err_system(err, error_number, hint, "%s %.200s %s", file->what, file->path, text);
-	err->class = ERR_USAGE;
-	return false;
+	return err_set(file->err, ERR_USAGE, hint, "%s %.200s %s", file->what, file->path, text);
 }
 
-static bool file_open(struct file *file, const char *path, struct err *err)
+static bool file_open(struct file *file, const char *path)
 {
 	struct stat status;
 
 	file->path = strdup(path);
 	if (file->path == NULL)
-		return err_system(err, ENOMEM, NULL, "cannot open %s", file->what);
+		return err_system(file->err, ENOMEM, NULL, "cannot open %s", file->what);
 	/* Non-blocking, or opening a FIFO would wait for a writer. */
 	file->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (file->fd < 0)
-		return bad_file(
-		    file, errno, "give the path of a readable file", "cannot be opened", err);
-	if (fstat(file->fd, &status) < 0)
-		return bad_file(file, errno, NULL, "cannot be examined", err);
+	if (file->fd < 0 || fstat(file->fd, &status) < 0) {
+		err_system(file->err, errno,
+		    file->fd < 0 ? "give the path of a readable file" : NULL,
+		    "%s %.200s cannot be %s", file->what, path,
+		    file->fd < 0 ? "opened" : "examined");
+		file->err->class = ERR_USAGE;
+		return false;
+	}
 	if (!S_ISREG(status.st_mode))
-		return bad_file(file, 0, "give the path of a regular file",
-		    S_ISDIR(status.st_mode) ? "is a directory" : "is not a regular file", err);
+		return file_refuse(file, "give the path of a regular file",
+		    S_ISDIR(status.st_mode) ? "is a directory" : "is not a regular file");
 	return true;
 }
 
@@ -100,21 +104,20 @@ static void file_close(struct file *file)
 	free(file->path);
 }
 
-static bool file_size(const struct file *file, uint64_t *ret_bytes, struct err *err)
+static bool file_size(const struct file *file, uint64_t *ret_bytes)
 {
 	struct stat status;
 
 	if (fstat(file->fd, &status) < 0)
 		return err_system(
-		    err, errno, NULL, "cannot examine %s %.200s", file->what, file->path);
+		    file->err, errno, NULL, "cannot examine %s %.200s", file->what, file->path);
 	*ret_bytes = status.st_size < 0 ? 0 : (uint64_t)status.st_size;
 	return true;
 }
 
-/* The caller has checked the range against the file's size, so coming short means that it
- * shrank meanwhile. */
-static bool file_read(
-    const struct file *file, uint64_t offset, void *to, uint64_t length, struct err *err)
+/* The caller has checked the range against the file's size, so an early end means that it
+ * has shrunk. */
+static bool file_read(const struct file *file, uint64_t offset, void *to, uint64_t length)
 {
 	uint8_t *at = to;
 
@@ -125,11 +128,11 @@ static bool file_read(
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got < 0)
-			return err_system(
-			    err, errno, NULL, "cannot read %s %.200s", file->what, file->path);
+			return err_system(file->err, errno, NULL, "cannot read %s %.200s",
+			    file->what, file->path);
 		if (got == 0)
-			return bad_file(
-			    file, 0, "do not change it while it is in use", "became shorter", err);
+			return file_refuse(
+			    file, "do not change it while it is in use", "became shorter");
 		at += got;
 		offset += (uint64_t)got;
 		length -= (uint64_t)got;
@@ -137,11 +140,10 @@ static bool file_read(
 	return true;
 }
 
-/* --- What the file is ---------------------------------------------------------------------- */
+/* --- Files of other kinds ------------------------------------------------------------------- */
 
-/* Say what a file that is no ELF looks like. */
-static bool not_an_elf(
-    const struct file *file, const uint8_t *start, size_t length, struct err *err)
+/* Refuse a file that is no ELF, and name what it is. */
+static bool file_is_no_elf(const struct file *file, const uint8_t *start, size_t length)
 {
 	static const struct {
 		uint8_t magic[6];
@@ -164,15 +166,15 @@ static bool not_an_elf(
 	};
 
 	if (length == 0)
-		return bad_file(file, 0, GIVE_VMLINUX, "is empty", err);
+		return file_refuse(file, GIVE_VMLINUX, "is empty");
 	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
 		if (length >= others[i].length &&
 		    memcmp(start, others[i].magic, others[i].length) == 0)
-			return bad_file(file, 0, others[i].hint, others[i].text, err);
-	return bad_file(file, 0, GIVE_VMLINUX, "is not an ELF file", err);
+			return file_refuse(file, others[i].hint, others[i].text);
+	return file_refuse(file, GIVE_VMLINUX, "is not an ELF file");
 }
 
-static bool other_machine(const struct file *file, unsigned machine, struct err *err)
+static bool file_is_of_other_machine(const struct file *file, unsigned machine)
 {
 	static const struct {
 		unsigned machine;
@@ -193,9 +195,9 @@ static bool other_machine(const struct file *file, unsigned machine, struct err 
 
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
 		if (names[i].machine == machine)
-			return err_set(err, ERR_USAGE, "give a ppc64 vmlinux",
+			return err_set(file->err, ERR_USAGE, "give a ppc64 vmlinux",
 			    "%s %.200s is %s ELF", file->what, file->path, names[i].name);
-	return err_set(err, ERR_USAGE, "give a ppc64 vmlinux",
+	return err_set(file->err, ERR_USAGE, "give a ppc64 vmlinux",
 	    "%s %.200s is an ELF for another processor (machine %u)", file->what, file->path,
 	    machine);
 }
@@ -217,103 +219,104 @@ static uint64_t field64(uint64_t value, bool big)
 	return big ? be64toh(value) : le64toh(value);
 }
 
-/* Read the file header into *header, its fields made native. */
-static bool read_file_header(
-    const struct file *file, uint64_t size, Elf64_Ehdr *header, bool *ret_big, struct err *err)
+static bool image_read_header(struct image *image)
 {
-	size_t length = size < sizeof *header ? (size_t)size : sizeof *header;
+	const struct file *file = image->file;
+	Elf64_Ehdr *header = &image->header;
+	size_t length = image->size < sizeof *header ? (size_t)image->size : sizeof *header;
+	const uint8_t *ident = header->e_ident;
 	bool big;
 
-	memset(header, 0, sizeof *header);
-	if (!file_read(file, 0, header, length, err))
+	if (!file_read(file, 0, header, length))
 		return false;
-	if (length < SELFMAG || memcmp(header->e_ident, ELFMAG, SELFMAG) != 0)
-		return not_an_elf(file, header->e_ident, length, err);
-	if (length > EI_CLASS && header->e_ident[EI_CLASS] == ELFCLASS32)
-		return bad_file(file, 0, "give the plain vmlinux, not a zImage",
-		    "is a 32-bit ELF (a boot wrapper?)", err);
+	if (length < SELFMAG || memcmp(ident, ELFMAG, SELFMAG) != 0)
+		return file_is_no_elf(file, ident, length);
+	if (length > EI_CLASS && ident[EI_CLASS] == ELFCLASS32)
+		return file_refuse(file, "give the plain vmlinux, not a zImage",
+		    "is a 32-bit ELF (a boot wrapper?)");
 	if (length < sizeof *header)
-		return bad_file(file, 0, "get the whole file",
-		    "is truncated: its ELF header is not complete", err);
-	if (header->e_ident[EI_CLASS] != ELFCLASS64 ||
-	    (header->e_ident[EI_DATA] != ELFDATA2LSB && header->e_ident[EI_DATA] != ELFDATA2MSB) ||
-	    header->e_ident[EI_VERSION] != EV_CURRENT)
-		return bad_file(file, 0, GIVE_VMLINUX, "has a damaged ELF header", err);
-	big = header->e_ident[EI_DATA] == ELFDATA2MSB;
+		return file_refuse(
+		    file, "get the whole file", "is truncated: its ELF header is not complete");
+	if (ident[EI_CLASS] != ELFCLASS64 || ident[EI_VERSION] != EV_CURRENT ||
+	    (ident[EI_DATA] != ELFDATA2LSB && ident[EI_DATA] != ELFDATA2MSB))
+		return file_refuse(file, GIVE_VMLINUX, "has a damaged ELF header");
+	image->big_endian = big = ident[EI_DATA] == ELFDATA2MSB;
 	header->e_type = field16(header->e_type, big);
 	header->e_machine = field16(header->e_machine, big);
 	header->e_entry = field64(header->e_entry, big);
 	header->e_phoff = field64(header->e_phoff, big);
 	header->e_phentsize = field16(header->e_phentsize, big);
 	header->e_phnum = field16(header->e_phnum, big);
-	*ret_big = big;
 	return true;
 }
 
-static bool check_file_header(
-    const struct file *file, uint64_t size, const Elf64_Ehdr *header, struct err *err)
+static bool image_check_header(const struct image *image)
 {
+	const struct file *file = image->file;
+	const Elf64_Ehdr *header = &image->header;
 	uint64_t table_bytes = (uint64_t)header->e_phnum * sizeof(Elf64_Phdr);
 
 	if (header->e_machine != EM_PPC64)
-		return other_machine(file, header->e_machine, err);
+		return file_is_of_other_machine(file, header->e_machine);
 	if (header->e_type != ET_EXEC && header->e_type != ET_DYN)
-		return bad_file(file, 0, GIVE_VMLINUX,
+		return file_refuse(file, GIVE_VMLINUX,
 		    header->e_type == ET_REL ? "is an object file or module, not a kernel"
-		                             : "is an ELF file that cannot be run",
-		    err);
+		                             : "is an ELF file that cannot be run");
 	if (header->e_phnum == 0)
-		return bad_file(file, 0, GIVE_VMLINUX, "has no program headers", err);
+		return file_refuse(file, GIVE_VMLINUX, "has no program headers");
 	if (header->e_phnum > PROGRAM_HEADERS_MAX)
-		return bad_file(file, 0, GIVE_VMLINUX, "has more than 64 program headers", err);
+		return file_refuse(file, GIVE_VMLINUX, "has more than 64 program headers");
 	if (header->e_phentsize != sizeof(Elf64_Phdr))
-		return bad_file(file, 0, GIVE_VMLINUX, "has program headers of an odd size", err);
-	if (header->e_phoff > size || table_bytes > size - header->e_phoff)
-		return bad_file(file, 0, "get the whole file",
-		    "is truncated: its program headers are not there", err);
+		return file_refuse(file, GIVE_VMLINUX, "has program headers of an odd size");
+	if (header->e_phoff > image->size || table_bytes > image->size - header->e_phoff)
+		return file_refuse(
+		    file, "get the whole file", "is truncated: its program headers are not there");
 	return true;
 }
 
-/* Check one loadable segment and take it over. Zero-sized ones are legal and nothing. */
-static bool add_segment(const struct file *file, uint64_t size, const struct segment *segment,
-    struct image *image, struct err *err)
+/* Check one loadable segment and keep it, unless its size is zero. */
+static bool image_add_segment(struct image *image, const struct segment *segment)
 {
+	const struct file *file = image->file;
 	uint64_t end;
 
-	if (segment->offset > size || segment->file_bytes > size - segment->offset)
-		return bad_file(file, 0, "get the whole file",
-		    "is truncated: a segment ends behind its end", err);
+	if (segment->offset > image->size || segment->file_bytes > image->size - segment->offset)
+		return file_refuse(
+		    file, "get the whole file", "is truncated: a segment ends behind its end");
 	if (segment->file_bytes > segment->memory_bytes)
-		return bad_file(
-		    file, 0, GIVE_VMLINUX, "has a segment larger in the file than in memory", err);
+		return file_refuse(
+		    file, GIVE_VMLINUX, "has a segment larger in the file than in memory");
 	if (__builtin_add_overflow(segment->physical, segment->memory_bytes, &end) ||
 	    segment->virtual > UINT64_MAX - segment->memory_bytes)
-		return bad_file(
-		    file, 0, GIVE_VMLINUX, "has a segment that ends behind the last address", err);
+		return file_refuse(file, GIVE_VMLINUX, BEHIND_LAST_ADDRESS);
 	if (segment->memory_bytes == 0)
 		return true;
 	if (image->count == SEGMENTS_MAX)
-		return bad_file(file, 0, GIVE_VMLINUX, "has more than 16 loadable segments", err);
+		return file_refuse(file, GIVE_VMLINUX, "has more than 16 loadable segments");
 	image->segments[image->count++] = *segment;
 	if (end > image->end)
 		image->end = end;
 	return true;
 }
 
-static bool read_segments(const struct file *file, uint64_t size, const Elf64_Ehdr *header,
-    bool big, struct image *image, struct err *err)
+static bool image_read_segments(struct image *image)
 {
-	for (unsigned i = 0; i < header->e_phnum; i++) {
+	const struct file *file = image->file;
+	bool big = image->big_endian;
+
+	for (unsigned i = 0; i < image->header.e_phnum; i++) {
 		struct segment segment;
 		Elf64_Phdr entry;
 		uint32_t type;
 
-		if (!file_read(file, header->e_phoff + i * sizeof entry, &entry, sizeof entry, err))
+		if (!file_read(
+		        file, image->header.e_phoff + i * sizeof entry, &entry, sizeof entry))
 			return false;
 		type = field32(entry.p_type, big);
-		/* Neither an interpreter nor thread-local storage is of use without a system. */
+		/* Interpreters and thread-local storage belong to programs of an operating system.
+		 */
 		if (type == PT_INTERP || type == PT_TLS)
-			return bad_file(file, 0, GIVE_VMLINUX, "is a program, not a kernel", err);
+			return file_refuse(file, GIVE_VMLINUX, "is a program, not a kernel");
 		if (type != PT_LOAD)
 			continue;
 		segment = (struct segment){
@@ -323,14 +326,14 @@ static bool read_segments(const struct file *file, uint64_t size, const Elf64_Eh
 		    .physical = field64(entry.p_paddr, big),
 		    .memory_bytes = field64(entry.p_memsz, big),
 		};
-		if (!add_segment(file, size, &segment, image, err))
+		if (!image_add_segment(image, &segment))
 			return false;
 	}
-	return image->count > 0 || bad_file(file, 0, GIVE_VMLINUX, "has nothing to load", err);
+	return image->count > 0 || file_refuse(file, GIVE_VMLINUX, "has nothing to load");
 }
 
-/* Move a static PIE that is linked below PIE_ADDRESS up by that much. */
-static bool place_pie(const struct file *file, struct image *image, struct err *err)
+/* Move a static PIE that is linked below PIE_ADDRESS up by PIE_ADDRESS. */
+static bool image_place_pie(struct image *image)
 {
 	uint64_t lowest = UINT64_MAX;
 
@@ -345,17 +348,17 @@ static bool place_pie(const struct file *file, struct image *image, struct err *
 	if (lowest >= PIE_ADDRESS)
 		return true;
 	if (image->end > UINT64_MAX - PIE_ADDRESS)
-		return bad_file(
-		    file, 0, GIVE_VMLINUX, "has a segment that ends behind the last address", err);
+		return file_refuse(image->file, GIVE_VMLINUX, BEHIND_LAST_ADDRESS);
 	for (unsigned i = 0; i < image->count; i++)
 		image->segments[i].physical += PIE_ADDRESS;
 	image->end += PIE_ADDRESS;
 	return true;
 }
 
-static bool find_entry(
-    const struct file *file, uint64_t entry, struct image *image, struct err *err)
+static bool image_find_entry(struct image *image)
 {
+	uint64_t entry = image->header.e_entry;
+
 	for (unsigned i = 0; i < image->count; i++) {
 		const struct segment *segment = &image->segments[i];
 		uint64_t into = entry - segment->virtual;
@@ -367,21 +370,17 @@ static bool find_entry(
 			break; /* no instruction can start there */
 		return true;
 	}
-	return bad_file(file, 0, GIVE_VMLINUX, "has its entry point outside of what it loads", err);
+	return file_refuse(
+	    image->file, GIVE_VMLINUX, "has its entry point outside of what it loads");
 }
 
-static bool read_image(const struct file *file, struct image *image, struct err *err)
+static bool image_read(struct image *image, const struct file *file)
 {
-	Elf64_Ehdr header;
-	uint64_t size = 0;
-	bool big = false;
-
-	*image = (struct image){0};
-	return file_size(file, &size, err) && read_file_header(file, size, &header, &big, err) &&
-	       check_file_header(file, size, &header, err) &&
-	       read_segments(file, size, &header, big, image, err) &&
-	       (header.e_type != ET_DYN || place_pie(file, image, err)) &&
-	       find_entry(file, header.e_entry, image, err);
+	*image = (struct image){.file = file};
+	return file_size(file, &image->size) && image_read_header(image) &&
+	       image_check_header(image) && image_read_segments(image) &&
+	       (image->header.e_type != ET_DYN || image_place_pie(image)) &&
+	       image_find_entry(image);
 }
 
 /* --- Into memory --------------------------------------------------------------------------- */
@@ -402,8 +401,7 @@ static const char *memory_hint(char hint[128], uint64_t memory_bytes, const char
 	return hint;
 }
 
-static bool kernel_too_high(const struct file *file, const struct spapr_layout *layout,
-    const struct image *image, struct err *err)
+static bool kernel_too_high(const struct image *image, const struct spapr_layout *layout)
 {
 	uint64_t reserve = layout->high - layout->fdt;
 	char hint[128] = "give a kernel that is linked lower, as a vmlinux is";
@@ -411,26 +409,26 @@ static bool kernel_too_high(const struct file *file, const struct spapr_layout *
 	/* More memory is of use up to a certain size only. */
 	if (image->end <= SPAPR_LOW_MEMORY_END - reserve)
 		memory_hint(hint, image->end + reserve, "a smaller kernel");
-	return err_set(err, ERR_USAGE, hint,
-	    "kernel %.200s needs memory up to %llu MiB, and has to end below %llu MiB", file->path,
-	    mib(image->end), (unsigned long long)(layout->fdt >> 20));
+	return err_set(image->file->err, ERR_USAGE, hint,
+	    "kernel %.200s needs memory up to %llu MiB, and has to end below %llu MiB",
+	    image->file->path, mib(image->end), (unsigned long long)(layout->fdt >> 20));
 }
 
 static bool load_kernel(const struct file *file, const struct gmem *gmem,
-    const struct spapr_layout *layout, struct image *image, struct err *err)
+    const struct spapr_layout *layout, struct image *image)
 {
-	if (!read_image(file, image, err))
+	if (!image_read(image, file))
 		return false;
 	if (image->end > layout->fdt)
-		return kernel_too_high(file, layout, image, err);
+		return kernel_too_high(image, layout);
 	for (unsigned i = 0; i < image->count; i++) {
 		const struct segment *segment = &image->segments[i];
 		uint8_t *to = gmem_window(gmem, segment->physical, segment->file_bytes);
 
 		if (to == NULL)
-			return bad_file(file, 0, GIVE_VMLINUX, "does not fit into memory", err);
+			return file_refuse(file, GIVE_VMLINUX, "does not fit into memory");
 		/* What follows up to memory_bytes is zero already: memory was cleared. */
-		if (!file_read(file, segment->offset, to, segment->file_bytes, err))
+		if (!file_read(file, segment->offset, to, segment->file_bytes))
 			return false;
 	}
 	return true;
@@ -441,9 +439,16 @@ static uint64_t round_up(uint64_t address)
 	return (address + INITRD_ALIGN_BYTES - 1) & ~(INITRD_ALIGN_BYTES - 1);
 }
 
+static bool initrd_size(const struct file *file, uint64_t *ret_bytes)
+{
+	return file_size(file, ret_bytes) &&
+	       (*ret_bytes > 0 ||
+	           file_refuse(file, "give a cpio archive, or leave --initrd out", "is empty"));
+}
+
 /* More memory always helps: from SPAPR_LOW_MEMORY_END on there is room for any initrd. */
 static bool initrd_too_large(const struct file *file, const struct gmem *gmem,
-    const struct spapr_layout *layout, uint64_t low, uint64_t size, struct err *err)
+    const struct spapr_layout *layout, uint64_t low, uint64_t size)
 {
 	uint64_t reserve = layout->high - layout->fdt;
 	uint64_t below = low < layout->fdt ? layout->fdt - low : 0;
@@ -454,49 +459,47 @@ static bool initrd_too_large(const struct file *file, const struct gmem *gmem,
 	if (low + reserve <= SPAPR_LOW_MEMORY_END && size <= SPAPR_LOW_MEMORY_END - reserve - low)
 		needed = low + size + reserve;
 	memory_hint(hint, needed, "a smaller initrd");
-	return err_set(err, ERR_USAGE, hint,
+	return err_set(file->err, ERR_USAGE, hint,
 	    "initrd %.200s has %llu MiB, and there are %llu MiB of memory for it", file->path,
 	    mib(size), (unsigned long long)((below > above ? below : above) >> 20));
 }
 
 /* Behind the kernel if there is room for it, else above what the machine keeps. */
 static bool load_initrd(const struct file *file, const struct gmem *gmem,
-    const struct spapr_layout *layout, struct spapr_image *image, struct err *err)
+    const struct spapr_layout *layout, struct spapr_image *image)
 {
 	/* The kernel ends at or below layout->fdt, so these cannot overflow. */
 	uint64_t low = round_up(image->end), high = round_up(layout->high);
 	uint64_t start = low, size;
 	uint8_t *to;
 
-	if (!file_size(file, &size, err))
+	if (!initrd_size(file, &size))
 		return false;
-	if (size == 0)
-		return bad_file(
-		    file, 0, "give a cpio archive, or leave --initrd out", "is empty", err);
 	if (low > layout->fdt || size > layout->fdt - low) {
 		if (high > gmem->size_bytes || size > gmem->size_bytes - high)
-			return initrd_too_large(file, gmem, layout, low, size, err);
+			return initrd_too_large(file, gmem, layout, low, size);
 		start = high;
 	}
 	to = gmem_window(gmem, start, size);
 	if (to == NULL)
-		return bad_file(file, 0, "give a smaller one", "does not fit into memory", err);
+		return file_refuse(file, "give a smaller one", "does not fit into memory");
 	image->initrd_start = start;
 	image->initrd_end = start + size;
-	return file_read(file, 0, to, size, err);
+	return file_read(file, 0, to, size);
 }
 
 bool loader_load(void *context, const struct gmem *gmem, const struct spapr_layout *layout,
     struct spapr_image *ret_image, struct err *err)
 {
-	const struct loader *loader = context;
+	struct loader *loader = context;
 	struct spapr_image result;
 	struct image image;
 
-	if (!load_kernel(&loader->kernel, gmem, layout, &image, err))
+	loader->kernel.err = loader->initrd.err = err;
+	if (!load_kernel(&loader->kernel, gmem, layout, &image))
 		return false;
 	result = (struct spapr_image){.entry = image.entry, .end = image.end};
-	if (loader->initrd.fd >= 0 && !load_initrd(&loader->initrd, gmem, layout, &result, err))
+	if (loader->initrd.fd >= 0 && !load_initrd(&loader->initrd, gmem, layout, &result))
 		return false;
 	*ret_image = result;
 	return true;
@@ -512,21 +515,12 @@ struct loader *loader_create(const char *kernel, const char *initrd, struct err 
 		err_system(err, ENOMEM, NULL, "cannot create the loader");
 		return NULL;
 	}
-	loader->kernel = (struct file){.what = "kernel", .fd = -1};
-	loader->initrd = (struct file){.what = "initrd", .fd = -1};
-	if (!file_open(&loader->kernel, kernel, err) || !read_image(&loader->kernel, &image, err))
-		goto failed;
-	if (initrd == NULL || initrd[0] == '\0')
+	loader->kernel = (struct file){.what = "kernel", .fd = -1, .err = err};
+	loader->initrd = (struct file){.what = "initrd", .fd = -1, .err = err};
+	if (file_open(&loader->kernel, kernel) && image_read(&image, &loader->kernel) &&
+	    (initrd == NULL || initrd[0] == '\0' ||
+	        (file_open(&loader->initrd, initrd) && initrd_size(&loader->initrd, &size))))
 		return loader;
-	if (!file_open(&loader->initrd, initrd, err) || !file_size(&loader->initrd, &size, err))
-		goto failed;
-	if (size == 0) {
-		bad_file(&loader->initrd, 0, "give a cpio archive, or leave --initrd out",
-		    "is empty", err);
-		goto failed;
-	}
-	return loader;
-failed:
 	loader_destroy(loader);
 	return NULL;
 }

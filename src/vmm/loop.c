@@ -16,9 +16,6 @@ static ev_periodic far_off;
 
 static void on_far_off(struct ev_loop *loop, ev_periodic *watcher, int events)
 {
-	(void)loop;
-	(void)watcher;
-	(void)events;
 }
 
 /* libev stops a watcher whose descriptor epoll refuses. */

@@ -23,7 +23,7 @@
 
 #define CANNOT_WRITE_HINT "choose another place for the output"
 
-static enum exit_code report(const struct err *err)
+static enum exit_code fail_with(const struct err *err)
 {
 	complain_error(err);
 	return exit_code_of(err);
@@ -69,15 +69,15 @@ static bool write_output(const char *path, const void *blob, size_t length, stru
 	regular = fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
 	if (close(fd) < 0)
 		good = err_system(err, errno, CANNOT_WRITE_HINT, "cannot write %.200s", path);
-	/* Half a tree is worse than none; but what is not a file is not ours to remove. */
+	/* Leave no incomplete file; but do not remove what is no regular file. */
 	if (!good && regular)
 		unlink(path);
 	return good;
 }
 
+/* A machine that never runs has no news. */
 static void ignore_wake(void *context)
 {
-	(void)context; /* nothing of a machine that never runs is news */
 }
 
 static bool make_tree(const struct options *options, struct loader *loader, void **ret_blob,
@@ -122,7 +122,7 @@ static enum exit_code dump_tree(const struct options *options)
 	       write_output(options->output, blob, length, &err);
 	free(blob);
 	loader_destroy(loader);
-	return good ? EXIT_POWERED_OFF : report(&err);
+	return good ? EXIT_POWERED_OFF : fail_with(&err);
 }
 
 /* --- Commands ------------------------------------------------------------------------------ */
@@ -138,7 +138,7 @@ static const struct command {
 	enum exit_code (*run)(const struct options *options);
 	const char *usage, *help;
 } commands[] = {
-    {"run", COMMAND_RUN, run_guest, "paprika run --kernel FILE [OPTION...]",
+    {"run", COMMAND_RUN, vmm_run, "paprika run --kernel FILE [OPTION...]",
         "run a guest to its end"},
     {"check", COMMAND_CHECK, run_check, "paprika check [--json]",
         "tell what this host offers, and what it lacks"},
@@ -157,13 +157,13 @@ static const char exit_codes_help[] =
     "  4  the guest rebooted under --no-reboot\n"
     "  5  this host lacks something; `paprika check` tells what\n";
 
-static void command_help(const struct command *command)
+static void print_command_help(const struct command *command)
 {
 	printf("usage: %s\n%c%s.\n\n", command->usage, command->help[0] & ~0x20, command->help + 1);
 	options_help(stdout, command->command);
 }
 
-static void help(void)
+static void print_help(void)
 {
 	printf(
 	    "paprika %s - a small virtual machine monitor for POWER\n\nusage:\n", PAPRIKA_VERSION);
@@ -177,8 +177,8 @@ static void help(void)
 	printf("\n%s", exit_codes_help);
 }
 
-/* Standard input, output and error exist, so that no file of ours takes their numbers. */
-static void fill_standard_files(void)
+/* Make sure that descriptors 0 to 2 are open, so that no other file gets these numbers. */
+static void open_standard_files(void)
 {
 	int fd;
 
@@ -191,20 +191,20 @@ static void fill_standard_files(void)
 
 static enum exit_code run_command(const struct command *command, int argc, char **argv)
 {
-	/* Some 20 KiB, and there for the whole life of the program. */
+	/* About 20 KiB, used until the end. */
 	struct options *options = malloc(sizeof *options);
 	struct err err = {0};
 	enum exit_code code;
 
 	if (options == NULL) {
 		err_system(&err, ENOMEM, NULL, "cannot start");
-		return report(&err);
+		return fail_with(&err);
 	}
 	options_defaults(options);
 	if (!options_parse(options, command->command, argc, argv, &err)) {
-		code = report(&err);
+		code = fail_with(&err);
 	} else if (options->help) {
-		command_help(command);
+		print_command_help(command);
 		code = EXIT_POWERED_OFF;
 	} else {
 		log_level = options->log_level;
@@ -214,7 +214,7 @@ static enum exit_code run_command(const struct command *command, int argc, char 
 	return code;
 }
 
-/* What was printed has to arrive, or it was not said. */
+/* Output that could not be written is an error. */
 static enum exit_code finish_output(enum exit_code code)
 {
 	struct err err = {0};
@@ -222,7 +222,7 @@ static enum exit_code finish_output(enum exit_code code)
 	if (fflush(stdout) == 0 && !ferror(stdout))
 		return code;
 	err_system(&err, errno, CANNOT_WRITE_HINT, "cannot write to standard output");
-	return report(&err);
+	return fail_with(&err);
 }
 
 static const struct command *find_command(const char *word)
@@ -247,7 +247,7 @@ static enum exit_code no_command(const char *word)
 		    word[0] == '-' ? "there is no command before %.64s"
 		                   : "there is no command \"%.64s\"",
 		    word);
-	return report(&err);
+	return fail_with(&err);
 }
 
 int main(int argc, char **argv)
@@ -257,16 +257,16 @@ int main(int argc, char **argv)
 	bool wants_help =
 	    strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0;
 
-	fill_standard_files();
+	open_standard_files();
 	if (command != NULL)
 		return (int)finish_output(run_command(command, argc - 1, argv + 1));
 	if (wants_help && argc > 2)
 		word = argv[2];
 	command = wants_help ? find_command(word) : NULL;
 	if (command != NULL)
-		command_help(command);
+		print_command_help(command);
 	else if (wants_help && argc <= 2)
-		help();
+		print_help();
 	else if (strcmp(word, "--version") == 0)
 		printf("paprika %s\n", PAPRIKA_VERSION);
 	else

@@ -3,8 +3,8 @@
  * options.c - the command line, from one table.
  *
  * A row says what an option is called, which commands know it, how its text is parsed and where it
- * is stored. A config file (config.c) uses the same rows. Here syntax is checked, and what is best
- * said in the words that were typed; what a machine can be, spapr_check_config() checks.
+ * is stored. A config file (config.c) uses the same rows. Here syntax is checked, and what is
+ * best reported in the words that were typed; spapr_check_config() checks the machine.
  */
 #include "vmm/options.h"
 
@@ -21,7 +21,7 @@
 /* --- Values ------------------------------------------------------------------------------ */
 
 /* A plain decimal number of the length given; false if it is anything else, or above max. */
-static bool parse_number(const char *text, size_t length, uint64_t max, uint64_t *ret_number)
+static bool option_parse_number(const char *text, size_t length, uint64_t max, uint64_t *ret_number)
 {
 	uint64_t number = 0;
 
@@ -71,7 +71,7 @@ bool parse_size(const char *text, uint64_t *ret_bytes, struct err *err)
 	}
 	if (length == 0 || strspn(text, "0123456789") != length)
 		return err_set(err, ERR_USAGE, hint, "--memory cannot be \"%.64s\"", text);
-	if (!parse_number(text, length, UINT64_MAX >> shift, &number))
+	if (!option_parse_number(text, length, UINT64_MAX >> shift, &number))
 		return err_set(err, ERR_USAGE, hint, "--memory %.64s is too large", text);
 	*ret_bytes = number << shift;
 	return true;
@@ -100,8 +100,8 @@ static bool option_empty(const struct option_row *row, struct err *err)
 	return err_set(err, ERR_USAGE, hint, "the value of --%s is empty", row->name);
 }
 
-/* A path or a name. An empty one is a variable of a script that was never set: as if the option
- * had not been given would be the opposite of what was meant. */
+/* A path or a name. An empty one usually comes from an unset variable of a script; to treat it as
+ * if the option had not been given would be wrong. */
 static bool option_set_name(
     struct options *options, const struct option_row *row, const char *text, struct err *err)
 {
@@ -115,7 +115,6 @@ static bool option_set_switch(
 {
 	bool *field = (bool *)((char *)options + row->offset);
 
-	(void)err;
 	*field = strcmp(text, "true") == 0;
 	return true;
 }
@@ -142,7 +141,8 @@ static bool option_set_cpus_item(
 	if (numbers[which] != 0)
 		return err_set(err, ERR_USAGE, "write --cpus boot=2,max=8,threads=1",
 		    "--cpus names %s twice; a number alone is boot", keys[which]);
-	if (!parse_number(value, length - (size_t)(value - item), UINT32_MAX, &numbers[which]) ||
+	if (!option_parse_number(
+	        value, length - (size_t)(value - item), UINT32_MAX, &numbers[which]) ||
 	    numbers[which] == 0)
 		return err_set(err, ERR_USAGE, "write --cpus boot=2,max=8,threads=1",
 		    "--cpus %s must be a positive number, not \"%.*s\"", keys[which],
@@ -155,7 +155,6 @@ static bool option_set_cpus(
 {
 	uint64_t numbers[3] = {0, 0, 0};
 
-	(void)row;
 	for (const char *item = text;; item++) {
 		size_t length = strcspn(item, ",");
 
@@ -231,13 +230,13 @@ static bool option_set_deadline(
 {
 	size_t length = strcspn(text, ".");
 	uint64_t seconds = 0, thousandths = 0;
-	bool good = parse_number(text, length, DEADLINE_S_MAX, &seconds);
+	bool good = option_parse_number(text, length, DEADLINE_S_MAX, &seconds);
 
 	if (good && text[length] == '.') {
 		const char *digits = text + length + 1;
 		size_t count = strlen(digits);
 
-		good = count <= 3 && parse_number(digits, count, 999, &thousandths);
+		good = count <= 3 && option_parse_number(digits, count, 999, &thousandths);
 		for (; count < 3; count++)
 			thousandths *= 10;
 	}
@@ -253,19 +252,18 @@ static bool option_set_deadline(
 static bool option_set_log_level(
     struct options *options, const struct option_row *row, const char *text, struct err *err)
 {
-	(void)row;
 	return log_level_from_name(text, &options->log_level) ||
 	       err_set(err, ERR_USAGE, "use error, warn, info or debug",
 	           "--log-level does not know \"%.64s\"", text);
 }
 
-/* The standard ones are never it, and 0 stands for none. */
+/* Not one of the standard descriptors; 0 stands for none. */
 static bool option_set_kvm_fd(
     struct options *options, const struct option_row *row, const char *text, struct err *err)
 {
 	uint64_t number = 0;
 
-	if (!parse_number(text, strlen(text), INT_MAX, &number) || number <= STDERR_FILENO)
+	if (!option_parse_number(text, strlen(text), INT_MAX, &number) || number <= STDERR_FILENO)
 		return err_set(err, ERR_USAGE, "give the number of an open descriptor, 3 or more",
 		    "--%s cannot be \"%.64s\"", row->name, text);
 	options->kvm_fd = (int)number;
@@ -332,8 +330,8 @@ const struct option_row *option_find(const char *name, size_t length, unsigned c
 
 /* --- Names that are not known ------------------------------------------------------------- */
 
-/* What QEMU and other programs call what is here, too, or what is not here: names, each between
- * spaces, and what to do instead. Names that are ours as well, like kernel, need no row. */
+/* Names of options of QEMU and other programs, each between spaces, and what to do instead. Names
+ * that this program has as well, like kernel, need no row. */
 static const struct {
 	const char *names, *hint;
 } others[] = {
@@ -410,7 +408,7 @@ void options_defaults(struct options *options)
 	};
 }
 
-/* What one word of the command line says: the row, and the value if it is in the same word. */
+/* The row that a word of the command line names, and the value if it is in the same word. */
 static const struct option_row *option_read_word(
     const char *word, enum option_command command, const char **ret_value, struct err *err)
 {
@@ -442,7 +440,7 @@ static const struct option_row *option_read_word(
 	return row;
 }
 
-/* The word behind an option, which must not be the next option. */
+/* The value in the word after an option; that must not be an option itself. */
 static const char *option_read_value(
     const struct option_row *row, int argc, char **argv, int *at, struct err *err)
 {

@@ -3,7 +3,7 @@
  * run.c - `paprika run`: one guest from its start to its end.
  *
  * Everything happens in the loop of this thread. vCPU threads and signal handlers only wake it, and
- * on_wake() asks the machine what kind of news there is. Whatever ends the program (the guest's
+ * run_on_wake() asks the machine what kind of news there is. Whatever ends the program (the guest's
  * power-off or panic, quit, a signal, a broken vCPU) calls vmm_end(), which leaves the loop. What
  * is left to do is then done once, in this order: drain the console, settle and report what is
  * pending, send SHUTDOWN, let clients read what they will, restore the terminal, remove the socket.
@@ -43,15 +43,16 @@ struct run {
 	struct loader *loader;
 	struct control *control; /* NULL without --control */
 	ev_io wake;
-	ev_timer console_pause; /* running: the console was served a moment ago */
-	bool console_waits;     /* ... and has had news since */
-	ev_prepare turn;        /* these two: standard error was not read, see on_turn() */
+	ev_timer console_pause; /* active: the console was served a moment ago */
+	bool console_waits;     /* ... and there is news since */
+	ev_prepare turn;        /* these two: see run_on_turn() */
 	ev_io log_writable;
 };
 
 /* --- Signals -------------------------------------------------------------------------------- */
 
-/* Requests to end in good order, and faults after which only the terminal can be saved. */
+/* Signals that end the guest in good order, and faults, after which only the terminal is restored.
+ */
 static const int end_signals[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT};
 static const int fault_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS};
 
@@ -66,20 +67,18 @@ static void on_end_signal(int number)
 	loop_wake(end_signal_wake);
 }
 
-/* Of any thread. vCPU threads may not touch the terminal: it stays as it is if one of them fails.
- */
+/* In any thread. The sandbox keeps vCPU threads from the terminal: it stays raw if one fails. */
 static void on_fault(int number, siginfo_t *info, void *registers)
 {
-	(void)registers;
 	if (getpid() == gettid())
 		terminal_restore();
 	sandbox_explain(info);
-	/* The handler is gone (SA_RESETHAND): this time it ends the program. */
+	/* The default action is back (SA_RESETHAND), and ends the program. */
 	raise(number);
 }
 
 /* The loop's thread may have used up its stack. A sanitizer may have given it another one. */
-static void set_fault_stack(void)
+static void signals_set_stack(void)
 {
 	static uint8_t bytes[32 << 10];
 	stack_t stack;
@@ -88,7 +87,7 @@ static void set_fault_stack(void)
 		sigaltstack(&(stack_t){.ss_sp = bytes, .ss_size = sizeof bytes}, NULL);
 }
 
-/* nohup(1) has it ignored for a guest that is to outlive its terminal. */
+/* nohup(1) has SIGHUP ignored. */
 static bool outlives_terminal(int number)
 {
 	struct sigaction present;
@@ -97,14 +96,14 @@ static bool outlives_terminal(int number)
 	       present.sa_handler == SIG_IGN;
 }
 
-static void start_signals(struct run *run)
+static void signals_start(struct run *run)
 {
 	struct sigaction fault = {.sa_sigaction = on_fault,
 	    .sa_flags = (int)(SA_SIGINFO | SA_RESETHAND | SA_NODEFER | SA_ONSTACK)};
 	struct sigaction end = {.sa_handler = on_end_signal, .sa_flags = SA_RESTART};
 
 	end_signal = 0;
-	set_fault_stack();
+	signals_set_stack();
 	end_signal_wake = &run->wake;
 	signal(SIGPIPE, SIG_IGN);
 	for (size_t i = 0; i < COUNT_OF(fault_signals); i++)
@@ -116,7 +115,7 @@ static void start_signals(struct run *run)
 
 /* How the program ends is decided: one more signal, as when a service manager and a person both end
  * it, must not cut that short. Only this thread is left. */
-static void ignore_end_signals(void)
+static void signals_block(void)
 {
 	sigset_t signals;
 
@@ -129,13 +128,13 @@ static void ignore_end_signals(void)
 /* --- News from the guest, and the console --------------------------------------------------- */
 
 /*
- * A guest prints a few bytes at a time. Serving the first at once and then what has gathered
- * every few milliseconds costs no echo that a person would notice, and saves waking up and
- * writing for every few bytes: while news is not taken, vCPU threads do not even ring.
+ * A guest prints a few bytes at a time. The first are passed on at once, and then what has
+ * accumulated every few milliseconds: no person notices the delay, and it saves a wake-up and a
+ * write for every few bytes. While news is not taken, vCPU threads do not wake the loop again.
  */
 #define CONSOLE_PAUSE_S 0.004
 
-static void serve_console(struct run *run)
+static void run_serve_console(struct run *run)
 {
 	if (ev_is_active(&run->console_pause)) {
 		run->console_waits = true;
@@ -147,22 +146,19 @@ static void serve_console(struct run *run)
 	ev_timer_start(run->vmm.loop, &run->console_pause);
 }
 
-static void on_console_pause(struct ev_loop *loop, ev_timer *watcher, int events)
+static void run_on_console_pause(struct ev_loop *loop, ev_timer *watcher, int events)
 {
 	struct run *run = watcher->data;
 
-	(void)loop;
-	(void)events;
 	if (run->console_waits)
-		serve_console(run);
+		run_serve_console(run);
 }
 
-static void on_wake(struct ev_loop *loop, ev_io *watcher, int events)
+static void run_on_wake(struct ev_loop *loop, ev_io *watcher, int events)
 {
 	struct run *run = watcher->data;
 	unsigned news;
 
-	(void)loop;
 	if ((events & EV_ERROR) != 0)
 		return; /* loop_create() reports it */
 	loop_woken(watcher);
@@ -172,48 +168,48 @@ static void on_wake(struct ev_loop *loop, ev_io *watcher, int events)
 	}
 	news = spapr_take_news(run->vmm.machine);
 	if (news & SPAPR_NEWS_CONSOLE)
-		serve_console(run);
+		run_serve_console(run);
 	vmm_report(&run->vmm);
 	vmm_handle_news(&run->vmm, news);
 }
 
-/* Lines that standard error has not taken: go on when it takes something again. */
-static void on_turn(struct ev_loop *loop, ev_prepare *watcher, int events)
+/* If standard error has not taken all lines, continue when it can be written to. */
+static void run_on_turn(struct ev_loop *loop, ev_prepare *watcher, int events)
 {
 	struct run *run = watcher->data;
 
-	(void)events;
 	if (log_is_behind())
 		ev_io_start(loop, &run->log_writable);
 }
 
-static void on_log_writable(struct ev_loop *loop, ev_io *watcher, int events)
+static void run_on_log_writable(struct ev_loop *loop, ev_io *watcher, int events)
 {
 	struct run *run = watcher->data;
 
 	log_catch_up();
 	if ((events & EV_ERROR) != 0)
-		ev_prepare_stop(loop, &run->turn); /* it cannot be watched: the next line will do */
+		ev_prepare_stop(
+		    loop, &run->turn); /* it cannot be watched: the next line tries again */
 	if (!log_is_behind())
 		ev_io_stop(loop, watcher);
 }
 
-/* The person typed Ctrl-A x. */
-static void on_escape(void *context)
+/* Ctrl-A x was typed. */
+static void run_on_escape(void *context)
 {
 	vmm_end(context, EXIT_POWERED_OFF, false, "host-ui");
 }
 
 /* --- What the machine calls ----------------------------------------------------------------- */
 
-static void on_machine_news(void *context)
+static void run_on_machine_news(void *context)
 {
 	struct run *run = context;
 
 	loop_wake(&run->wake);
 }
 
-static bool on_load(void *context, const struct gmem *gmem, const struct spapr_layout *layout,
+static bool run_on_load(void *context, const struct gmem *gmem, const struct spapr_layout *layout,
     struct spapr_image *ret_image, struct err *err)
 {
 	struct run *run = context;
@@ -222,7 +218,7 @@ static bool on_load(void *context, const struct gmem *gmem, const struct spapr_l
 }
 
 /* In the vCPU's own thread, before it enters the guest. */
-static bool on_confine_vcpu(void *context, struct err *err)
+static bool run_on_confine_vcpu(void *context, struct err *err)
 {
 	struct run *run = context;
 
@@ -242,11 +238,11 @@ void raise_file_limit(void)
 }
 
 /*
- * What a library needs of the kernel at its first use, it needs before the sandbox closes, also on
- * the ways that are only taken at the end. ARCHITECTURE.md ("Into the sandbox") has what each
- * library does; glibc's time zone is sandbox.c's.
+ * Library functions that make system calls when they are first used are used here, before the
+ * sandbox closes, even if the program needs them only at its end. ARCHITECTURE.md ("Into the
+ * sandbox") lists them. sandbox.c does the same for glibc's time zone.
  */
-static void use_libraries(void)
+static void run_use_libraries(void)
 {
 	json_object_seed(0);
 }
@@ -258,7 +254,7 @@ static bool run_enter_sandbox(struct run *run, struct err *err)
 	    strcmp(options->control, LISTEN_SYSTEMD) == 0 ? "" : options->control,
 	    options->console == CONSOLE_UNIX ? options->console_path : ""};
 
-	use_libraries();
+	run_use_libraries();
 	if (run->sandbox != NULL)
 		return sandbox_enter(run->sandbox,
 		    options->max_cpus - options->boot_cpus + CLIENT_FILES, sockets,
@@ -273,27 +269,26 @@ static bool run_set_up_loop(struct run *run, struct err *err)
 {
 	struct ev_loop *loop;
 
-	ev_init(&run->wake, on_wake);
-	ev_timer_init(&run->console_pause, on_console_pause, 0., 0.);
-	ev_prepare_init(&run->turn, on_turn);
-	ev_io_init(&run->log_writable, on_log_writable, STDERR_FILENO, EV_WRITE);
+	ev_init(&run->wake, run_on_wake);
+	ev_timer_init(&run->console_pause, run_on_console_pause, 0., 0.);
+	ev_prepare_init(&run->turn, run_on_turn);
+	ev_io_init(&run->log_writable, run_on_log_writable, STDERR_FILENO, EV_WRITE);
 	run->wake.data = run->console_pause.data = run->turn.data = run->log_writable.data = run;
 	loop = loop_create(&run->wake, err);
 	vmm_init(&run->vmm, loop, run->options->name, run->options->no_reboot);
 	return loop != NULL;
 }
 
-/* What can be wrong with the request comes first, then what can be wrong with the host, and
- * only then anything that others can see. */
+/* First what can be wrong with the options, then with the host, then what is visible outside. */
 static bool run_set_up(struct run *run, struct err *err)
 {
 	const struct options *options = run->options;
 	struct spapr_config config = options_machine(options);
 	struct vmm *vmm = &run->vmm;
 
-	config.load = on_load;
-	config.wake = on_machine_news;
-	config.confine_vcpu = on_confine_vcpu;
+	config.load = run_on_load;
+	config.wake = run_on_machine_news;
+	config.confine_vcpu = run_on_confine_vcpu;
 	config.context = run;
 	run->loader = loader_create(options->kernel, options->initrd, err);
 	if (run->loader == NULL || !spapr_check_config(&config, NULL, err))
@@ -305,8 +300,8 @@ static bool run_set_up(struct run *run, struct err *err)
 	vmm->machine = vmm->guest.machine = spapr_create(&config, err);
 	if (vmm->machine == NULL)
 		return false;
-	start_signals(run);
-	vmm->console = console_create(vmm->loop, options, vmm->machine, on_escape, vmm, err);
+	signals_start(run);
+	vmm->console = console_create(vmm->loop, options, vmm->machine, run_on_escape, vmm, err);
 	if (vmm->console == NULL)
 		return false;
 	if (options->control[0] != '\0') {
@@ -318,7 +313,7 @@ static bool run_set_up(struct run *run, struct err *err)
 	return run_enter_sandbox(run, err) && spapr_boot(vmm->machine, err);
 }
 
-/* Also for a start that failed half-way: each of these takes NULL. */
+/* Also after a start that failed: all of these functions take NULL. */
 static void run_finish(struct run *run)
 {
 	struct ev_loop *loop = run->vmm.loop;
@@ -327,7 +322,7 @@ static void run_finish(struct run *run)
 	console_destroy(run->vmm.console);
 	spapr_destroy(run->vmm.machine);
 	loader_destroy(run->loader);
-	ignore_end_signals();
+	signals_block();
 	vmm_finish(&run->vmm);
 	ev_timer_stop(loop, &run->console_pause);
 	ev_prepare_stop(loop, &run->turn);
@@ -349,7 +344,7 @@ static bool run_create_sandbox(struct run *run, struct err *err)
 	return run->sandbox != NULL;
 }
 
-enum exit_code run_guest(const struct options *options)
+enum exit_code vmm_run(const struct options *options)
 {
 	struct run *run = calloc(1, sizeof *run);
 	struct err err = {0};
@@ -378,7 +373,7 @@ enum exit_code run_guest(const struct options *options)
 		code = exit_code_of(&err);
 	}
 	run_finish(run);
-	/* The terminal has been restored, so the line comes out well. */
+	/* After the terminal has been restored, so that the line is readable. */
 	if (err.class != ERR_NONE)
 		complain_error(&err);
 	log_settle();

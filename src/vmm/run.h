@@ -7,7 +7,7 @@
 #include "vmm/options.h"
 
 /* Run a guest to its end; returns the exit code. Errors have been printed. */
-enum exit_code run_guest(const struct options *options);
+enum exit_code vmm_run(const struct options *options);
 
 /* Each vCPU takes a descriptor, also those added later; the usual soft limit is for programs
  * that call select(), which we do not. */

@@ -7,7 +7,7 @@
 
 /* --- Reports ------------------------------------------------------------------------------- */
 
-/* The guest's "no", with what it rests on. */
+/* A removal that the guest has refused, with the evidence. */
 static void report_log_rejection(const struct operation *operation)
 {
 	const struct op_evidence *evidence = &operation->evidence;
@@ -41,7 +41,7 @@ static void report_log(struct vmm *vmm, const struct operation *operation, enum 
 	snprintf(line, sizeof line, "operation %llu: %s of %s (core %u): %s%s%s",
 	    (unsigned long long)operation->id, op_kind_name(operation->kind), operation->device,
 	    operation->core_id, op_step_name(step), detail[0] != '\0' ? ", " : "", detail);
-	/* What the guest does unasked, it can do for ever. */
+	/* The guest can repeat these without limit. */
 	if (op_is_guest_made(operation->kind))
 		log_guest(&vmm->limit_report, LOG_INFO, "%s", line);
 	else
@@ -111,7 +111,7 @@ void vmm_report(struct vmm *vmm)
 	report_up_to(vmm, REPORTS_PER_TURN);
 }
 
-/* All that there is to report at this moment: before an event that comes after it. */
+/* Report everything, before an event that comes after it. */
 static void report_all(struct vmm *vmm)
 {
 	report_up_to(vmm, SPAPR_OPERATIONS * OP_STEP_COUNT);
@@ -171,13 +171,13 @@ static void vmm_on_panic(struct vmm *vmm)
 	vmm_end(vmm, EXIT_GUEST_PANIC, true, "guest-panic");
 }
 
-/* Start again from the beginning. A machine that cannot is stopped, and stays unfit until a
- * reset succeeds. */
+/* Start again from the beginning. If that fails, the machine stays stopped until a reset succeeds.
+ */
 static bool vmm_reboot(struct vmm *vmm, bool guest, const char *reason, struct err *err)
 {
 	bool good;
 
-	/* What the guest said last would be thrown away with the rest of it. */
+	/* The last output of the guest would be lost with its memory. */
 	console_poll(vmm->console);
 	good = spapr_boot(vmm->machine, err);
 	report_all(vmm);
@@ -282,8 +282,6 @@ static const struct guest_ops vmm_ops = {
 
 static void on_report_timer(struct ev_loop *loop, ev_timer *watcher, int events)
 {
-	(void)loop;
-	(void)events;
 	vmm_report(watcher->data);
 }
 

@@ -126,7 +126,7 @@ def test_two_clients_see_the_same_events(vmm) -> None:
 
 
 class OtherServer:
-    """Answers one client as told: the greeting, then what each command gets; the rest is unknown."""
+    """Answers one client: the greeting, then what each command gets; the rest is unknown."""
 
     def __init__(self, path: str, version: dict, answers: dict) -> None:
         self.listening = socket.socket(socket.AF_UNIX)

@@ -193,7 +193,7 @@ def test_ctl_gives_up_on_a_vmm_that_does_not_answer(vmm) -> None:
 
 
 def test_ctl_gives_up_on_a_vmm_that_stops_meanwhile(vmm) -> None:
-    """The request is under way, and nobody is there to say how far."""
+    """The request has been sent, and no answer comes."""
     with subprocess.Popen([CTL, "--socket", vmm.path, "--json", "events", "--follow"],
                           stdout=subprocess.PIPE, text=True) as watcher:
         with subprocess.Popen([CTL, "--socket", vmm.path, "cpu", "remove", "core1", "--timeout",

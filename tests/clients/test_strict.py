@@ -30,7 +30,7 @@ def test_adds_and_removes_a_core(client: Control, socket_path: str) -> None:
     core = place["props"]["core-id"]
     added = client.execute("device_add", driver=place["type"], id="cpu-2", core_id=str(core))
     assert added == {}
-    # Somebody else does more with this guest meanwhile, and is told more.
+    # Another client does more with this guest meanwhile, and has subscribed to more.
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(socket_path)
     other = Control(connection)

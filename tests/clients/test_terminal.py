@@ -156,7 +156,7 @@ def assert_raw(shell: Shell) -> None:
     assert iflag & (termios.ICRNL | termios.IXON | termios.ISTRIP) == 0
     # Lines of the program's own still have to come out well.
     assert oflag & termios.OPOST == shell.before[0][1] & termios.OPOST != 0
-    # Whoever else has this terminal does not expect it to stop blocking.
+    # Other processes with this terminal do not expect it to stop blocking.
     assert flags == shell.before[1]
 
 
@@ -218,7 +218,7 @@ def test_terminal_is_left_alone_from_the_background(run: Callable[..., Shell],
     shell = run(str(tmp_path / "control"), background=True)
     shell.wait_log(" started\n")
     assert shell.settings() == shell.before
-    # Typed for whoever is in the foreground.
+    # Typed for the process in the foreground.
     shell.type(b"\x01x")
     os.kill(shell.pid, signal.SIGTERM)
     assert shell.wait() == 0, shell.said

@@ -351,7 +351,7 @@ json_t *__wrap_json_loadb(const char *text, size_t length, size_t flags, json_er
 	return value;
 }
 
-/* CALL(listen: who waits for it is told. */
+/* CALL(listen: the operator waits for it. */
 int __real_listen(int fd, int backlog);
 int __wrap_listen(int fd, int backlog);
 int __wrap_listen(int fd, int backlog)
@@ -423,7 +423,7 @@ ssize_t __wrap_send(int fd, const void *from, size_t length, int flags)
 	return __real_send(fd, from, shortened(length), flags);
 }
 
-/* CALL(ioctl: a guest leaves KVM_RUN more often than anybody could walk. */
+/* CALL(ioctl: a guest leaves KVM_RUN too often to fail each of them. */
 int __real_ioctl(int fd, unsigned long request, ...);
 int __wrap_ioctl(int fd, unsigned long request, ...);
 int __wrap_ioctl(int fd, unsigned long request, ...)

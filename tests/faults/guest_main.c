@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * guest_main.c - guest.c on a real vCPU: one step after the other, and a pause when there is
- * nothing to do. Everything lies at addresses that are known, because nobody has set up a table
+ * nothing to do. Everything lies at addresses that are known, because no code has set up a table
  * of contents.
  */
 #include "guest.h"

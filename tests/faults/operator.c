@@ -34,7 +34,7 @@ struct person {
 	int control;
 	char line[1 << 17];
 	size_t have;
-	json_t *events; /* that have come and nobody has asked for */
+	json_t *events; /* received, and not used yet */
 };
 
 static bool is_over(const struct person *person)
@@ -64,7 +64,7 @@ static bool wait_for(struct person *person, int fd, const char *what)
 	    {.fd = fd, .events = POLLIN}, {.fd = person->run->over, .events = POLLIN}};
 	int ready = poll(fds, 2, patience_ms(person));
 
-	/* What fails for good may well leave nobody to answer; see ends_by_itself(). */
+	/* If calls fail for good, there may be no answer; see ends_by_itself(). */
 	if (ready == 0 && person->run->mode != FAULT_FOR_GOOD)
 		complain(person->run, "%s: nothing happens", what);
 	return ready > 0 && fds[0].revents != 0;
@@ -287,7 +287,7 @@ static json_t *find_operation(struct person *person, json_int_t id)
 	return found;
 }
 
-/* How an operation ended, as an event tells it; NULL if the connection is lost before. That there
+/* How an operation ended, from its event; NULL if the connection is lost before. That there
  * is no event while it is not, is a complaint of wait_for(). The caller frees it. */
 static char *wait_outcome(struct person *person, json_int_t id)
 {
@@ -505,7 +505,7 @@ static void operate_unix(struct run *run)
 	finish(&person, good && said);
 }
 
-/* Nobody can reach it. */
+/* Without a control socket. */
 static void operate_alone(struct run *run)
 {
 	struct pollfd over = {.fd = run->over, .events = POLLIN};

@@ -188,7 +188,7 @@ static bool failed_is(const struct run *run, const char *const *names)
 	return false;
 }
 
-/* What nobody can do about. */
+/* Failures after which the program cannot keep a promise. */
 static const char *const unsaid[] = {"write", "fflush", NULL};
 static const char *const unrestored[] = {"tcsetattr", "tcgetpgrp", NULL};
 static const char *const unwatched[] = {"epoll_ctl", NULL};
@@ -235,7 +235,7 @@ static void judge_words(struct run *run, int code, const char *said, const char 
 		complain(run, "it says a line about why it ends, and exit code 0");
 }
 
-/* What is left in the run's directory is taken away, and told if it should not be there. */
+/* Remove what is left in the run's directory; complain about what should not be there. */
 static void judge_directory(struct job *job, int code)
 {
 	struct run *run = job->run;
@@ -279,7 +279,7 @@ static void judge(struct job *job, int status, const char *said, const char *pri
 
 	if (WIFSIGNALED(status) && !(run->gave_up && WTERMSIG(status) == SIGTERM))
 		complain(run, "it is ended by signal %d", WTERMSIG(status));
-	/* In memory shared with it: whoever ended early has left nothing that counts. */
+	/* In memory shared with it: a process that ended early has not filled it in. */
 	if (run->ended) {
 		if (run->live_allocations != 0)
 			complain(run, "%u allocations are not freed, the oldest at %p",

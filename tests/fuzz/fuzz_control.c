@@ -4,7 +4,7 @@
  *
  * The socket, the loop, the commands and the machine behind them are real. Each input is sent
  * twice: in pieces, and at once. Both times the machine begins anew, and both times the replies
- * must be the same: where a read ends is nobody's business. Whatever was sent, the request that
+ * must be the same: where a read ends must not matter. Whatever was sent, the request that
  * follows is answered, by one line of JSON like any other. All that comes back is of the types in
  * tests/qmp/types.json.
  *
@@ -229,7 +229,7 @@ static void receive(struct answers *answers)
 		got = recv(answers->fd, answers->bytes + answers->used,
 		    sizeof answers->bytes - answers->used, MSG_DONTWAIT);
 		if (got == 0 || (got < 0 && errno == ECONNRESET)) {
-			/* The one reason to hang up, and the last that is said. */
+			/* The only reason to close a connection, and its last line. */
 			FUZZ_CHECK(answers->too_long && answers->used == 0);
 			answers->ended = true;
 		}

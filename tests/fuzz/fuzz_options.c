@@ -106,7 +106,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	options_defaults(&options);
 	accepted = options_parse(&options, command, count, words, &err);
 	if (!accepted) {
-		/* One who is refused is told what of, and that it is theirs to put right. */
+		/* A refusal names the option, and has the class of an operator's error. */
 		FUZZ_CHECK(err.class == ERR_USAGE && err.message[0] != '\0');
 		return 0;
 	}

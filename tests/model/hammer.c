@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * hammer.c - the whole program but main(), above the fake KVM, under the thread sanitizer, while
- * everybody asks for everything at once.
+ * all threads and clients make all requests at once.
  *
  * A guest's four vCPUs, a thread each, make RTAS calls and hcalls. Clients add, remove, cancel,
- * stop, continue, ask, send what is no request, and hang up in the middle. One of them starts the
- * machine again and again, so that a vCPU the others have stopped or taken away comes back. The
+ * stop, continue, ask, send what is no request, and disconnect in the middle. One of them starts
+ * the machine again and again, so that a vCPU the others have stopped or taken away comes back. The
  * clients make so many requests, the guest goes on until they have; nothing goes by time. A watcher
  * reads the events from the first to the last and holds the program to its promise: ids count up,
  * and each operation that begins ends, once.
@@ -506,7 +506,7 @@ int main(void)
 	options.log_level = log_level = LOG_ERROR;
 	options.no_sandbox = true; /* the sanitizer needs more than it leaves */
 	pthread_create(&conductor, NULL, conductor_main, NULL);
-	code = run_guest(&options);
+	code = vmm_run(&options);
 	if (code != EXIT_POWERED_OFF)
 		fail("the program ends with status %d", code);
 	pthread_join(conductor, (void **)&seen);

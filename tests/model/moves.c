@@ -312,7 +312,7 @@ static void add(struct answer *answer, struct move move)
 }
 
 /* This operation has been asked for so long ago, none other. The loop looks at deadlines and
- * reports what there is in one go (report_all() in src/vmm/run.c). */
+ * reports what there is in one go (report_all() in src/vmm/vmm.c). */
 static void pass_deadline(uint64_t id)
 {
 	struct operation *op = ops_find(&world.machine->devices.ops, id);

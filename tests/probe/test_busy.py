@@ -14,7 +14,7 @@ import pytest
 from guest import DEADLINE, Control
 from probe import ALLOCATION, CPU, ISOLATION, ProbeGuest
 
-GUEST_MADE_PER_S = 32  # src/vmm/run.c: steps that are reported of what a guest makes unasked
+GUEST_MADE_PER_S = 32  # src/vmm/vmm.c: steps that are reported of what a guest makes unasked
 
 FLIP = (f"set-indicator 1 {ALLOCATION:x} {CPU + 3:x} 0 | "
         f"set-indicator 1 {ALLOCATION:x} {CPU + 3:x} 1")

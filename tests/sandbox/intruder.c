@@ -2,7 +2,7 @@
 /*
  * intruder.c - stands for a guest or client that has got into the process: preloaded, it makes a
  * socket whenever one kind of thread (PAPRIKA_INTRUDER=loop or vcpu) does something it does
- * all the time. Before the sandbox is entered that works, and nobody notices. With
+ * all the time. Before the sandbox is entered that works, and has no effect. With
  * PAPRIKA_INTRUDER=deep-loop or deep-vcpu it stands for a fault instead: the thread's stack
  * overflows, the loop's once the terminal has been taken over, a vCPU's once its guest has run for
  * a while.

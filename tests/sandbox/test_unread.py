@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Output that nobody reads: the machine goes on and does what its operator asks, SIGTERM ends it
+"""Output without a reader: the machine goes on and does what its operator asks, SIGTERM ends it
 with 0, and what was dropped is told as soon as somebody reads again. The guest prints, makes calls
 that are refused and touches what is not there, as fast as it can, and everything is logged.
 """
@@ -70,7 +70,7 @@ def pipe() -> End:
 
 
 def terminal(stopped: bool) -> End:
-    """One that Ctrl-S has stopped, or that nobody reads."""
+    """One that Ctrl-S has stopped, or that is not read."""
     ours, theirs = pty.openpty()
     if stopped:
         termios.tcflow(theirs, termios.TCOOFF)

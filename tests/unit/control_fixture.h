@@ -4,7 +4,7 @@
  * client in front of it.
  *
  * The control room is real, and so are the socket and the loop, which is turned by
- * hand: whoever waits for an answer turns it until the answer is there, and fails if it has
+ * hand: a test that waits for an answer turns it until the answer is there, and fails if it has
  * not come after TURNS_MAX turns. Nothing sleeps, and nothing looks at a clock.
  *
  * Where a function takes JSON to write or to compare with, ' may stand for ".
@@ -102,7 +102,8 @@ void say(struct peer *peer, const char *json);
 /* Send JSON before the loop has turned. */
 void say_at_once(struct peer *peer, const char *json);
 
-/* The next object the server sends, its line being checked; NULL if it hangs up first. */
+/* The next object the server sends, its line being checked; NULL if it closes the connection first.
+ */
 json_t *receive(struct peer *peer);
 
 /* Say something; what it returns. Anything but what the command returns is a failure. */

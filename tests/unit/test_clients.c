@@ -43,7 +43,7 @@ static void test_slow_reader(void **state)
 	peer_destroy(other);
 }
 
-/* Let everybody be told so many times something of a thousand bytes. */
+/* Publish so many events of a thousand bytes. */
 static void tell(struct fixture *fixture, unsigned times)
 {
 	char filler[1000];
@@ -82,7 +82,7 @@ static void test_slow_reader_of_a_long_reply(void **state)
 	peer_destroy(peer);
 }
 
-/* --- What can be logged by whoever connects ------------------------------------------------- */
+/* --- What clients can cause to be logged ---------------------------------------------------- */
 
 /* Standard error into a pipe, whose other end is returned. */
 static int divert_log(int *ret_before)
@@ -134,7 +134,7 @@ static void test_log_of_cut_off_clients(void **state)
 	assert_true(lines < 10 * CONTROL_CLIENTS_MAX);
 }
 
-/* Where the socket lets everybody connect, as one that systemd makes may. */
+/* A socket to which every user may connect, as one made by systemd may be. */
 static void test_log_of_strangers(void **state)
 {
 	struct fixture *fixture = *state;
@@ -175,7 +175,7 @@ static void test_burst_of_events(void **state)
 	peer_destroy(peer);
 }
 
-/* Whoever sends many requests before it reads waits, and gets every answer in order. */
+/* A client that sends many requests before it reads has to wait, and gets every answer in order. */
 static void test_many_requests_at_once(void **state)
 {
 	struct fixture *fixture = *state;
@@ -336,7 +336,7 @@ static void test_no_descriptor_left(void **state)
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
 	expect_silence(peer);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
-	/* Nobody connects anew: it is the server that tries again. */
+	/* The client does not connect again: the server accepts again. */
 	while (peer->used == 0) {
 		ev_run(fixture->loop, EVRUN_ONCE);
 		peer_receive(peer);

@@ -50,13 +50,13 @@ static void test_file_errors(void **state)
 	assert_non_null(strstr(err.message, directory));
 	assert_null(create(CONSOLE_FILE, "/nonexistent/console"));
 	assert_non_null(strstr(err.message, "/nonexistent/console"));
-	/* A FIFO that nobody reads. */
+	/* A FIFO without a reader. */
 	assert_int_equal(mkfifo(path, 0600), 0);
 	assert_null(create(CONSOLE_FILE, path));
 	assert_int_equal(err.class, ERR_USAGE);
 }
 
-/* A disk without room is no reason to stop, nor to keep what nobody takes. */
+/* A full disk is no reason to stop, nor to keep what cannot be written. */
 static void test_file_full(void **state)
 {
 	struct console *console = create(CONSOLE_FILE, "/dev/full");
@@ -233,7 +233,7 @@ static void test_unix_paths(void **state)
 
 	(void)state;
 	assert_non_null(console);
-	/* Somebody listens. */
+	/* A process listens there. */
 	assert_null(create(CONSOLE_UNIX, path));
 	assert_int_equal(err.class, ERR_USAGE);
 	assert_non_null(strstr(err.message, "in use"));

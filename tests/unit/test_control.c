@@ -217,7 +217,7 @@ static void test_where_it_goes_on(void **state)
 	send_text(peer, "{\"id\": [[\xff{\"execute\": \"query-name\", \"id\": 4}\n");
 	expect_error(peer, "GenericError", "JSON parse error, ");
 	expect(peer, "{'return': {'name': 'test'}, 'id': 4}");
-	/* A bracket too many is told at once, and not with the end of its line. */
+	/* A surplus bracket is reported at once, and not at the end of its line. */
 	say(peer, "{'execute': 'query-name', 'id': 5}}");
 	expect(peer, "{'return': {'name': 'test'}, 'id': 5}");
 	expect_error(peer, "GenericError", "JSON parse error, ");

@@ -249,7 +249,7 @@ static void make_longest(struct spapr *machine)
 	}
 }
 
-/* A reply is as long as what it tells. */
+/* A reply is as long as its content. */
 static void test_longest_lists(void **state)
 {
 	static const struct {

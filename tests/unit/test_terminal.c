@@ -217,7 +217,7 @@ static void test_pty(void **state)
 	assert_memory_equal(typed, "date\r", 5);
 	close(client);
 	run_pending();
-	/* Nobody is attached: nothing blocks, nothing comes back as input. */
+	/* Without a reader nothing blocks, and nothing is read back as input. */
 	printed_length = sizeof printed;
 	console_poll(console);
 	run_pending();
