@@ -8,6 +8,7 @@ a hang into a failure.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -16,7 +17,7 @@ import socket
 import struct
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import qmp_types
@@ -274,6 +275,17 @@ def elf(code: list[int], *, machine: int = 21, size: int = 0x1000, pie: bool = F
     segment = struct.pack(order + "IIQQQQQQ", 1, 7, 0x1000, 0, 0, len(text), max(size, len(text)),
                           0x1000)
     return (header + segment).ljust(0x1000, b"\0") + text
+
+
+@contextlib.contextmanager
+def scratch_directory(host: Host) -> Iterator[str]:
+    """A directory on the host that any user may write to; removed at the end."""
+    directory = f"/tmp/paprika-test-{uuid.uuid4().hex[:12]}"
+    host.run(["mkdir", "-m", "777", directory], check=True)
+    try:
+        yield directory
+    finally:
+        host.run(["rm", "-rf", directory], check=True)
 
 
 def put_kernel(host: Host, directory: str, name: str, content: bytes) -> str:

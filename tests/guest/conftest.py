@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import sys
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "lab"))
-from guest import elf, put_kernel  # noqa: E402
+from guest import elf, put_kernel, scratch_directory  # noqa: E402
 from guest_fixtures import host, nothing_left, start  # noqa: E402, F401
 from host_api import Host  # noqa: E402
 
@@ -19,6 +18,12 @@ from host_api import Host  # noqa: E402
 @pytest.fixture(scope="session")
 def silent_kernel(host: Host) -> Iterator[str]:  # noqa: F811
     """A guest that does nothing: one instruction, a branch to itself."""
-    directory = f"/tmp/paprika-test-silent-{uuid.uuid4().hex[:12]}"
-    yield put_kernel(host, directory, "silent", elf([0x48000000]))
-    host.run(["rm", "-rf", directory], check=True)
+    with scratch_directory(host) as directory:
+        yield put_kernel(host, directory, "silent", elf([0x48000000]))
+
+
+@pytest.fixture
+def scratch(host: Host) -> Iterator[str]:  # noqa: F811
+    """A directory on the host, removed after the test."""
+    with scratch_directory(host) as directory:
+        yield directory

@@ -6,7 +6,6 @@ from __future__ import annotations
 import re
 import struct
 import subprocess
-import uuid
 
 import pytest
 
@@ -41,27 +40,24 @@ def test_more_than_4_gib(start) -> None:
     guest.sh("hwclock -r")
 
 
-def test_initrd_above_what_the_machine_keeps(start, host: Host) -> None:
+def test_initrd_above_what_the_machine_keeps(start, host: Host, scratch: str) -> None:
     """The kernel needs nearly all memory below 2 GiB, so the initrd does not fit behind it."""
-    path = f"/tmp/paprika-test-{uuid.uuid4().hex[:12]}"
+    path = scratch + "/vmlinux"
     head = host.run(["head", "-c", "4096", host.path + "/vmlinux"], check=True).stdout
     first, count = struct.unpack_from("<Q", head, 32)[0], struct.unpack_from("<H", head, 56)[0]
     segment = next(at for at in range(first, first + 56 * count, 56)
                    if struct.unpack_from("<I", head, at)[0] == 1)
     size = struct.pack("<Q", (2 << 30) - (5 << 20))
-    try:
-        host.run(["sh", "-c", f"cp {host.path}/vmlinux {path} && "
-                  f"dd of={path} bs=1 seek={segment + 40} conv=notrunc 2>/dev/null"],
-                 input=size, check=True)
-        guest: Guest = start(kernel=path, memory="2304M")
-        guest.wait_ready()
-        where = guest.sh("hexdump -v -e '1/1 \"%02x\"' /proc/device-tree/chosen/linux,initrd-start")
-        assert int(where, 16) == 2 << 30
-        # The same after a reset.
-        guest.control.execute("system_reset")
-        guest.wait_ready()
-    finally:
-        host.run(["rm", "-f", path], check=True)
+    host.run(["sh", "-c", f"cp {host.path}/vmlinux {path} && "
+              f"dd of={path} bs=1 seek={segment + 40} conv=notrunc 2>/dev/null"],
+             input=size, check=True)
+    guest: Guest = start(kernel=path, memory="2304M")
+    guest.wait_ready()
+    where = guest.sh("hexdump -v -e '1/1 \"%02x\"' /proc/device-tree/chosen/linux,initrd-start")
+    assert int(where, 16) == 2 << 30
+    # The same after a reset.
+    guest.control.execute("system_reset")
+    guest.wait_ready()
 
 
 def power_off_token(host: Host) -> int:
@@ -107,19 +103,15 @@ def address_printer(token: int) -> list[int]:
 
 @pytest.mark.parametrize("endian", ["be", "le"])
 @pytest.mark.parametrize("pie, megabytes", [(True, 4), (False, 0)])
-def test_static_pie_leaves_the_vectors_alone(host: Host, endian: str, pie: bool,
+def test_static_pie_leaves_the_vectors_alone(host: Host, scratch: str, endian: str, pie: bool,
                                              megabytes: int) -> None:
     """It clears the vectors first. A kernel that is linked to 0 must not do so."""
-    directory = f"/tmp/paprika-test-{uuid.uuid4().hex[:12]}"
     code = address_printer(power_off_token(host))
     if not pie:
         code[3:9] = []
-    path = put_kernel(host, directory, "kernel", elf(code, pie=pie, endian=endian))
-    try:
-        result = host.run([host.path + "/bin/paprika", "run", "--kernel", path, "--no-sandbox"],
-                          timeout=120)
-    finally:
-        host.run(["rm", "-rf", directory], check=True)
+    path = put_kernel(host, scratch, "kernel", elf(code, pie=pie, endian=endian))
+    result = host.run([host.path + "/bin/paprika", "run", "--kernel", path, "--no-sandbox"],
+                      timeout=120)
     assert (result.rc, result.stdout) == (0, f"lies at {megabytes}MiB\n".encode()), result
 
 
@@ -188,20 +180,16 @@ def rtas_with_block(address: int, expected: int) -> list[int]:
     (0x00000000, -4),  # in the code: nargs is a large number
     (0x0ffffff0, 0),   # a complete block with one result at the end of RAM; KVM reads 88 bytes
 ])
-def test_bad_rtas_block_is_refused_and_the_machine_goes_on(start, host: Host, address: int,
-                                                           expected: int) -> None:
+def test_bad_rtas_block_is_refused_and_the_machine_goes_on(start, host: Host, scratch: str,
+                                                           address: int, expected: int) -> None:
     code = rtas_with_block(address, expected)
     if expected == 0:
         # stw token, nargs 0, nret 1 there first: li r7,1; lis r8,0xfff; ori r8; stw r7,8(r8)
         code = [0x38e00001, 0x3d000fff, 0x6108fff0, 0x90e80008] + code
-    directory = f"/tmp/paprika-test-{uuid.uuid4().hex[:12]}"
-    try:
-        kernel = put_kernel(host, directory, "rtas", elf(code))
-        guest: Guest = start(kernel=kernel, initrd=False, memory="256M", append="")
-        assert guest.read_console("[YN]")[0] == b"Y"
-        assert guest.control.execute("query-status")["running"] is True
-    finally:
-        host.run(["rm", "-rf", directory], check=True)
+    kernel = put_kernel(host, scratch, "rtas", elf(code))
+    guest: Guest = start(kernel=kernel, initrd=False, memory="256M", append="")
+    assert guest.read_console("[YN]")[0] == b"Y"
+    assert guest.control.execute("query-status")["running"] is True
 
 
 def test_power_off_ends_with_0(start) -> None:

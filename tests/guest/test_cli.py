@@ -7,21 +7,11 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import uuid
-from collections.abc import Iterator
 
 import pytest
 
 from guest import CommandError, Guest, elf, put_kernel
 from host_api import Host
-
-
-@pytest.fixture
-def scratch(host: Host) -> Iterator[str]:
-    directory = f"/tmp/paprika-test-{uuid.uuid4().hex[:12]}"
-    host.run(["mkdir", directory], check=True)
-    yield directory
-    host.run(["rm", "-rf", directory], check=True)
 
 
 def complain(host: Host, scratch: str, *options: str, command: str = "run",

@@ -8,7 +8,6 @@ import re
 import signal
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -23,20 +22,12 @@ HELD_BYTES = 4096 + 4096
 
 
 @pytest.fixture
-def directory(host: Host) -> Iterator[str]:
-    path = f"/tmp/paprika-test-{uuid.uuid4().hex[:12]}"
-    host.run(["mkdir", path], check=True)
-    yield path
-    host.run(["rm", "-rf", path], check=True)
-
-
-@pytest.fixture
-def stdio(host: Host, directory: str) -> Iterator[Callable[[], tuple[Process, Control]]]:
+def stdio(host: Host, scratch: str) -> Iterator[Callable[[], tuple[Process, Control]]]:
     """Start a guest with its console on a terminal of the host."""
     started: list[Process] = []
 
     def start_stdio() -> tuple[Process, Control]:
-        control = directory + "/control"
+        control = scratch + "/control"
         process = host.popen(
             [host.path + "/bin/paprika", "run", "--kernel", host.path + "/vmlinux", "--initrd",
              host.path + "/initrd", "--append", "console=hvc0 quiet", "--memory", "512M",
@@ -72,8 +63,8 @@ def test_stdio(stdio: Callable[[], tuple[Process, Control]]) -> None:
     assert process.wait(DEADLINE) == 0
 
 
-def test_file(start: Callable[..., Guest], host: Host, directory: str) -> None:
-    path = directory + "/log"
+def test_file(start: Callable[..., Guest], host: Host, scratch: str) -> None:
+    path = scratch + "/log"
     host.run(["sh", "-c", f"echo what was there > {path}"], check=True)
     guest = start("--console", "file:" + path, console=False, append="console=hvc0")
     with host.popen(["tail", "-n", "+1", "-f", path]) as follower:

@@ -4,7 +4,6 @@ definite outcome."""
 
 from __future__ import annotations
 
-import uuid
 
 import pytest
 
@@ -269,16 +268,11 @@ def test_reboot_keeps_the_cores_that_are_there(start) -> None:
     assert guest.wait_ready() == "0"
 
 
-def test_a_cpu_started_in_the_moment_it_stops(start, host: Host) -> None:
+def test_a_cpu_started_in_the_moment_it_stops(start, host: Host, scratch: str) -> None:
     """The vCPU is then parked and entered in one step: parking must not keep it out of the guest."""
-    directory = f"/tmp/paprika-test-{uuid.uuid4().hex[:12]}"
-    try:
-        kernel = put_kernel(host, directory, "restart", elf(RESTART_LOOP))
-        guest: Guest = start(cpus="boot=2,max=2", kernel=kernel, initrd=False, memory="256M",
-                             append="")
-        guest.read_console(r"\.{8}")
-    finally:
-        host.run(["rm", "-rf", directory], check=True)
+    kernel = put_kernel(host, scratch, "restart", elf(RESTART_LOOP))
+    guest: Guest = start(cpus="boot=2,max=2", kernel=kernel, initrd=False, memory="256M", append="")
+    guest.read_console(r"\.{8}")
 
 
 @pytest.mark.parametrize("core_id, device, message", [

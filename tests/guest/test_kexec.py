@@ -13,12 +13,11 @@ PAPRIKA_KEXECS is the number of kexecs in the long test.
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from guest import Guest
+from guest import Guest, scratch_directory
 from host_api import LAB, Host
 
 TIMES = int(os.environ.get("PAPRIKA_KEXECS", "3"))
@@ -35,18 +34,16 @@ LOAD = ("cd / && { find bin etc init lib lib64 next root sbin usr; echo dev; ech
 @pytest.fixture(scope="module")
 def initrd(host: Host) -> Iterator[str]:
     """The test guest's initramfs, preceded by kexec and the kernel to start."""
-    directory = f"/tmp/paprika-test-kexec-{uuid.uuid4().hex[:12]}"
-    host.run(["mkdir", directory], check=True)
-    kexec = host.put(LAB / "guest-kexec", directory + "/kexec")
     kernel = os.environ.get("PAPRIKA_TEST_KERNEL") or host.path + "/vmlinux"
     # Made on the host, where the large parts are.
     script = ('cd "$1" && mkdir next && cp "$2" next/vmlinux && '
               "find next | cpio -o -H newc > next.cpio && "
               'cat "$4" next.cpio "$3" > initrd && rm -r next next.cpio')
-    host.run(["sh", "-c", script, "put", directory, kernel, host.path + "/initrd", kexec],
-             timeout=300, check=True)
-    yield directory + "/initrd"
-    host.run(["rm", "-rf", directory], check=True)
+    with scratch_directory(host) as directory:
+        kexec = host.put(LAB / "guest-kexec", directory + "/kexec")
+        host.run(["sh", "-c", script, "put", directory, kernel, host.path + "/initrd", kexec],
+                 timeout=300, check=True)
+        yield directory + "/initrd"
 
 
 def load(guest: Guest) -> None:

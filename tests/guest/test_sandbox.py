@@ -4,22 +4,11 @@
 from __future__ import annotations
 
 import re
-import uuid
-from collections.abc import Iterator
 
 import pytest
 
 from guest import DEADLINE, Control, Guest
 from host_api import Host
-
-
-@pytest.fixture
-def scratch(host: Host) -> Iterator[str]:
-    """A directory that an ordinary user may write to."""
-    directory = f"/tmp/paprika-test-{uuid.uuid4().hex[:12]}"
-    host.run(["mkdir", "-m", "777", directory], check=True)
-    yield directory
-    host.run(["rm", "-rf", directory], check=True)
 
 
 def field(guest: Guest, name: str) -> dict[str, str]:

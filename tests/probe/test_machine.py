@@ -7,7 +7,7 @@ from __future__ import annotations
 import time
 
 from guest import DEADLINE
-from probe import ALLOCATION, CPU, ISOLATION, RAM, ProbeGuest
+from probe import CPU, ISOLATION, RAM, ProbeGuest
 
 # Conflicting and slow calls: modes of all vCPUs, the process table, events, the clock.
 BUSY = " | ".join([

@@ -1,18 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * rude_clients.c - what the control socket has to put up with while the endurance test runs:
- * clients that come and go in every bad way. It runs on the lab host, so that hundreds of
- * connections cost little.
+ * rude_clients.c - clients that connect to the control socket and disconnect in every bad way while
+ * the endurance test runs. It runs on the lab host, so that hundreds of connections cost little.
  *
  * usage: rude_clients SOCKET, with one letter at a time on standard input:
  *
- *   g   go on: let go of the clients whose time is up, and send new ones, in turn from the
- *       table below, into their places
- *   q   quiet: let go of all, then answer with one line of counts
+ *   g   go on: drop the clients whose time is up, and replace them by new ones, in turn from the
+ *       table below
+ *   q   quiet: drop all clients, then answer with one line of counts
  *
- * No client closes properly: it drops the connection in the middle of whatever it was doing,
- * and some are processes that are killed. Nothing is random, and nothing here waits for the
- * server but connect().
+ * No client closes properly: it drops the connection in the middle of an exchange, and some are
+ * processes that are killed. Nothing is random, and only connect() waits for the server.
  */
 #include <errno.h>
 #include <limits.h>
@@ -27,13 +25,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PLACES 6 /* clients there at any time, and one that never reads */
-#define CROWD 20 /* more than the server takes */
+#define PLACES 6 /* clients at any time, and one that never reads */
+#define CROWD 20 /* more than the server accepts */
 
 #define HELLO "{\"execute\": \"qmp_capabilities\"}\n{\"execute\": \"events-subscribe\"}\n"
 
 struct manner {
-	unsigned stays; /* for so many turns */
+	unsigned stays; /* number of turns */
 	void (*act)(int fd);
 };
 
@@ -49,10 +47,10 @@ struct party {
 	size_t next; /* row of the table */
 	unsigned turns;
 	unsigned long connections, killed;
-	unsigned long cut_off; /* by the server, for never reading */
+	unsigned long cut_off; /* disconnected by the server for not reading */
 };
 
-/* As much as the socket takes: a server that does not read must not stop us. */
+/* Send what the socket accepts: a server that does not read must not block us. */
 static void say(int fd, const char *text, size_t length)
 {
 	if (send(fd, text, length, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno != EAGAIN &&
@@ -80,7 +78,7 @@ static void half_a_string(int fd)
 	say_text(fd, HELLO "{\"execute\": \"device_del\", \"arguments\": {\"id\": \"core1");
 }
 
-/* The answers are still in the socket when the connection is dropped. */
+/* The connection is dropped with unread answers. */
 static void ask_and_leave(int fd)
 {
 	say_text(
@@ -108,7 +106,7 @@ static void deaf(int fd)
 	say_text(fd, HELLO "{\"execute\": \"query-operations\"}\n");
 }
 
-/* Answers, and then events, pile up until the server has had enough of it. */
+/* Answers, then events, accumulate until the server disconnects. */
 static void never_read(int fd)
 {
 	say_text(fd, HELLO);
@@ -208,7 +206,7 @@ static void kill_one(struct party *party)
 	party->killed++;
 }
 
-/* There are no places left for a moment: some are turned away. */
+/* The server's places are full for a moment: some clients are refused. */
 static void crowd(struct party *party)
 {
 	int fds[CROWD];

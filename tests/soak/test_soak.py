@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Endurance: cores added and removed over and over on a stock Linux, and a guest that does nothing.
+"""Endurance: a stock Linux guest whose cores are added and removed many times, and an idle guest.
 
-A cycle is one core added and removed. A round is two cycles at the same time: both cores are asked
-for before either has answered. In every fifth round, so in every tenth cycle, the guest has its CPU
-0 offline when both cores are asked back: it gives one away, and must refuse the other, which then
-has its last CPU. Meanwhile clients connect to the control socket and die on it (rude_clients.c).
+A cycle is one core added and removed. A round is two cycles at the same time: both cores are
+requested before either has answered. In every fifth round, so in every tenth cycle, the guest has its
+CPU 0 offline when both cores are removed: it releases one and must refuse the other, which has its
+last CPU. Meanwhile clients connect to the control socket and die on it (rude_clients.c).
 
-After the 100th cycle, every 200 from there, and after the last, when nobody asks for anything and
-no client is there but ours, it is written down what the process holds. That must not change any
-more: Sample.flat_with().
+After the 100th cycle, every 200 cycles from there, and after the last, the resources of the process
+are sampled while no request is pending and no other client is connected. They must not change:
+Sample.flat_with().
 
-PAPRIKA_SOAK_CYCLES is the number of cycles, 1000 if not set.
+PAPRIKA_SOAK_CYCLES is the number of cycles, default 1000.
 """
 
 from __future__ import annotations
@@ -24,17 +24,16 @@ from typing import Any
 
 import pytest
 
-from guest import DEADLINE, Guest
+from guest import DEADLINE, Guest, state_of
 from host_api import Host
 
 CYCLES = int(os.environ.get("PAPRIKA_SOAK_CYCLES") or 1000)
 PER_ROUND = 2
 REFUSED_EVERY = 10  # cycles
 SAMPLE_FIRST, SAMPLE_EVERY = 100, 200  # cycles: 100, 300, 500, ... and the last
-# Longer than the longest period of anything known to poll: Linux's event-scan, libev's look at the
-# clock (59.7 s).
+# Longer than the longest known polling period: Linux's event-scan, libev's check of the clock (59.7 s).
 IDLE_SECONDS = 70
-# Linux calls event-scan that often, on each CPU in turn. It is all that an idle guest calls.
+# Linux calls event-scan with this period, on each CPU in turn. An idle guest makes no other call.
 SCAN_SECONDS = 30
 MEMORY = "512M"
 GUEST_RAM_KB = 512 << 10
@@ -42,7 +41,7 @@ HEAP_TOP_KB = 128 + 128
 REMEMBERED_MAX = 256  # operations; docs/protocol.md
 
 
-# --- What the process holds ----------------------------------------------------------------
+# --- Samples ------------------------------------------------------------------------------
 
 
 @dataclass
@@ -61,16 +60,16 @@ class Sample:
             "remembered")
 
     def flat_with(self, first: Sample) -> bool:
-        """The same, but for what malloc may keep at the top of the heap: it gives that back only
-        when it is more than 128 KiB, and asks for 128 KiB more than it needs. (A leak of 300 bytes
-        a cycle fails 1,000 cycles, one of 30 bytes 10,000.)"""
+        """Equal, except for memory that malloc may keep at the top of the heap: it releases that only
+        above 128 KiB, and requests 128 KiB more than it needs. (A leak of 300 bytes a cycle fails
+        1,000 cycles, one of 30 bytes 10,000.)"""
         return (self.descriptors, self.threads, self.pending) == (
             first.descriptors, first.threads, 0) and (
             self.resident_kb <= first.resident_kb + HEAP_TOP_KB) and (
             self.remembered <= REMEMBERED_MAX)
 
     def grown_since(self, first: Sample) -> str:
-        """The mappings that differ, for the reader of a failure."""
+        """The mappings that differ, for the message of a failure."""
         return "\n".join(f"{name}: {first.mappings.get(name, 0)} -> {self.mappings.get(name, 0)}"
                          for name in sorted(first.mappings | self.mappings)
                          if first.mappings.get(name) != self.mappings.get(name))
@@ -82,7 +81,7 @@ class Sample:
 
 
 def process_id(guest: Guest) -> int:
-    """By its control socket, which is in the command line."""
+    """The process id, found by the control socket in the command line."""
     found = guest.host.run(["sh", "-c", f"grep -l {guest.control_path} /proc/[0-9]*/cmdline"])
     for name in found.stdout.decode().split():
         pid = int(name.split("/")[2])
@@ -93,7 +92,7 @@ def process_id(guest: Guest) -> int:
 
 
 def all_operations(guest: Guest) -> list[dict[str, Any]]:
-    """A reply has room for some only."""
+    """All operations, in several requests."""
     found: list[dict[str, Any]] = []
     while page := guest.control.execute(
             "query-operations", start=found[-1]["id"] + 1 if found else 1, count=32):
@@ -102,7 +101,7 @@ def all_operations(guest: Guest) -> list[dict[str, Any]]:
 
 
 def take_sample(guest: Guest, pid: int, cycle: int, seconds: float) -> Sample:
-    # Each answer is one turn of the server's loop, in which it also finds out who has gone.
+    # Each answer is one turn of the server's loop, in which it also notices closed connections.
     guest.control.execute("query-status")
     operations = all_operations(guest)
     text = guest.host.run(
@@ -121,18 +120,18 @@ def take_sample(guest: Guest, pid: int, cycle: int, seconds: float) -> Sample:
                   sum(op["outcome"] == "pending" for op in operations), len(operations), mappings)
 
 
-# --- What is asked, and what comes of it ---------------------------------------------------
+# --- Requests and outcomes -----------------------------------------------------------------
 
 
 @dataclass
 class Books:
-    """Every event there has been, as it must be."""
+    """Checks every event."""
 
     guest: Guest
     last_id: int = 0
     asked: dict[int, tuple[str, str]] = field(default_factory=dict)  # not ended: kind, device
     ended: dict[int, dict[str, Any]] = field(default_factory=dict)  # not fetched by end_of()
-    deleted: list[str] = field(default_factory=list)  # told that they have gone, not yet settled
+    deleted: list[str] = field(default_factory=list)  # DEVICE_DELETED received, not yet settled
     refused: list[str] = field(default_factory=list)
     outcomes: dict[tuple[str, str], int] = field(default_factory=dict)
     unresolved: int = 0
@@ -157,9 +156,9 @@ class Books:
 
     def step(self, step: str, operation: dict[str, Any]) -> None:
         number = operation["id"]
-        if step == "started":  # an add's CPU runs; may come after the end
+        if step == "started":  # the CPU of an add runs; may come after the end
             return
-        # Also: no step after the end, and no second end.
+        # This also excludes a step after the end and a second end.
         assert self.asked.get(number) == (operation["kind"], operation["device"]), operation
         self.unresolved += step == "unresolved"
         if step == "ended":
@@ -169,7 +168,7 @@ class Books:
             self.outcomes[what] = self.outcomes.get(what, 0) + 1
 
     def end_of(self, number: int) -> str:
-        """Wait for the end, and for QMP's event that goes with it."""
+        """Wait for the end, and for the QMP event that belongs to it."""
         while number not in self.ended:
             self.read()
         operation = self.ended.pop(number)
@@ -182,7 +181,7 @@ class Books:
         return operation["outcome"]
 
     def both(self, kind: str, order: tuple[int, int]) -> list[str]:
-        """Ask for both cores, and only then wait; the outcomes."""
+        """Request both cores, then wait; returns the outcomes."""
         numbers = [self.ask(kind, core_id) for core_id in order]
         return [self.end_of(number) for number in numbers]
 
@@ -194,13 +193,6 @@ class Books:
     def settled(self) -> None:
         assert (self.asked, self.ended, self.deleted, self.refused) == ({}, {}, [], [])
         assert self.guest.control.events == []
-
-
-def state_of(guest: Guest, core_id: int) -> dict[str, Any]:
-    """All of a core that a refusal must leave as it was."""
-    connector = guest.control.connector(core_id)
-    return {key: value for key, value in connector.items() if key not in ("history", "vcpus")} | {
-        "vcpus": [(vcpu["id"], vcpu["state"]) for vcpu in connector["vcpus"]]}
 
 
 def plain_round(books: Books, order: tuple[int, int]) -> None:
@@ -222,12 +214,12 @@ def refused_round(books: Books, order: tuple[int, int]) -> None:
     assert books.end_of(books.ask("remove", kept)) == "done"
 
 
-# --- Doing nothing -------------------------------------------------------------------------
+# --- The idle guest ------------------------------------------------------------------------
 
 
 @dataclass
 class Wakes:
-    """How often threads have slept and woken up (or been interrupted), from the host's view."""
+    """Context switches of each thread, as counted by the host."""
 
     loop: int
     vcpus: int
@@ -249,7 +241,7 @@ class Wakes:
 
 @dataclass
 class Idle:
-    """A guest that does nothing, and what it had cost when it began to do nothing."""
+    """An idle guest, and its counts when it became idle."""
 
     guest: Guest
     pid: int
@@ -262,7 +254,7 @@ class Idle:
     def begin(guest: Guest) -> Idle:
         guest.wait_ready()
         pid, uptime = process_id(guest), guest_uptime(guest)
-        # What the start has set off comes to rest first; asking for the exits wakes the loop, too.
+        # Wait until the start has settled; a query of the exits wakes the loop, too.
         at_rest(guest, lambda: metric(guest, "guest-exits"))
         exits, calls = metric(guest, "guest-exits"), metric(guest, "rtas-calls")
         at_rest(guest, lambda: Wakes.of(guest, pid).loop)
@@ -270,7 +262,7 @@ class Idle:
 
 
 def at_rest(guest: Guest, count: Callable[[], int]) -> int:
-    """A count that has not moved for a second."""
+    """A count that has not changed for a second."""
     last = count()
     for _ in range(int(DEADLINE)):
         guest.host.run(["sleep", "1"], check=True)
@@ -293,7 +285,7 @@ def metric(guest: Guest, name: str) -> int:
 
 @pytest.fixture
 def show(capsys: pytest.CaptureFixture[str]) -> Callable[[object], None]:
-    """Print, also when nothing fails: what was measured is half of what this is for."""
+    """Print, also without a failure: the measurements are results of this test."""
     def show_line(line: object) -> None:
         with capsys.disabled():
             print(line, flush=True)
@@ -302,7 +294,7 @@ def show(capsys: pytest.CaptureFixture[str]) -> Callable[[object], None]:
 
 @pytest.fixture(scope="module")
 def idle(host: Host) -> Iterator[Idle]:
-    """Beside the other test, which takes minutes: so long it idles without costing any."""
+    """The guest is idle while the other test runs, which takes minutes."""
     with Guest(host, cpus="boot=2,max=3", memory="256M") as guest:
         yield Idle.begin(guest)
 
@@ -352,7 +344,7 @@ def test_idle(idle: Idle, show: Callable[[object], None]) -> None:
          f"the vCPUs left the guest {exits} times, {calls} of them for event-scan; inside KVM they slept and woke "
          f"{wakes.vcpus - idle.wakes.vcpus} times for the guest's own timers")
     assert lived >= seconds >= IDLE_SECONDS
-    assert wakes.vcpus > idle.wakes.vcpus  # it was not just stopped
+    assert wakes.vcpus > idle.wakes.vcpus  # it was not stopped
     assert loop == 0
-    # Nothing but event-scan, and not more often than it is due.
+    # Only event-scan, and not more often than its period.
     assert exits == calls <= seconds // SCAN_SECONDS + 1
