@@ -9,7 +9,7 @@ void ops_init(struct ops *ops, struct operation *slots, size_t count)
 	*ops = (struct ops){.slots = slots, .count = count};
 }
 
-static bool all_reported(const struct operation *op)
+static bool op_all_reported(const struct operation *op)
 {
 	for (size_t i = 0; i < OP_STEP_COUNT; i++)
 		if (op->steps[i].order != 0 && !op->steps[i].reported)
@@ -24,7 +24,7 @@ bool op_is_guest_made(enum op_kind kind)
 
 /* A free slot, else that of the oldest operation nobody needs any more. What the guest begins
  * makes room only among its own. */
-static struct operation *find_slot(struct ops *ops, enum op_kind kind)
+static struct operation *ops_find_slot(struct ops *ops, enum op_kind kind)
 {
 	struct operation *unused = NULL, *oldest = NULL;
 	size_t of_guest = 0;
@@ -37,7 +37,7 @@ static struct operation *find_slot(struct ops *ops, enum op_kind kind)
 			continue;
 		}
 		of_guest += op_is_guest_made(op->kind);
-		if (op->outcome != OP_PENDING && all_reported(op) &&
+		if (op->outcome != OP_PENDING && op_all_reported(op) &&
 		    op_is_guest_made(op->kind) == op_is_guest_made(kind) &&
 		    (oldest == NULL || op->id < oldest->id))
 			oldest = op;
@@ -50,7 +50,7 @@ static struct operation *find_slot(struct ops *ops, enum op_kind kind)
 struct operation *ops_begin(struct ops *ops, enum op_kind kind, uint32_t drc_index,
     uint32_t core_id, const char *device, uint64_t now_ms)
 {
-	struct operation *op = find_slot(ops, kind);
+	struct operation *op = ops_find_slot(ops, kind);
 
 	if (op == NULL)
 		return NULL;
@@ -155,7 +155,7 @@ void ops_stood_still(struct ops *ops, uint64_t stood_ms, uint64_t now_ms)
 }
 
 /* The last of this kind on this connector. */
-static struct operation *find_guest_made(struct ops *ops, enum op_kind kind, uint32_t drc_index)
+static struct operation *ops_find_guest_made(struct ops *ops, enum op_kind kind, uint32_t drc_index)
 {
 	struct operation *last = NULL;
 
@@ -171,7 +171,7 @@ enum op_noted ops_note_guest(struct ops *ops, enum op_kind kind, uint32_t drc_in
     uint32_t core_id, const char *device, enum op_step step, const struct op_evidence *evidence,
     uint64_t now_ms)
 {
-	struct operation *op = find_guest_made(ops, kind, drc_index);
+	struct operation *op = ops_find_guest_made(ops, kind, drc_index);
 	uint64_t before = ops->last_order;
 
 	if (op == NULL || strcmp(op->device, device) != 0)
