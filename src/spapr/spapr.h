@@ -169,6 +169,18 @@ struct spapr_counter {
 };
 size_t spapr_counters(struct spapr *machine, struct spapr_counter *ret_counters, size_t max);
 
+/* hcalls and RTAS services that a guest finds, in the order of their tables; needs no machine. */
+struct spapr_call {
+	bool rtas;            /* a service of RTAS, else an hcall */
+	uint32_t number;      /* of an hcall; token of a service */
+	const char *name;     /* these are static */
+	const char *section;  /* of LoPAPR 1.1, or "-" */
+	const char *answerer; /* "paprika" or "KVM" */
+	const char *about;    /* one line */
+};
+/* False if there is no call with this index; they count from 0. */
+bool spapr_call_info(size_t index, struct spapr_call *ret_call);
+
 /* The device tree as it would be handed over now; caller frees. Works without a guest. */
 bool spapr_device_tree(struct spapr *machine, void **ret_blob, size_t *ret_length, struct err *err);
 

@@ -53,6 +53,25 @@ static void kvm_is_asked_to_answer_what_it_can(void **state)
 	assert_true(fake_hcall_enabled(SET_MODE));
 }
 
+/* What `paprika check --papr` prints: every call once, with all that is to be said of it. */
+static void every_call_is_documented(void **state)
+{
+	struct spapr_call call;
+	size_t count = 0, kvm = 0;
+
+	(void)state;
+	for (; spapr_call_info(count, &call); count++) {
+		assert_int_equal(call.rtas, count >= hcall_table_rows);
+		assert_true(call.number != 0 && call.name[0] != '\0' && call.about[0] != '\0');
+		assert_true(strcmp(call.section, "-") == 0 || strchr(call.section, '.') != NULL);
+		assert_true(
+		    strcmp(call.answerer, "paprika") == 0 || strcmp(call.answerer, "KVM") == 0);
+		kvm += strcmp(call.answerer, "KVM") == 0;
+	}
+	assert_int_equal(count, hcall_table_rows + rtas_table_rows);
+	assert_true(kvm > 0 && kvm < count);
+}
+
 static void a_kvm_that_answers_nothing_itself_is_no_reason_to_fail(void **state)
 {
 	struct fixture *f = *state;
@@ -748,6 +767,7 @@ static void a_machine_that_cannot_forget_its_last_life_does_not_start(void **sta
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    TEST(every_call_is_documented),
 	    TEST(an_unknown_hcall_is_answered_h_function),
 	    TEST(kvm_is_asked_to_answer_what_it_can),
 	    TEST(a_kvm_that_answers_nothing_itself_is_no_reason_to_fail),
