@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* operation.c - see operation.h. The table is small, so every search is a plain walk. */
+/* operation.c - see operation.h. The table is small, so every search is linear. */
 #include "operation.h"
 
 #include <string.h>
@@ -22,8 +22,8 @@ bool op_is_guest_made(enum op_kind kind)
 	return kind == OP_RELEASE || kind == OP_TAKE;
 }
 
-/* A free slot, else that of the oldest operation nobody needs any more. What the guest begins
- * makes room only among its own. */
+/* A free slot, else that of the oldest operation that has ended and been reported. A guest-made one
+ * replaces only guest-made ones. */
 static struct operation *ops_find_slot(struct ops *ops, enum op_kind kind)
 {
 	struct operation *unused = NULL, *oldest = NULL;
@@ -106,8 +106,8 @@ void op_ask_again(struct operation *op, uint64_t now_ms)
 {
 	op->asked_ms = now_ms;
 	op->unresolved = false;
-	/* A second silence is news again, and so is the guest reading the second event; but what
-	 * has not been reported yet still will be. */
+	/* The next deadline and the next fetch are reported again. A step that has not been
+	 * reported yet keeps its place. */
 	if (op->steps[OP_UNRESOLVED].reported)
 		op->steps[OP_UNRESOLVED].order = 0;
 	if (op->steps[OP_FETCHED].reported)
@@ -154,7 +154,7 @@ void ops_stood_still(struct ops *ops, uint64_t stood_ms, uint64_t now_ms)
 	}
 }
 
-/* The last of this kind on this connector. */
+/* The last operation of this kind on this connector. */
 static struct operation *ops_find_guest_made(struct ops *ops, enum op_kind kind, uint32_t drc_index)
 {
 	struct operation *last = NULL;
@@ -180,8 +180,8 @@ enum op_noted ops_note_guest(struct ops *ops, enum op_kind kind, uint32_t drc_in
 		return OP_NOT_NOTED;
 	op->times++;
 	op_pass(ops, op, step, now_ms);
-	/* The times are those of the last time. An end that is still to be reported tells of this
-	 * one, too. */
+	/* The times become those of the last repetition. An end that is still to be reported covers
+	 * this one. */
 	op->steps[OP_REQUESTED].at_ms = op->steps[step].at_ms = now_ms;
 	op->outcome = OP_PENDING;
 	if (op->steps[OP_ENDED].reported)

@@ -145,7 +145,7 @@ static void check_limits(struct report *report, const struct kvm_facts *facts)
 	    NEW_KERNEL, "%u (%u recommended)", facts->max_vcpus, facts->recommended_vcpus);
 	check_add(report, "max vCPU id", facts->max_vcpu_id > 0 ? KVM_CHECK_OK : KVM_CHECK_FAIL,
 	    NEW_KERNEL, "%u", facts->max_vcpu_id);
-	/* Each vCPU takes one; a few dozen are ours. */
+	/* Each vCPU takes one, the rest of the program a few dozen. */
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0)
 		check_add(report, "open files",
 		    files.rlim_max >= 1024 ? KVM_CHECK_OK : KVM_CHECK_WARN,

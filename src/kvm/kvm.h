@@ -65,7 +65,7 @@ size_t kvm_check(struct kvm_check *lines, size_t max);
 
 /* Create a VM with kvm_fd, an open /dev/kvm that is taken over, or if that is 0 with one opened
  * here. An error if it is something else (ERR_USAGE), or if the host lacks what every guest of
- * ours needs: a radix MMU, the in-kernel XICS and a few more, see vm.c. */
+ * needs: a radix MMU, the in-kernel XICS and a few more, see vm.c. */
 struct kvm_vm *kvm_vm_create(int kvm_fd, struct err *err);
 void kvm_vm_destroy(struct kvm_vm *vm);
 const struct kvm_facts *kvm_vm_facts(const struct kvm_vm *vm);

@@ -138,7 +138,8 @@ struct kvm_vm *kvm_vm_create(int kvm_fd, struct err *err)
 	kvm_read_host(vm);
 	if (!vm_check_requirements(&vm->facts, err))
 		goto failed;
-	/* No SA_RESTART: KVM_RUN has to come back. Without a handler the signal would end us. */
+	/* Without SA_RESTART, so that KVM_RUN returns. Without a handler the signal would end the
+	 * process. */
 	if (sigaction(KICK_SIGNAL, &kick, NULL) < 0) {
 		err_system(err, errno, NULL, "cannot set up the signal that stops vCPUs");
 		goto failed;

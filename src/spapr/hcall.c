@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hcall.c - hypervisor calls that reach user space, and the table of all that the guest may
- * expect. Under kvm-hv most are answered in the kernel and appear here as rows without a
- * function, for the feature strings they bring into the device tree.
+ * hcall.c - the table of hypervisor calls, and those that reach user space. kvm-hv answers most of
+ * them in the kernel: these are rows without a function, for their feature strings in the device
+ * tree.
  *
  * To add one: a row in the table, and its function above it.
  */
@@ -45,7 +45,7 @@ static enum hcall_status h_put_term_char(struct vcpu *vcpu, uint64_t args[9])
 	                                                                               : H_BUSY;
 }
 
-/* H_GET_CPU_CHARACTERISTICS: -> r4 character, r5 behaviour, as KVM vouches for them. */
+/* H_GET_CPU_CHARACTERISTICS: -> r4 character, r5 behaviour: the bits that KVM says are valid. */
 static enum hcall_status h_get_cpu_characteristics(struct vcpu *vcpu, uint64_t args[9])
 {
 	const struct kvm_facts *facts = kvm_vm_facts(vcpu->machine->vm);
@@ -146,7 +146,7 @@ static enum hcall_status h_register_proc_tbl(struct vcpu *vcpu, uint64_t args[9]
 	if ((flags & ~(uint64_t)0x1f) != 0)
 		return H_PARAMETER;
 	if ((flags & PROC_TABLE_OPERATION) == PROC_TABLE_NEW) {
-		/* Only radix guests so far: a hash guest would bring 0 or HPT here. */
+		/* Only radix guests are supported. */
 		if ((flags & PROC_TABLE_TYPE) != PROC_TABLE_RADIX)
 			return H_PARAMETER;
 		if (size > PROC_TABLE_SIZE_MAX)
@@ -161,8 +161,8 @@ static enum hcall_status h_register_proc_tbl(struct vcpu *vcpu, uint64_t args[9]
 	result = kvm_vm_set_process_table(machine->vm, table, (flags & PROC_TABLE_GTSE) != 0);
 	if (result != 0)
 		return H_PARAMETER;
-	/* A kernel registers its table once, before it enables interrupts. It may have been started
-	 * by another (kexec), of which nobody tells the machine. */
+	/* A kernel registers its table once, before it enables interrupts. This is the only sign
+	 * that a kernel has been started by another one (kexec). */
 	if (table != 0)
 		hcall_kernel_begins(machine);
 	return H_SUCCESS;
