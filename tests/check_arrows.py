@@ -1,21 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The arrows of the house: which room may include headers of which. Prints what breaks them.
+"""Which room may include headers of which, and inside a room which floor of which. Prints what
+breaks the rules.
 
-Also: every source file carries its SPDX line and opens with a paragraph, and no line of the VMM's
-guest-facing rooms calls what a guest must not be able to reach.
+Also: every source file carries its SPDX line and opens with a comment; the name of a static function
+occurs once in src; and the rooms a guest can reach call nothing that ends the process.
 """
 
 from __future__ import annotations
 
 import re
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+# base < mem < {drc, kvm} < spapr < {control, sandbox} < vmm
 MAY_INCLUDE = {
     "base": {"base"},
-    "drc": {"drc"},
     "mem": {"mem", "base"},
+    "drc": {"drc"},
     "kvm": {"kvm", "mem", "base"},
     "spapr": {"spapr", "drc", "kvm", "mem", "base"},
     "control": {"control", "spapr", "drc", "kvm", "base"},
@@ -23,13 +26,89 @@ MAY_INCLUDE = {
     "vmm": {"vmm", "control", "sandbox", "spapr", "drc", "kvm", "mem", "base"},
     "ctl": {"ctl"},
 }
+# Floors inside a room, the lowest first. A file may include its own header, and headers of the
+# floors below it. "name" stands for name.c and name.h; either may be named by itself. To check a
+# room, list its files here.
+FLOORS: dict[str, list[set[str]]] = {
+    "base": [{"err", "be"}, {"log"}, {"complain"}],
+    "mem": [{"gmem"}],
+    "drc": [{"operation"}, {"drc"}, {"drc_logical"}],
+    "kvm": [{"kvm"}, {"internal"}, {"check", "host", "ioctls", "vcpu", "vm"}],
+    "spapr": [
+        {"spapr", "irq"},
+        {"news"},
+        {"vty", "event", "event_log"},
+        {"cpu", "node"},
+        {"connector"},
+        {"device"},
+        {"core", "core_node"},
+        {"machine.h"},
+        {"rtas", "rtas_cpu", "rtas_dr", "rtas_system"},
+        {"hcall"},
+        {"tree"},
+        {"machine.c", "query"},
+    ],
+    "control": [
+        {"guest", "framer", "json_out", "listen", "output", "parse", "watch"},
+        {"bus"},
+        {"command.h"},
+        {"query"},
+        {"command.c", "commands"},
+        {"control.h"},
+        {"client"},
+        {"control.c"},
+    ],
+    "sandbox": [{"rules"}, {"sandbox"}],
+    "vmm": [
+        {"options.h"},
+        {"option_row"},
+        {"options.c", "config", "check", "loader", "loop", "terminal"},
+        {"console"},
+        {"vmm"},
+        {"run"},
+        {"main"},
+    ],
+    "ctl": [{"ctl"}, {"connection", "lists", "paprikactl", "print", "verbs"}],
+}
+# These files have no header of their own; they share one that is on their floor.
+SHARES_HEADER = {
+    "control/commands.c": "command.h",
+    "spapr/core_node.c": "core.h",
+    "spapr/rtas_cpu.c": "rtas.h",
+    "spapr/rtas_dr.c": "rtas.h",
+    "spapr/rtas_system.c": "rtas.h",
+}
+# What other rooms may include of these; of the rooms not named here, everything.
+PUBLIC = {"spapr": {"spapr.h"}, "kvm": {"kvm.h"}}
 # Where which outside library may appear.
-ONLY_IN = {"ev.h": {"vmm", "control"}, "jansson.h": {"vmm", "control", "ctl"}, "linux/kvm.h": {"kvm"},
-           "libfdt.h": {"spapr"}, "seccomp.h": {"sandbox"}}
+ONLY_IN = {"ev.h": {"vmm", "control"}, "jansson.h": {"vmm", "control", "ctl"},
+           "linux/kvm.h": {"kvm"}, "libfdt.h": {"spapr"}, "seccomp.h": {"sandbox"}}
 # A guest can reach these rooms: nothing there ends the process.
-GUEST_FACING = {"drc", "spapr"}
+GUEST_FACING = {"drc", "mem", "spapr"}
 FORBIDDEN = re.compile(r"\b(abort|exit|_exit|assert|system|popen)\s*\(")
 COMMENT = re.compile(r"/\*.*?\*/", re.S)
+STATIC = re.compile(r"^static (?:inline |__attribute__\(\(.*?\)\) )*[\w \t*]*?\b(?!__attribute__)(\w+)\(",
+                    re.M)
+
+
+def floor_of(room: str, name: str) -> int | None:
+    for number, names in enumerate(FLOORS[room]):
+        if name in names or name.rsplit(".", 1)[0] in names:
+            return number
+    return None
+
+
+def floor_problem(room: str, name: str, header: str) -> str | None:
+    """What is wrong with a file of a room including a header of the same room."""
+    if room not in FLOORS:
+        return None
+    mine, its = floor_of(room, name), floor_of(room, header)
+    if mine is None or its is None:
+        return f"{name if mine is None else header} is on no floor of {room}"
+    own = SHARES_HEADER.get(f"{room}/{name}", name.rsplit(".", 1)[0] + ".h")
+    if header == own or its < mine:
+        return None
+    return f"{name} may not include {header}: it is on floor {its}, this file on {mine}"
 
 
 def problems(path: Path) -> list[str]:
@@ -39,15 +118,17 @@ def problems(path: Path) -> list[str]:
     if "SPDX-License-Identifier: Apache-2.0" not in text[:120]:
         found.append("no SPDX line")
     elif not re.match(r"/\* SPDX[^\n]*\n/\*", text):
-        found.append("does not open with a paragraph")
+        found.append("does not open with a comment")
+    if room in FLOORS and floor_of(room, path.name) is None:
+        found.append(f"is on no floor of {room}")
     for header in re.findall(r'#include "([^"]+)"', text):
-        target = header.split("/")[0] if "/" in header else room
+        target, name = header.split("/") if "/" in header else (room, header)
         if target not in MAY_INCLUDE[room]:
             found.append(f"{room} may not include {header}")
-        if header == "kvm/internal.h" and room != "kvm":
-            found.append(f"{header} is the kvm room's own")
-        if header in ("spapr/machine.h", "spapr/hcall.h", "spapr/rtas.h") and room != "spapr":
-            found.append(f"{header} is the spapr room's own")
+        elif target != room and name not in PUBLIC.get(target, {name}):
+            found.append(f"{header} is the {target} room's own")
+        elif target == room and (problem := floor_problem(room, path.name, name)):
+            found.append(problem)
     for header in re.findall(r"#include <([^>]+)>", text):
         if room not in ONLY_IN.get(header, {room}):
             found.append(f"{room} may not include <{header}>")
@@ -56,15 +137,23 @@ def problems(path: Path) -> list[str]:
     return found
 
 
-def main() -> int:
-    count = 0
-    paths = sorted((ROOT / "src").glob("*/*.[ch]"))
+def names_twice(paths: list[Path]) -> list[str]:
+    """Static functions whose name another file of src has too."""
+    where = defaultdict(set)
     for path in paths:
-        for problem in problems(path):
-            print(f"{path.relative_to(ROOT)}: {problem}")
-            count += 1
-    print(f"{len(paths)} files, {count} problems")
-    return count != 0
+        for name in STATIC.findall(COMMENT.sub("", path.read_text())):
+            where[name].add(path)
+    return [f"{name}() is static in {', '.join(sorted(f'{p.parent.name}/{p.name}' for p in files))}"
+            for name, files in sorted(where.items())
+            if len(files) > 1]
+
+
+def main() -> int:
+    paths = sorted((ROOT / "src").glob("*/*.[ch]"))
+    found = [f"{path.relative_to(ROOT)}: {problem}" for path in paths for problem in problems(path)]
+    found += names_twice(paths)
+    print("".join(line + "\n" for line in found) + f"{len(paths)} files, {len(found)} problems")
+    return len(found) != 0
 
 
 sys.exit(main())

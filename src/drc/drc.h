@@ -4,7 +4,7 @@
  * memory, a PCI device or a host bridge, is plugged into (LoPAR chapter 13, "Dynamic
  * Reconfiguration (DR) Architecture"; the state diagram is in 13.4).
  *
- * Two parties who do not trust each other share a connector. The operator attaches something, or
+ * Two parties that do not trust each other share a connector. The operator attaches something, or
  * asks for it back. The guest allocates, unisolates, configures, isolates and frees it through
  * RTAS, in any order. drc_step() takes one input of either party. It returns the RTAS status (or
  * the operator's refusal), the effects the machine has to carry out, the step that a pending
@@ -81,7 +81,7 @@ enum drc_effect {
 	DRC_FX_REWIND = 1u << 1, /* the next ibm,configure-connector starts from the first node */
 	DRC_FX_ATTACH = 1u << 2, /* what was attached is now part of the machine */
 	DRC_FX_DETACH = 1u << 3, /* what was attached leaves the machine */
-	DRC_FX_GIVEN = 1u << 4,  /* the guest gave it back unasked; it stays attached */
+	DRC_FX_GIVEN = 1u << 4,  /* the guest released it unasked; it stays attached */
 	DRC_FX_TAKEN = 1u << 5,  /* the guest took it unasked */
 };
 

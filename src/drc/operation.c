@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* operation.c - see operation.h. The table is small, so every search is a plain walk. */
+/* operation.c - see operation.h. The table is small, so every search is linear. */
 #include "operation.h"
 
 #include <string.h>
@@ -9,7 +9,7 @@ void ops_init(struct ops *ops, struct operation *slots, size_t count)
 	*ops = (struct ops){.slots = slots, .count = count};
 }
 
-static bool all_reported(const struct operation *op)
+static bool op_all_reported(const struct operation *op)
 {
 	for (size_t i = 0; i < OP_STEP_COUNT; i++)
 		if (op->steps[i].order != 0 && !op->steps[i].reported)
@@ -22,9 +22,9 @@ bool op_is_guest_made(enum op_kind kind)
 	return kind == OP_RELEASE || kind == OP_TAKE;
 }
 
-/* A free slot, else that of the oldest operation nobody needs any more. What the guest begins
- * makes room only among its own. */
-static struct operation *find_slot(struct ops *ops, enum op_kind kind)
+/* A free slot, else that of the oldest operation that has ended and been reported. A guest-made one
+ * replaces only guest-made ones. */
+static struct operation *ops_find_slot(struct ops *ops, enum op_kind kind)
 {
 	struct operation *unused = NULL, *oldest = NULL;
 	size_t of_guest = 0;
@@ -37,7 +37,7 @@ static struct operation *find_slot(struct ops *ops, enum op_kind kind)
 			continue;
 		}
 		of_guest += op_is_guest_made(op->kind);
-		if (op->outcome != OP_PENDING && all_reported(op) &&
+		if (op->outcome != OP_PENDING && op_all_reported(op) &&
 		    op_is_guest_made(op->kind) == op_is_guest_made(kind) &&
 		    (oldest == NULL || op->id < oldest->id))
 			oldest = op;
@@ -50,7 +50,7 @@ static struct operation *find_slot(struct ops *ops, enum op_kind kind)
 struct operation *ops_begin(struct ops *ops, enum op_kind kind, uint32_t drc_index,
     uint32_t core_id, const char *device, uint64_t now_ms)
 {
-	struct operation *op = find_slot(ops, kind);
+	struct operation *op = ops_find_slot(ops, kind);
 
 	if (op == NULL)
 		return NULL;
@@ -106,8 +106,8 @@ void op_ask_again(struct operation *op, uint64_t now_ms)
 {
 	op->asked_ms = now_ms;
 	op->unresolved = false;
-	/* A second silence is news again, and so is the guest reading the second event; but what
-	 * has not been reported yet still will be. */
+	/* The next deadline and the next fetch are reported again. A step that has not been
+	 * reported yet keeps its place. */
 	if (op->steps[OP_UNRESOLVED].reported)
 		op->steps[OP_UNRESOLVED].order = 0;
 	if (op->steps[OP_FETCHED].reported)
@@ -154,8 +154,8 @@ void ops_stood_still(struct ops *ops, uint64_t stood_ms, uint64_t now_ms)
 	}
 }
 
-/* The last of this kind on this connector. */
-static struct operation *find_guest_made(struct ops *ops, enum op_kind kind, uint32_t drc_index)
+/* The last operation of this kind on this connector. */
+static struct operation *ops_find_guest_made(struct ops *ops, enum op_kind kind, uint32_t drc_index)
 {
 	struct operation *last = NULL;
 
@@ -171,7 +171,7 @@ enum op_noted ops_note_guest(struct ops *ops, enum op_kind kind, uint32_t drc_in
     uint32_t core_id, const char *device, enum op_step step, const struct op_evidence *evidence,
     uint64_t now_ms)
 {
-	struct operation *op = find_guest_made(ops, kind, drc_index);
+	struct operation *op = ops_find_guest_made(ops, kind, drc_index);
 	uint64_t before = ops->last_order;
 
 	if (op == NULL || strcmp(op->device, device) != 0)
@@ -180,8 +180,8 @@ enum op_noted ops_note_guest(struct ops *ops, enum op_kind kind, uint32_t drc_in
 		return OP_NOT_NOTED;
 	op->times++;
 	op_pass(ops, op, step, now_ms);
-	/* The times are those of the last time. An end that is still to be reported tells of this
-	 * one, too. */
+	/* The times become those of the last repetition. An end that is still to be reported covers
+	 * this one. */
 	op->steps[OP_REQUESTED].at_ms = op->steps[step].at_ms = now_ms;
 	op->outcome = OP_PENDING;
 	if (op->steps[OP_ENDED].reported)

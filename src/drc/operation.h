@@ -4,15 +4,14 @@
  *
  * Every add and every removal is an operation with an id that is never used again. It is
  * pending until it ends in exactly one outcome, with the evidence for it. On its way it
- * passes steps; each step is kept with its time, and "reported" is a mark on the step. So
- * news can neither be lost nor pile up: whoever reports asks for the oldest step that has
- * not been reported (ops_next_report), and a guest that goes round in circles only passes
- * steps it has already passed.
+ * passes steps. Each step is stored once, with its time and a mark that says whether it has been
+ * reported; ops_next_report() returns the oldest step without the mark. So no report is lost, and
+ * a guest that repeats its calls adds none.
  *
- * A deadline changes what is said about an operation (it becomes "unresolved"), never what is
- * held: it stays pending, and what the guest does later still counts.
+ * A deadline changes what is reported of an operation ("unresolved"), never its state: it stays
+ * pending, and what the guest does later still counts.
  *
- * Plain C11 without clock, allocation or lock: the caller brings the time and the lock.
+ * There is no clock, allocation or lock here: the caller provides time and lock.
  */
 #ifndef PAPRIKA_OPERATION_H
 #define PAPRIKA_OPERATION_H
@@ -24,8 +23,8 @@
 enum op_kind {
 	OP_ADD,    /* asked for by the operator */
 	OP_REMOVE, /* asked for by the operator */
-	/* Made by the guest, unasked. They are over when they begin, and those of the same kind on
-	 * the same connector are one operation with a count. */
+	/* Made by the guest, unasked. They end as they begin. Those of one kind on one connector
+	 * are a single operation with a count. */
 	OP_RELEASE, /* the guest gave a core back */
 	OP_TAKE,    /* the guest took a core */
 };
@@ -48,11 +47,11 @@ enum op_step {
 	OP_STEP_COUNT
 };
 
-/* What an outcome rests on. */
+/* What decided the outcome. */
 enum op_source {
 	OP_BY_NOBODY,   /* not ended */
 	OP_BY_GUEST,    /* a guest call: the fields below name it */
-	OP_BY_OPERATOR, /* a request of the operator was enough */
+	OP_BY_OPERATOR, /* a request of the operator, without the guest */
 	OP_BY_RESET,    /* the machine was reset, or powered off */
 };
 
@@ -66,7 +65,7 @@ struct op_evidence {
 	uint64_t elapsed_ms;      /* from the request to the end */
 	uint32_t threads_running; /* of the core, at the end */
 	uint32_t threads;
-	const char *inferred; /* what the machine concludes but was not told; static, or NULL */
+	const char *inferred; /* a conclusion of the machine's, not a fact; static, or NULL */
 };
 
 #define OP_DEVICE_MAX 64
@@ -80,7 +79,7 @@ struct operation {
 	char device[OP_DEVICE_MAX];
 	enum op_step phase; /* the last step passed, not counting UNRESOLVED and ENDED */
 	uint32_t notifications;
-	uint64_t times; /* how many times the guest made it happen: RELEASE and TAKE only */
+	uint64_t times; /* RELEASE and TAKE: how often the guest has done it */
 	bool unresolved;
 	uint64_t asked_ms; /* when it was last asked for; the deadline counts from here */
 	struct {
@@ -102,10 +101,9 @@ struct ops {
 void ops_init(struct ops *ops, struct operation *slots, size_t count);
 
 /*
- * Begin an operation at now_ms. The oldest operation that has ended and been reported makes
- * room if need be; NULL if there is none (the caller refuses the request, or counts it).
- * What the guest begins takes at most a quarter of the slots, so that it cannot push the
- * operator's history out.
+ * Begin an operation at now_ms. If no slot is free, the oldest operation that has ended and been
+ * reported gives up its slot; NULL if there is none. Guest-made operations get at most a quarter of
+ * the slots, so that they cannot push out the operator's.
  */
 struct operation *ops_begin(struct ops *ops, enum op_kind kind, uint32_t drc_index,
     uint32_t core_id, const char *device, uint64_t now_ms);
@@ -120,7 +118,7 @@ const struct operation *ops_after(const struct ops *ops, uint64_t id);
  * counts. Returns whether there is something new to report. op may be NULL. */
 bool op_pass(struct ops *ops, struct operation *op, enum op_step step, uint64_t now_ms);
 
-/* Asked for again: the deadline starts anew. */
+/* The operator asked again: the deadline counts from now_ms. */
 void op_ask_again(struct operation *op, uint64_t now_ms);
 
 /* End a pending op; evidence->phase and ->elapsed_ms are filled in here. op may be NULL. */
@@ -133,28 +131,27 @@ void op_end(struct ops *ops, struct operation *op, enum op_outcome outcome,
  */
 int64_t ops_check_deadline(struct ops *ops, uint64_t deadline_ms, uint64_t now_ms);
 
-/* The machine stood still for so long: the deadlines of what is pending are as much later. What
- * was asked for meanwhile has all its time: its deadline counts from now_ms. */
+/* The machine was stopped for stood_ms: deadlines move by as much. For what was asked for meanwhile
+ * the deadline counts from now_ms. */
 void ops_stood_still(struct ops *ops, uint64_t stood_ms, uint64_t now_ms);
 
 /*
- * The guest did something unasked that is over at once: an operation of its own with outcome done,
- * or one time more for the last of its kind on this connector. It passes `step` and ends; a
- * repetition is reported by another OP_ENDED.
+ * The guest released or took something unasked: begin an operation that passes `step` and is done,
+ * or count it in the last one of its kind on this connector. A repetition is reported by another
+ * OP_ENDED.
  */
 enum op_noted {
 	OP_NOTED,        /* there is something new to report */
-	OP_NOTED_MERGED, /* what is still to be reported tells of this, too */
-	OP_NOT_NOTED,    /* there is no slot for it */
+	OP_NOTED_MERGED, /* a report that is still due covers it */
+	OP_NOT_NOTED,    /* no slot */
 };
 enum op_noted ops_note_guest(struct ops *ops, enum op_kind kind, uint32_t drc_index,
     uint32_t core_id, const char *device, enum op_step step, const struct op_evidence *evidence,
     uint64_t now_ms);
 
 /*
- * Copy the operation whose oldest unreported step is oldest of all, mark that step reported.
- * Without guest_made those that the guest made unasked are left for later. False if there is
- * nothing (else) to report.
+ * Find the oldest unreported step of all operations, copy its operation, and mark it reported.
+ * Guest-made operations are skipped unless guest_made is true. False if there is no such step.
  */
 bool ops_next_report(
     struct ops *ops, bool guest_made, struct operation *ret_op, enum op_step *ret_step);
@@ -165,7 +162,7 @@ bool op_is_guest_made(enum op_kind kind);
 /* The step is one of a removal, not of an add: OP_STOPPED, OP_ISOLATED or OP_RELEASED. */
 bool op_step_of_removal(enum op_step step);
 
-/* In words, where a pending operation is stuck: "event never fetched by the guest", ... */
+/* Where a pending operation is stuck, for people: "event never fetched by the guest", ... */
 const char *op_stuck_text(const struct operation *op);
 
 const char *op_kind_name(enum op_kind kind);

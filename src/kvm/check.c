@@ -24,8 +24,8 @@ struct report {
 	size_t count, max;
 };
 
-/* A line, unless the caller's array is full. remedy is kept only if there is need of one. */
-static void __attribute__((format(printf, 5, 6))) add(struct report *report, const char *name,
+/* Add a line, unless the caller's array is full. An OK line has no remedy. */
+static void __attribute__((format(printf, 5, 6))) check_add(struct report *report, const char *name,
     enum kvm_check_result result, const char *remedy, const char *format, ...)
 {
 	struct kvm_check *line = &report->lines[report->count];
@@ -42,17 +42,17 @@ static void __attribute__((format(printf, 5, 6))) add(struct report *report, con
 	va_end(args);
 }
 
-/* Something without which no guest runs. */
-static void need(struct report *report, const char *name, bool present, const char *remedy)
+/* Required: no guest runs without it. */
+static void check_need(struct report *report, const char *name, bool present, const char *remedy)
 {
-	add(report, name, present ? KVM_CHECK_OK : KVM_CHECK_FAIL, remedy, "%s",
+	check_add(report, name, present ? KVM_CHECK_OK : KVM_CHECK_FAIL, remedy, "%s",
 	    present ? "yes" : "no");
 }
 
-/* Something whose absence costs. */
-static void want(struct report *report, const char *name, bool present, const char *remedy)
+/* Optional: guests run without it, slower. */
+static void check_want(struct report *report, const char *name, bool present, const char *remedy)
 {
-	add(report, name, present ? KVM_CHECK_OK : KVM_CHECK_WARN, remedy, "%s",
+	check_add(report, name, present ? KVM_CHECK_OK : KVM_CHECK_WARN, remedy, "%s",
 	    present ? "yes" : "no");
 }
 
@@ -60,10 +60,10 @@ static bool check_device(struct report *report, struct kvm_vm *vm)
 {
 	vm->kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	if (vm->kvm_fd >= 0) {
-		add(report, "/dev/kvm", KVM_CHECK_OK, NULL, "can be opened");
+		check_add(report, "/dev/kvm", KVM_CHECK_OK, NULL, "can be opened");
 		return true;
 	}
-	add(report, "/dev/kvm", KVM_CHECK_FAIL,
+	check_add(report, "/dev/kvm", KVM_CHECK_FAIL,
 	    errno == EACCES || errno == EPERM
 	        ? "become a member of the group that owns it, or root"
 	        : "on a POWER host: modprobe kvm_hv; in a guest, the hypervisor above must allow "
@@ -72,22 +72,22 @@ static bool check_device(struct report *report, struct kvm_vm *vm)
 	return false;
 }
 
-static bool check_vm(struct report *report, struct kvm_vm *vm)
+static bool check_create_vm(struct report *report, struct kvm_vm *vm)
 {
 	int version = ioctl(vm->kvm_fd, KVM_GET_API_VERSION, 0);
 	int run_bytes = ioctl(vm->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
 
 	vm->facts.api_version = version;
-	add(report, "KVM API", version == KVM_API_VERSION ? KVM_CHECK_OK : KVM_CHECK_FAIL,
+	check_add(report, "KVM API", version == KVM_API_VERSION ? KVM_CHECK_OK : KVM_CHECK_FAIL,
 	    NEW_KERNEL, "version %d", version);
 	vm->vm_fd = ioctl(vm->kvm_fd, KVM_CREATE_VM, 0L);
 	if (vm->vm_fd < 0 || run_bytes < (int)sizeof(struct kvm_run)) {
-		add(report, "virtual machine", KVM_CHECK_FAIL,
+		check_add(report, "virtual machine", KVM_CHECK_FAIL,
 		    "modprobe kvm_hv, and look at the end of dmesg", "%s", strerror(errno));
 		return false;
 	}
 	vm->run_bytes = (size_t)run_bytes;
-	add(report, "virtual machine", KVM_CHECK_OK, NULL, "can be created");
+	check_add(report, "virtual machine", KVM_CHECK_OK, NULL, "can be created");
 	kvm_read_capabilities(vm);
 	kvm_read_host(vm);
 	return true;
@@ -95,33 +95,36 @@ static bool check_vm(struct report *report, struct kvm_vm *vm)
 
 static void check_modes(struct report *report, const struct kvm_facts *facts)
 {
-	add(report, "processor", KVM_CHECK_OK, NULL, "%s, PVR %#010x, pages of %u KiB",
+	check_add(report, "processor", KVM_CHECK_OK, NULL, "%s, PVR %#010x, pages of %u KiB",
 	    facts->cpu_name, facts->pvr, facts->page_bytes / 1024);
-	add(report, "KVM flavour", facts->hv ? KVM_CHECK_OK : KVM_CHECK_WARN,
+	check_add(report, "KVM flavour", facts->hv ? KVM_CHECK_OK : KVM_CHECK_WARN,
 	    "modprobe kvm_hv; kvm-pr emulates privileged instructions, and is not supported yet",
 	    "%s", facts->hv ? "kvm-hv" : "kvm-pr");
-	need(report, "MMU radix", facts->radix,
+	check_need(report, "MMU radix", facts->radix,
 	    "use a POWER9 or later host in radix mode with kvm_hv");
-	/* These two are told for completeness: their absence is no loss today. */
-	add(report, "MMU hash", KVM_CHECK_OK, NULL, "%s",
+	/* Not used yet, so their absence is no failure. */
+	check_add(report, "MMU hash", KVM_CHECK_OK, NULL, "%s",
 	    facts->hash ? "yes (not used yet)" : "no (not needed)");
-	need(report, "interrupts XICS", facts->xics, "use a host kernel with CONFIG_KVM_XICS");
-	add(report, "interrupts XIVE", KVM_CHECK_OK, NULL, "%s",
+	check_need(
+	    report, "interrupts XICS", facts->xics, "use a host kernel with CONFIG_KVM_XICS");
+	check_add(report, "interrupts XIVE", KVM_CHECK_OK, NULL, "%s",
 	    facts->xive ? "yes (not used yet)" : "no (not needed)");
 }
 
 static void check_capabilities(struct report *report, const struct kvm_facts *facts)
 {
-	need(report, "PAPR mode", facts->papr, "modprobe kvm_hv");
-	need(report, "RTAS services", facts->rtas_tokens, "use a host kernel with CONFIG_KVM_XICS");
-	need(report, "enable-hcall", facts->enable_hcall, "use Linux 3.17 or later on the host");
-	need(
+	check_need(report, "PAPR mode", facts->papr, "modprobe kvm_hv");
+	check_need(
+	    report, "RTAS services", facts->rtas_tokens, "use a host kernel with CONFIG_KVM_XICS");
+	check_need(
+	    report, "enable-hcall", facts->enable_hcall, "use Linux 3.17 or later on the host");
+	check_need(
 	    report, "immediate exit", facts->immediate_exit, "use Linux 4.12 or later on the host");
-	need(report, "one-register access", facts->one_reg, NEW_KERNEL);
-	want(report, "memory on demand", facts->sync_mmu, NEW_KERNEL);
-	want(report, "AIL 3", facts->ail3,
+	check_need(report, "one-register access", facts->one_reg, NEW_KERNEL);
+	check_want(report, "memory on demand", facts->sync_mmu, NEW_KERNEL);
+	check_want(report, "AIL 3", facts->ail3,
 	    "guests work, but each of their interrupts costs more; use a newer host kernel");
-	want(report, "CPU characteristics", facts->cpu_char,
+	check_want(report, "CPU characteristics", facts->cpu_char,
 	    "guests assume the worst about speculation; use a newer host kernel or firmware");
 }
 
@@ -135,16 +138,17 @@ static void check_limits(struct report *report, const struct kvm_facts *facts)
 		if (threads == 1 || (facts->smt_modes & threads) != 0)
 			used += (size_t)snprintf(modes + used, sizeof modes - used, "%s%u",
 			    used > 0 ? ", " : "", threads);
-	add(report, "threads per core", facts->smt_modes > 1 ? KVM_CHECK_OK : KVM_CHECK_WARN,
+	check_add(report, "threads per core", facts->smt_modes > 1 ? KVM_CHECK_OK : KVM_CHECK_WARN,
 	    "guests get one thread per core; turn SMT on in the host if there is need of more",
 	    "%s", modes);
-	add(report, "max vCPUs", facts->max_vcpus > 0 ? KVM_CHECK_OK : KVM_CHECK_FAIL, NEW_KERNEL,
-	    "%u (%u recommended)", facts->max_vcpus, facts->recommended_vcpus);
-	add(report, "max vCPU id", facts->max_vcpu_id > 0 ? KVM_CHECK_OK : KVM_CHECK_FAIL,
+	check_add(report, "max vCPUs", facts->max_vcpus > 0 ? KVM_CHECK_OK : KVM_CHECK_FAIL,
+	    NEW_KERNEL, "%u (%u recommended)", facts->max_vcpus, facts->recommended_vcpus);
+	check_add(report, "max vCPU id", facts->max_vcpu_id > 0 ? KVM_CHECK_OK : KVM_CHECK_FAIL,
 	    NEW_KERNEL, "%u", facts->max_vcpu_id);
-	/* Each vCPU takes one; a few dozen are ours. */
+	/* Each vCPU takes one, the rest of the program a few dozen. */
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0)
-		add(report, "open files", files.rlim_max >= 1024 ? KVM_CHECK_OK : KVM_CHECK_WARN,
+		check_add(report, "open files",
+		    files.rlim_max >= 1024 ? KVM_CHECK_OK : KVM_CHECK_WARN,
 		    "each vCPU takes one; as root, raise the hard limit: ulimit -Hn, or "
 		    "LimitNOFILE= of a "
 		    "service",
@@ -160,12 +164,13 @@ static void check_vcpu(struct report *report, struct kvm_vm *vm)
 	struct err err = {0};
 
 	if (!kvm_vm_create_irqchip(vm, 1, &tokens, &err)) {
-		add(report, "interrupt controller", KVM_CHECK_FAIL, remedy, "%.90s", err.message);
+		check_add(
+		    report, "interrupt controller", KVM_CHECK_FAIL, remedy, "%.90s", err.message);
 		return;
 	}
-	add(report, "interrupt controller", KVM_CHECK_OK, NULL, "can be created");
+	check_add(report, "interrupt controller", KVM_CHECK_OK, NULL, "can be created");
 	vcpu = kvm_vcpu_create(vm, 0, &err);
-	add(report, "vCPU", vcpu != NULL ? KVM_CHECK_OK : KVM_CHECK_FAIL, remedy, "%.90s",
+	check_add(report, "vCPU", vcpu != NULL ? KVM_CHECK_OK : KVM_CHECK_FAIL, remedy, "%.90s",
 	    vcpu != NULL ? "can be created" : err.message);
 	kvm_vcpu_destroy(vcpu);
 }
@@ -175,7 +180,7 @@ size_t kvm_check(struct kvm_check *lines, size_t max)
 	struct report report = {.lines = lines, .max = max};
 	struct kvm_vm vm = {.kvm_fd = -1, .vm_fd = -1, .xics_fd = -1};
 
-	if (check_device(&report, &vm) && check_vm(&report, &vm)) {
+	if (check_device(&report, &vm) && check_create_vm(&report, &vm)) {
 		check_modes(&report, &vm.facts);
 		check_capabilities(&report, &vm.facts);
 		check_limits(&report, &vm.facts);

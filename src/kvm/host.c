@@ -29,7 +29,7 @@ static const struct {
 };
 
 /* Read one property; its length, or 0. */
-static size_t read_property(int node, const char *name, void *to, size_t max)
+static size_t host_read_property(int node, const char *name, void *to, size_t max)
 {
 	int fd = openat(node, name, O_RDONLY | O_CLOEXEC);
 	ssize_t got;
@@ -42,10 +42,10 @@ static size_t read_property(int node, const char *name, void *to, size_t max)
 }
 
 /* A number of one or two cells; 0 if absent. */
-static uint64_t read_number(int node, const char *name)
+static uint64_t host_read_number(int node, const char *name)
 {
 	struct be32 cells[2];
-	size_t length = read_property(node, name, cells, sizeof cells);
+	size_t length = host_read_property(node, name, cells, sizeof cells);
 
 	if (length == sizeof cells[0])
 		return from_be32(cells[0]);
@@ -55,7 +55,7 @@ static uint64_t read_number(int node, const char *name)
 }
 
 /* The directory of the first node of type cpu, or -1. */
-static int open_cpu_node(void)
+static int host_open_cpu_node(void)
 {
 	DIR *cpus = opendir(HOST_CPUS);
 	struct dirent *entry;
@@ -69,7 +69,7 @@ static int open_cpu_node(void)
 		if (strchr(entry->d_name, '@') == NULL)
 			continue;
 		node = openat(dirfd(cpus), entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		if (node >= 0 && (read_property(node, "device_type", type, sizeof type) == 0 ||
+		if (node >= 0 && (host_read_property(node, "device_type", type, sizeof type) == 0 ||
 		                     strncmp(type, "cpu", sizeof type) != 0)) {
 			close(node);
 			node = -1;
@@ -79,33 +79,33 @@ static int open_cpu_node(void)
 	return node;
 }
 
-static void read_device_tree(struct kvm_facts *facts)
+static void host_read_device_tree(struct kvm_facts *facts)
 {
-	int node = open_cpu_node();
+	int node = host_open_cpu_node();
 
 	if (node < 0)
 		return;
-	facts->timebase_hz = read_number(node, "ibm,extended-timebase-frequency");
+	facts->timebase_hz = host_read_number(node, "ibm,extended-timebase-frequency");
 	if (facts->timebase_hz == 0)
-		facts->timebase_hz = read_number(node, "timebase-frequency");
-	facts->clock_hz = read_number(node, "ibm,extended-clock-frequency");
+		facts->timebase_hz = host_read_number(node, "timebase-frequency");
+	facts->clock_hz = host_read_number(node, "ibm,extended-clock-frequency");
 	if (facts->clock_hz == 0)
-		facts->clock_hz = read_number(node, "clock-frequency");
-	facts->dcache.size = (uint32_t)read_number(node, "d-cache-size");
-	facts->dcache.line_size = (uint32_t)read_number(node, "d-cache-line-size");
-	facts->dcache.block_size = (uint32_t)read_number(node, "d-cache-block-size");
-	facts->dcache.sets = (uint32_t)read_number(node, "d-cache-sets");
-	facts->icache.size = (uint32_t)read_number(node, "i-cache-size");
-	facts->icache.line_size = (uint32_t)read_number(node, "i-cache-line-size");
-	facts->icache.block_size = (uint32_t)read_number(node, "i-cache-block-size");
-	facts->icache.sets = (uint32_t)read_number(node, "i-cache-sets");
-	facts->slb_size = (uint32_t)read_number(node, "ibm,slb-size");
-	facts->pa_features_len = (uint32_t)read_property(
+		facts->clock_hz = host_read_number(node, "clock-frequency");
+	facts->dcache.size = (uint32_t)host_read_number(node, "d-cache-size");
+	facts->dcache.line_size = (uint32_t)host_read_number(node, "d-cache-line-size");
+	facts->dcache.block_size = (uint32_t)host_read_number(node, "d-cache-block-size");
+	facts->dcache.sets = (uint32_t)host_read_number(node, "d-cache-sets");
+	facts->icache.size = (uint32_t)host_read_number(node, "i-cache-size");
+	facts->icache.line_size = (uint32_t)host_read_number(node, "i-cache-line-size");
+	facts->icache.block_size = (uint32_t)host_read_number(node, "i-cache-block-size");
+	facts->icache.sets = (uint32_t)host_read_number(node, "i-cache-sets");
+	facts->slb_size = (uint32_t)host_read_number(node, "ibm,slb-size");
+	facts->pa_features_len = (uint32_t)host_read_property(
 	    node, "ibm,pa-features", facts->pa_features, sizeof facts->pa_features);
 	close(node);
 }
 
-static void read_vm(struct kvm_vm *vm)
+static void host_read_vm(struct kvm_vm *vm)
 {
 	struct kvm_facts *facts = &vm->facts;
 	struct kvm_ppc_rmmu_info rmmu = {0};
@@ -114,7 +114,7 @@ static void read_vm(struct kvm_vm *vm)
 	if (facts->radix && ioctl(vm->vm_fd, KVM_PPC_GET_RMMU_INFO, &rmmu) == 0)
 		for (size_t i = 0; i < KVM_AP_ENCODINGS; i++)
 			facts->ap_encodings[i] = rmmu.ap_encodings[i];
-	/* Only what KVM vouches for; the rest stays "worst case". */
+	/* Only the bits that KVM says are valid; the others stay at the worst case. */
 	if (facts->cpu_char && ioctl(vm->vm_fd, KVM_PPC_GET_CPU_CHAR, &character) == 0) {
 		facts->cpu_character = character.character & character.character_mask;
 		facts->cpu_behaviour = character.behaviour & character.behaviour_mask;
@@ -133,6 +133,6 @@ void kvm_read_host(struct kvm_vm *vm)
 	for (size_t i = 0; i < sizeof processors / sizeof processors[0]; i++)
 		if ((facts->pvr & processors[i].mask) == processors[i].pvr)
 			facts->cpu_name = processors[i].name;
-	read_device_tree(facts);
-	read_vm(vm);
+	host_read_device_tree(facts);
+	host_read_vm(vm);
 }

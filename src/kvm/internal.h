@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* internal.h - what the files of this room share; nobody else includes it. */
+/* internal.h - what the files of this room share; no other room includes it. */
 #ifndef PAPRIKA_KVM_INTERNAL_H
 #define PAPRIKA_KVM_INTERNAL_H
 

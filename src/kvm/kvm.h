@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * kvm.h - what the rest of paprika may know of KVM on POWER.
+ * kvm.h - KVM on POWER: a virtual machine, its vCPUs, its interrupt sources.
  *
- * This is the whole surface: a virtual machine, its vCPUs, its interrupt sources. No KVM
- * constant or struct crosses it, so everything above builds and runs on any machine with a
- * fake behind these functions (tests/fake), and a new flavour of KVM (hash guests, XIVE,
- * kvm-pr) is a branch behind it.
+ * No KVM constant or struct appears here, so all rooms above build and run on any machine with a
+ * fake behind these functions (tests/fake).
  *
  * Threads: a vCPU is created, run and set up by one thread, its own; kvm_vcpu_kick() may be
  * called by any. The functions that take a struct kvm_vm may be called by any thread.
@@ -67,7 +65,7 @@ size_t kvm_check(struct kvm_check *lines, size_t max);
 
 /* Create a VM with kvm_fd, an open /dev/kvm that is taken over, or if that is 0 with one opened
  * here. An error if it is something else (ERR_USAGE), or if the host lacks what every guest of
- * ours needs: a radix MMU, the in-kernel XICS and a few more, see vm.c. */
+ * needs: a radix MMU, the in-kernel XICS and a few more, see vm.c. */
 struct kvm_vm *kvm_vm_create(int kvm_fd, struct err *err);
 void kvm_vm_destroy(struct kvm_vm *vm);
 const struct kvm_facts *kvm_vm_facts(const struct kvm_vm *vm);
@@ -110,7 +108,7 @@ void kvm_vcpu_set_aside(struct kvm_vcpu *vcpu);
 
 enum kvm_exit {
 	KVM_RAN_HCALL,       /* exit->hcall; the reply goes back with the next run */
-	KVM_RAN_MMIO,        /* exit->mmio: nothing of ours is there */
+	KVM_RAN_MMIO,        /* exit->mmio: an access to an address without RAM */
 	KVM_RAN_INTERRUPTED, /* kicked, or a signal */
 	KVM_RAN_FAILED,      /* exit->failure tells; the vCPU cannot go on */
 };
@@ -132,14 +130,14 @@ struct kvm_exit_info {
 };
 
 /*
- * Enter the guest until it needs us. The answer to the previous exit, exit->hcall.ret and
- * .args (or all ones for an MMIO load), is carried back on entry.
+ * Enter the guest until it exits to user space. The answer to the previous exit, exit->hcall.ret
+ * and .args (or all ones for an MMIO load), is carried back on entry.
  */
 enum kvm_exit kvm_vcpu_run(struct kvm_vcpu *vcpu, struct kvm_exit_info *exit);
 
-/* Make vcpu leave the guest, or not enter it, once. Any thread; thread is the one that runs it. */
+/* Make vcpu leave the guest, or not enter it, once. Any thread. */
 void kvm_vcpu_kick(struct kvm_vcpu *vcpu);
-/* Clear the effect of kicks so far; the vCPU's own thread, before it looks at why it was kicked. */
+/* Clear the effect of kicks so far: on the vCPU's own thread, before it looks for the reason. */
 void kvm_vcpu_unkick(struct kvm_vcpu *vcpu);
 
 /* The state of H_SET_MODE that belongs to the partition and has to be on every vCPU. */
@@ -172,14 +170,14 @@ bool kvm_vcpu_set_timebase_offset(struct kvm_vcpu *vcpu, int64_t offset, struct 
 /* H_SET_SPRG0: while the hcall waits for its answer, whose registers stay as they are. */
 bool kvm_vcpu_set_sprg0(struct kvm_vcpu *vcpu, uint64_t value);
 
-/* Where the vCPU is: read by its own thread, out of the guest. */
+/* Registers for the operator: read by the vCPU's own thread, out of the guest. */
 struct kvm_registers {
 	uint64_t pc, msr, lr, ctr;
 	uint64_t srr0, srr1; /* PC and MSR before the last interrupt */
 };
 bool kvm_vcpu_registers(struct kvm_vcpu *vcpu, struct kvm_registers *ret_registers);
 
-/* The requests made of KVM, for the sandbox: the only ioctls there are, and by whom. */
+/* All KVM requests of this program and which threads make them, for the sandbox. */
 enum kvm_ioctl_when {
 	KVM_AT_SETUP,    /* never again once the machine has been made */
 	KVM_BY_OPERATOR, /* by the operator's thread, or one that makes its vCPU */

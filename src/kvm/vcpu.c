@@ -4,9 +4,9 @@
  *
  * Two facts shape this file. KVM applies the answer to an hcall when the vCPU is entered the
  * next time, over whatever registers were set in between; so before registers are set, the
- * pending answer is flushed by a KVM_RUN that does not enter (finish_reply). And kvm-hv can
+ * pending answer is flushed by a KVM_RUN that does not enter (vcpu_finish_reply). And kvm-hv can
  * come back with the caller's floating-point and vector registers replaced by the guest's; so
- * the ioctl has a function of its own that tells the compiler (run_ioctl).
+ * the ioctl has a function of its own that tells the compiler (vcpu_run_ioctl).
  */
 #include "kvm/internal.h"
 
@@ -41,29 +41,29 @@ struct kvm_vcpu {
 #define LPCR_AIL UINT64_C(0x01800000)
 #define LPCR_AIL_SHIFT 23
 
-static bool set_reg(struct kvm_vcpu *vcpu, uint64_t id, const void *value)
+static bool vcpu_set_reg(struct kvm_vcpu *vcpu, uint64_t id, const void *value)
 {
 	struct kvm_one_reg reg = {.id = id, .addr = (uintptr_t)value};
 
 	return ioctl(vcpu->fd, KVM_SET_ONE_REG, &reg) == 0;
 }
 
-static bool get_reg(struct kvm_vcpu *vcpu, uint64_t id, void *value)
+static bool vcpu_get_reg(struct kvm_vcpu *vcpu, uint64_t id, void *value)
 {
 	struct kvm_one_reg reg = {.id = id, .addr = (uintptr_t)value};
 
 	return ioctl(vcpu->fd, KVM_GET_ONE_REG, &reg) == 0;
 }
 
-static bool enable(int fd, uint32_t capability, uint64_t arg0, uint64_t arg1)
+static bool vcpu_enable_cap(int fd, uint32_t capability, uint64_t arg0, uint64_t arg1)
 {
 	struct kvm_enable_cap cap = {.cap = capability, .args = {arg0, arg1}};
 
 	return ioctl(fd, KVM_ENABLE_CAP, &cap) == 0;
 }
 
-/* The vCPU with this id, bare: one that could not be finished before, or a new one. */
-static struct kvm_vcpu *begin(struct kvm_vm *vm, uint32_t id, struct err *err)
+/* The vCPU with this id, not yet set up: one that could not be completed before, or a new one. */
+static struct kvm_vcpu *vcpu_begin(struct kvm_vm *vm, uint32_t id, struct err *err)
 {
 	struct kvm_vcpu **link = &vm->unfinished, *vcpu;
 
@@ -91,8 +91,8 @@ static struct kvm_vcpu *begin(struct kvm_vm *vm, uint32_t id, struct err *err)
 	return NULL;
 }
 
-/* What can be done again as often as it takes. */
-static bool complete(struct kvm_vcpu *vcpu, struct err *err)
+/* The rest of the set-up. May be repeated after a failure. */
+static bool vcpu_complete(struct kvm_vcpu *vcpu, struct err *err)
 {
 	struct kvm_vm *vm = vcpu->vm;
 
@@ -101,10 +101,10 @@ static bool complete(struct kvm_vcpu *vcpu, struct err *err)
 		    mmap(NULL, vm->run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
 	if (vcpu->run == MAP_FAILED)
 		return err_system(err, errno, NULL, "cannot map the run area of vCPU %u", vcpu->id);
-	if (!enable(vcpu->fd, KVM_CAP_PPC_PAPR, 0, 0))
+	if (!vcpu_enable_cap(vcpu->fd, KVM_CAP_PPC_PAPR, 0, 0))
 		return err_system(err, errno, NULL, "cannot put vCPU %u into PAPR mode", vcpu->id);
-	vcpu->connected =
-	    vcpu->connected || enable(vcpu->fd, KVM_CAP_IRQ_XICS, (uint64_t)vm->xics_fd, vcpu->id);
+	vcpu->connected = vcpu->connected || vcpu_enable_cap(vcpu->fd, KVM_CAP_IRQ_XICS,
+	                                         (uint64_t)vm->xics_fd, vcpu->id);
 	return vcpu->connected ||
 	       err_system(err, errno, NULL, "cannot connect vCPU %u to the interrupt controller",
 	           vcpu->id);
@@ -112,12 +112,12 @@ static bool complete(struct kvm_vcpu *vcpu, struct err *err)
 
 struct kvm_vcpu *kvm_vcpu_create(struct kvm_vm *vm, uint32_t id, struct err *err)
 {
-	struct kvm_vcpu *vcpu = begin(vm, id, err);
+	struct kvm_vcpu *vcpu = vcpu_begin(vm, id, err);
 
 	if (vcpu == NULL)
 		return NULL;
 	vcpu->thread = pthread_self();
-	if (complete(vcpu, err))
+	if (vcpu_complete(vcpu, err))
 		return vcpu;
 	kvm_vcpu_set_aside(vcpu);
 	return NULL;
@@ -157,7 +157,7 @@ void kvm_vcpu_destroy(struct kvm_vcpu *vcpu)
  * and restore them around this function; the volatile ones do not survive a call anyway.
  * noinline, or the clobbers would have to hold for a whole run loop.
  */
-static __attribute__((noinline)) int run_ioctl(int fd)
+static __attribute__((noinline)) int vcpu_run_ioctl(int fd)
 {
 	int result = ioctl(fd, KVM_RUN, 0);
 
@@ -171,14 +171,14 @@ static __attribute__((noinline)) int run_ioctl(int fd)
 	return result < 0 ? -errno : 0;
 }
 
-static enum kvm_exit failed(struct kvm_exit_info *exit, const char *what, uint64_t detail)
+static enum kvm_exit vcpu_failed(struct kvm_exit_info *exit, const char *what, uint64_t detail)
 {
 	snprintf(
 	    exit->failure, sizeof exit->failure, "%s (%#llx)", what, (unsigned long long)detail);
 	return KVM_RAN_FAILED;
 }
 
-static void carry_reply(struct kvm_vcpu *vcpu, const struct kvm_exit_info *exit)
+static void vcpu_carry_reply(struct kvm_vcpu *vcpu, const struct kvm_exit_info *exit)
 {
 	struct kvm_run *run = vcpu->run;
 
@@ -191,7 +191,7 @@ static void carry_reply(struct kvm_vcpu *vcpu, const struct kvm_exit_info *exit)
 	vcpu->reply_pending = 0;
 }
 
-static enum kvm_exit take_hcall(struct kvm_vcpu *vcpu, struct kvm_exit_info *exit)
+static enum kvm_exit vcpu_take_hcall(struct kvm_vcpu *vcpu, struct kvm_exit_info *exit)
 {
 	vcpu->reply_pending = KVM_EXIT_PAPR_HCALL;
 	exit->hcall.nr = vcpu->run->papr_hcall.nr;
@@ -205,20 +205,20 @@ enum kvm_exit kvm_vcpu_run(struct kvm_vcpu *vcpu, struct kvm_exit_info *exit)
 	struct kvm_run *run = vcpu->run;
 	int result;
 
-	carry_reply(vcpu, exit);
+	vcpu_carry_reply(vcpu, exit);
 	run->exit_reason = KVM_EXIT_UNKNOWN;
-	result = run_ioctl(vcpu->fd);
+	result = vcpu_run_ioctl(vcpu->fd);
 	if (result == -EINTR || result == -EAGAIN)
 		return KVM_RAN_INTERRUPTED;
-	/* KVM looks at RTAS blocks before us, for its own four services. One that it cannot read,
-	 * or finds malformed, makes KVM_RUN fail with the hcall unanswered: it is ours to answer,
-	 * and the guest must not lose its machine over it. */
+	/* KVM looks at an RTAS block first, for its own four services. If it cannot read the block,
+	 * or finds it malformed, KVM_RUN fails and leaves the hcall unanswered. It is answered
+	 * here, so that such a block does not end the machine. */
 	if (result < 0 && run->exit_reason == KVM_EXIT_PAPR_HCALL)
-		return take_hcall(vcpu, exit);
+		return vcpu_take_hcall(vcpu, exit);
 	if (result < 0)
-		return failed(exit, "KVM_RUN fails", (uint64_t)-result);
+		return vcpu_failed(exit, "KVM_RUN fails", (uint64_t)-result);
 	switch (run->exit_reason) {
-	case KVM_EXIT_PAPR_HCALL: return take_hcall(vcpu, exit);
+	case KVM_EXIT_PAPR_HCALL: return vcpu_take_hcall(vcpu, exit);
 	case KVM_EXIT_MMIO:
 		vcpu->reply_pending = KVM_EXIT_MMIO;
 		exit->mmio.address = run->mmio.phys_addr;
@@ -227,14 +227,14 @@ enum kvm_exit kvm_vcpu_run(struct kvm_vcpu *vcpu, struct kvm_exit_info *exit)
 		return KVM_RAN_MMIO;
 	case KVM_EXIT_INTR: return KVM_RAN_INTERRUPTED;
 	case KVM_EXIT_FAIL_ENTRY:
-		return failed(exit, "KVM cannot enter the guest",
+		return vcpu_failed(exit, "KVM cannot enter the guest",
 		    run->fail_entry.hardware_entry_failure_reason);
 	case KVM_EXIT_INTERNAL_ERROR:
-		return failed(exit, "KVM internal error", run->internal.suberror);
+		return vcpu_failed(exit, "KVM internal error", run->internal.suberror);
 	case KVM_EXIT_UNKNOWN:
-		return failed(
+		return vcpu_failed(
 		    exit, "KVM does not know why the guest stopped", run->hw.hardware_exit_reason);
-	default: return failed(exit, "unexpected exit from KVM", run->exit_reason);
+	default: return vcpu_failed(exit, "unexpected exit from KVM", run->exit_reason);
 	}
 }
 
@@ -250,28 +250,28 @@ void kvm_vcpu_unkick(struct kvm_vcpu *vcpu)
 	__atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
 }
 
-/* A vector access of 16 bytes is at most 16 accesses to KVM; anything beyond this is a fault. */
+/* A vector access of 16 bytes is at most 16 accesses to KVM. Many more are a fault. */
 #define FINISH_ROUNDS_MAX 64
 
 /*
- * Let KVM take the answer of an exit that nobody will answer any more. An instruction that makes
+ * Let KVM take an answer of zeros for an exit that is abandoned. An instruction that makes
  * several accesses exits for each: KVM_RUN then returns 0 for the next one, in spite of
  * immediate_exit, which it looks at only when the instruction is complete.
  */
-static bool finish_reply(struct kvm_vcpu *vcpu, struct err *err)
+static bool vcpu_finish_reply(struct kvm_vcpu *vcpu, struct err *err)
 {
 	struct kvm_exit_info nothing = {.hcall = {.ret = 0}};
 	int result = -EINTR;
 
 	for (int round = 0; vcpu->reply_pending != 0 && round < FINISH_ROUNDS_MAX; round++) {
-		carry_reply(vcpu, &nothing);
+		vcpu_carry_reply(vcpu, &nothing);
 		vcpu->run->exit_reason = KVM_EXIT_UNKNOWN;
 		vcpu->run->immediate_exit = 1;
-		result = run_ioctl(vcpu->fd);
+		result = vcpu_run_ioctl(vcpu->fd);
 		if (result == 0 && vcpu->run->exit_reason == KVM_EXIT_MMIO)
 			vcpu->reply_pending = KVM_EXIT_MMIO;
 	}
-	/* Left set, it would keep the vCPU out of the guest for good. */
+	/* immediate_exit, if left set, would keep the vCPU out of the guest. */
 	kvm_vcpu_unkick(vcpu);
 	if (result == -EINTR && vcpu->reply_pending == 0)
 		return true;
@@ -286,12 +286,12 @@ bool kvm_vcpu_set_modes(struct kvm_vcpu *vcpu, const struct kvm_modes *modes, st
 
 	/* Each vCPU has its own LPCR here, and one that is created later starts with KVM's
 	 * default, while the guest sets the modes only once at boot. */
-	if (!get_reg(vcpu, KVM_REG_PPC_LPCR_64, &lpcr))
+	if (!vcpu_get_reg(vcpu, KVM_REG_PPC_LPCR_64, &lpcr))
 		return err_system(err, errno, NULL, "cannot read LPCR of vCPU %u", vcpu->id);
 	lpcr &= ~(LPCR_ILE | LPCR_AIL);
 	lpcr |= (modes->little_endian_interrupts ? LPCR_ILE : 0) | (uint64_t)modes->ail
 	                                                               << LPCR_AIL_SHIFT;
-	if (!set_reg(vcpu, KVM_REG_PPC_LPCR_64, &lpcr))
+	if (!vcpu_set_reg(vcpu, KVM_REG_PPC_LPCR_64, &lpcr))
 		return err_system(err, errno, NULL, "cannot set LPCR of vCPU %u", vcpu->id);
 	return true;
 }
@@ -307,7 +307,7 @@ uint64_t kvm_timebase(void)
 
 bool kvm_vcpu_set_timebase_offset(struct kvm_vcpu *vcpu, int64_t offset, struct err *err)
 {
-	return set_reg(vcpu, KVM_REG_PPC_TB_OFFSET, &offset) ||
+	return vcpu_set_reg(vcpu, KVM_REG_PPC_TB_OFFSET, &offset) ||
 	       err_system(err, errno, NULL, "cannot set the timebase of vCPU %u", vcpu->id);
 }
 
@@ -348,10 +348,10 @@ bool kvm_vcpu_enter_at(
 	    KVM_REG_PPC_DAWR, KVM_REG_PPC_DAWRX, KVM_REG_PPC_PID, KVM_REG_PPC_MMCR0,
 	    KVM_REG_PPC_MMCR1, KVM_REG_PPC_MMCR2, KVM_REG_PPC_MMCRA};
 
-	if (!finish_reply(vcpu, err))
+	if (!vcpu_finish_reply(vcpu, err))
 		return false;
 	for (size_t i = 0; i < sizeof cleared / sizeof cleared[0]; i++)
-		set_reg(vcpu, cleared[i], &zero);
+		vcpu_set_reg(vcpu, cleared[i], &zero);
 	regs.gpr[3] = r3;
 	if (ioctl(vcpu->fd, KVM_SET_REGS, &regs) < 0)
 		return err_system(err, errno, NULL, "cannot set registers of vCPU %u", vcpu->id);
@@ -365,16 +365,16 @@ bool kvm_vcpu_park(struct kvm_vcpu *vcpu, struct err *err)
 	} none = {0, 0};
 	uint64_t zero = 0, presenter = ICP_RESET_STATE;
 
-	if (!finish_reply(vcpu, err))
+	if (!vcpu_finish_reply(vcpu, err))
 		return false;
 	/* KVM writes to these areas of guest memory as long as they are registered, and accepts
 	 * unregistering the VPA only after the other two. */
-	set_reg(vcpu, KVM_REG_PPC_VPA_DTL, &none);
-	set_reg(vcpu, KVM_REG_PPC_VPA_SLB, &none);
-	if (!set_reg(vcpu, KVM_REG_PPC_VPA_ADDR, &zero))
+	vcpu_set_reg(vcpu, KVM_REG_PPC_VPA_DTL, &none);
+	vcpu_set_reg(vcpu, KVM_REG_PPC_VPA_SLB, &none);
+	if (!vcpu_set_reg(vcpu, KVM_REG_PPC_VPA_ADDR, &zero))
 		return err_system(
 		    err, errno, NULL, "cannot unregister the VPA of vCPU %u", vcpu->id);
-	if (!set_reg(vcpu, KVM_REG_PPC_ICP_STATE, &presenter))
+	if (!vcpu_set_reg(vcpu, KVM_REG_PPC_ICP_STATE, &presenter))
 		return err_system(
 		    err, errno, NULL, "cannot reset the interrupt presenter of vCPU %u", vcpu->id);
 	return true;

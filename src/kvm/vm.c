@@ -2,11 +2,8 @@
 /*
  * vm.c - the virtual machine as KVM sees it: capabilities, memory, MMU mode, interrupts.
  *
- * Every difference between hosts is decided here, by capability, once. Today one branch is
- * complete: kvm-hv with a radix guest and the in-kernel XICS, which is the only combination a
- * nested host offers. A hash guest needs KVM_PPC_ALLOCATE_HTAB where `radix` is false and
- * `hash` is true; XIVE needs the other device in kvm_vm_create_irqchip; kvm-pr needs the PVR
- * set and H_CONFER and friends in the hcall table.
+ * Differences between hosts are decided here, by capability. One combination is supported so far:
+ * kvm-hv with a radix guest and the in-kernel XICS, the only one that a nested host offers.
  */
 #include "kvm/internal.h"
 
@@ -51,36 +48,36 @@ void kvm_read_capabilities(struct kvm_vm *vm)
 	facts->recommended_vcpus = (uint32_t)kvm_extension(fd, KVM_CAP_NR_VCPUS);
 }
 
-static void ignore_signal(int number)
+static void vm_ignore_signal(int number)
 {
 	(void)number; /* its arrival is what interrupts KVM_RUN */
 }
 
-static bool require(bool present, struct err *err, const char *what, const char *hint)
+static bool vm_require(bool present, struct err *err, const char *what, const char *hint)
 {
 	return present || err_set(err, ERR_HOST, hint, "this host's KVM offers no %s", what);
 }
 
-static bool check_requirements(const struct kvm_facts *facts, struct err *err)
+static bool vm_check_requirements(const struct kvm_facts *facts, struct err *err)
 {
-	return require(facts->papr, err, "PAPR mode (KVM_CAP_PPC_PAPR)",
+	return vm_require(facts->papr, err, "PAPR mode (KVM_CAP_PPC_PAPR)",
 	           "load kvm_hv, and run `paprika check`") &&
-	       require(facts->radix, err, "radix guests (KVM_CAP_PPC_MMU_RADIX)",
+	       vm_require(facts->radix, err, "radix guests (KVM_CAP_PPC_MMU_RADIX)",
 	           "use a POWER9 or later host in radix mode with kvm_hv; hash guests and kvm-pr "
 	           "are "
 	           "not supported yet") &&
-	       require(facts->xics, err, "in-kernel interrupt controller (KVM_CAP_IRQ_XICS)",
+	       vm_require(facts->xics, err, "in-kernel interrupt controller (KVM_CAP_IRQ_XICS)",
 	           "use a kernel with CONFIG_KVM_XICS") &&
-	       require(facts->rtas_tokens, err, "in-kernel RTAS services (KVM_CAP_PPC_RTAS)",
+	       vm_require(facts->rtas_tokens, err, "in-kernel RTAS services (KVM_CAP_PPC_RTAS)",
 	           "use a kernel with CONFIG_KVM_XICS") &&
-	       require(facts->enable_hcall, err, "KVM_CAP_PPC_ENABLE_HCALL",
+	       vm_require(facts->enable_hcall, err, "KVM_CAP_PPC_ENABLE_HCALL",
 	           "use Linux 3.17 or later") &&
-	       require(
+	       vm_require(
 	           facts->immediate_exit, err, "KVM_CAP_IMMEDIATE_EXIT", "use Linux 4.12 or later");
 }
 
-/* An open /dev/kvm from somebody who may open it: then we need no right to. */
-static bool adopt_kvm(struct kvm_vm *vm, int fd, struct err *err)
+/* Take over an open /dev/kvm, so that this process needs no permission to open it. */
+static bool vm_adopt_kvm(struct kvm_vm *vm, int fd, struct err *err)
 {
 	static const char hint[] =
 	    "have /dev/kvm opened for reading and writing as that descriptor";
@@ -88,7 +85,7 @@ static bool adopt_kvm(struct kvm_vm *vm, int fd, struct err *err)
 
 	if (fstat(fd, &status) < 0)
 		return err_set(err, ERR_USAGE, hint, "descriptor %d of --kvm-fd is not open", fd);
-	/* Other devices could take the request for one of theirs. */
+	/* Another kind of file could understand the request as one of its own. */
 	if (!S_ISCHR(status.st_mode) || ioctl(fd, KVM_GET_API_VERSION, 0) != KVM_API_VERSION)
 		return err_set(
 		    err, ERR_USAGE, hint, "descriptor %d of --kvm-fd is not /dev/kvm", fd);
@@ -97,7 +94,7 @@ static bool adopt_kvm(struct kvm_vm *vm, int fd, struct err *err)
 	return true;
 }
 
-static bool open_kvm(struct kvm_vm *vm, struct err *err)
+static bool vm_open_kvm(struct kvm_vm *vm, struct err *err)
 {
 	const char *hint = "load the kvm_hv module on a POWER host; `paprika check` tells more";
 
@@ -115,7 +112,7 @@ static bool open_kvm(struct kvm_vm *vm, struct err *err)
 
 struct kvm_vm *kvm_vm_create(int kvm_fd, struct err *err)
 {
-	struct sigaction kick = {.sa_handler = ignore_signal};
+	struct sigaction kick = {.sa_handler = vm_ignore_signal};
 	struct kvm_vm *vm = calloc(1, sizeof *vm);
 	int run_bytes;
 
@@ -124,7 +121,7 @@ struct kvm_vm *kvm_vm_create(int kvm_fd, struct err *err)
 		return NULL;
 	}
 	*vm = (struct kvm_vm){.kvm_fd = -1, .vm_fd = -1, .xics_fd = -1};
-	if (!(kvm_fd > 0 ? adopt_kvm(vm, kvm_fd, err) : open_kvm(vm, err)))
+	if (!(kvm_fd > 0 ? vm_adopt_kvm(vm, kvm_fd, err) : vm_open_kvm(vm, err)))
 		goto failed;
 	vm->facts.api_version = ioctl(vm->kvm_fd, KVM_GET_API_VERSION, 0);
 	run_bytes = ioctl(vm->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
@@ -139,9 +136,10 @@ struct kvm_vm *kvm_vm_create(int kvm_fd, struct err *err)
 	vm->run_bytes = (size_t)run_bytes;
 	kvm_read_capabilities(vm);
 	kvm_read_host(vm);
-	if (!check_requirements(&vm->facts, err))
+	if (!vm_check_requirements(&vm->facts, err))
 		goto failed;
-	/* No SA_RESTART: KVM_RUN has to come back. Without a handler the signal would end us. */
+	/* Without SA_RESTART, so that KVM_RUN returns. Without a handler the signal would end the
+	 * process. */
 	if (sigaction(KICK_SIGNAL, &kick, NULL) < 0) {
 		err_system(err, errno, NULL, "cannot set up the signal that stops vCPUs");
 		goto failed;
@@ -198,7 +196,7 @@ bool kvm_vm_set_threads(struct kvm_vm *vm, uint32_t threads, struct err *err)
 	return true;
 }
 
-static bool define_token(struct kvm_vm *vm, const char *name, uint32_t token, struct err *err)
+static bool vm_define_token(struct kvm_vm *vm, const char *name, uint32_t token, struct err *err)
 {
 	struct kvm_rtas_token_args args = {.token = token};
 
@@ -217,10 +215,10 @@ bool kvm_vm_create_irqchip(
 	    .addr = (uintptr_t)&servers};
 
 	/* The tokens make KVM look into hcall 0xf000, and only that one. */
-	if (!define_token(vm, "ibm,set-xive", tokens->set_xive, err) ||
-	    !define_token(vm, "ibm,get-xive", tokens->get_xive, err) ||
-	    !define_token(vm, "ibm,int-off", tokens->int_off, err) ||
-	    !define_token(vm, "ibm,int-on", tokens->int_on, err))
+	if (!vm_define_token(vm, "ibm,set-xive", tokens->set_xive, err) ||
+	    !vm_define_token(vm, "ibm,get-xive", tokens->get_xive, err) ||
+	    !vm_define_token(vm, "ibm,int-off", tokens->int_off, err) ||
+	    !vm_define_token(vm, "ibm,int-on", tokens->int_on, err))
 		return false;
 	if (ioctl(vm->vm_fd, KVM_CREATE_DEVICE, &device) < 0)
 		return err_system(err, errno, NULL, "KVM cannot create the interrupt controller");

@@ -94,8 +94,8 @@ void connectors_announce(struct connectors *connectors)
 	events_announce(connectors->events);
 }
 
-/* Put a name, and behind it a value; returns the bytes used. All of ours fit: a whole description,
- * its FDT header included, is no longer than the work area. */
+/* Put a name, and behind it a value; returns the bytes used. They fit: a whole description, its FDT
+ * header included, is no longer than the work area. */
 static size_t connector_put_item(
     struct work_area *area, const char *name, const void *value, size_t length)
 {

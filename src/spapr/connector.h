@@ -26,7 +26,7 @@ struct connector {
 	struct drc drc;
 	unsigned awaited; /* device.c: which operations of its device wait for it */
 	/* ibm,configure-connector */
-	int node_offset; /* where the walk stands; 0: before the first node */
+	int node_offset; /* position of the walk; 0: before the first node */
 	int node_depth;
 	_Alignas(8) uint8_t node[CONNECTOR_NODE_MAX]; /* libfdt wants it aligned */
 	/* The last guest calls, a ring. */
@@ -68,13 +68,14 @@ void connectors_announce(struct connectors *connectors);
 
 /*
  * ibm,configure-connector's work area (LoPAR 13.5.3.5). The second argument of the call, another
- * page or 0, is for nodes that do not fit one work area; none of ours is so long. The guest keeps
- * the area between calls; where the walk stands is kept in the connector.
+ * page or 0, is for nodes that do not fit one work area; no node here is so long. The guest keeps
+ * the area between calls; the position of the walk is kept in the connector.
  */
 enum { WORK_AREA_BYTES = 4096, WORK_DATA = 20 };
 
 struct work_area {
-	struct be32 index, walking; /* walking: zero on the first call of a walk, then ours */
+	struct be32 index,
+	    walking; /* walking: zero on the first call of a walk, set here afterwards */
 	/* Written as a whole from `walking` on. Offsets are from the start of the area. */
 	struct be32 name_offset, value_length, value_offset;
 	uint8_t data[WORK_AREA_BYTES - WORK_DATA];

@@ -25,9 +25,9 @@ static void core_write_cache(
 	}
 }
 
-/* ibm,pa-features as the host's processor has it, less transactional memory, which KVM does
- * not offer to a guest of ours. Without a host's word it is left out: Linux then goes by the
- * processor version, while a covered bit that is wrongly 0 would take a feature away. */
+/* ibm,pa-features of the host's processor, without transactional memory, which KVM does not offer
+ * to these guests. Left out if the host does not have it: Linux then goes by the processor version,
+ * while a bit that is wrongly 0 would take a feature away. */
 static void core_write_pa_features(struct node_writer *w, const struct kvm_facts *facts)
 {
 	enum { TM_BYTE = 2 + 22, TM_BIT = 0x80 };
@@ -54,8 +54,8 @@ static void core_write_mmu(struct node_writer *w, const struct kvm_facts *facts)
 		node_cell(w, "ibm,slb-size", facts->slb_size);
 }
 
-/* Linux takes 125 MHz if the tree does not say; POWER's timebase has been 512 MHz since
- * POWER6, so that is the guess if the host does not say. */
+/* If the host does not tell: POWER's timebase has been 512 MHz since POWER6. Without the property
+ * Linux would take 125 MHz. */
 #define TIMEBASE_DEFAULT_HZ 512000000u
 
 void core_describe(
@@ -68,7 +68,7 @@ void core_describe(
 
 	snprintf(unit, sizeof unit, "PowerPC,%s@%x", facts->cpu_name, core->unit);
 	node_begin(w, unit);
-	/* A tree from ibm,configure-connector has no names of its own; Linux wants the property. */
+	/* Linux expects the name as a property in what ibm,configure-connector returns. */
 	if (named)
 		node_text(w, "name", unit);
 	node_text(w, "device_type", "cpu");
@@ -91,7 +91,7 @@ void core_describe(
 	    facts->icache.block_size, facts->icache.sets);
 	core_write_mmu(w, facts);
 	core_write_pa_features(w, facts);
-	/* 2: VMX and VSX. Without it user space compiled for ppc64le dies at its first line. */
+	/* 2: VMX and VSX. User space for ppc64le does not run without them. */
 	node_cell(w, "ibm,vmx", 2);
 	node_cell(w, "ibm,dfp", 1);
 	node_cell(w, "ibm,purr", 1);

@@ -56,7 +56,7 @@ static void cpu_want_attention(struct vcpu *vcpu)
 	pthread_cond_broadcast(&vcpu->changed);
 }
 
-/* What a vCPU that does not run is to the guest. */
+/* The state of a vCPU that does not run, as the guest sees it. */
 static enum spapr_vcpu_state cpu_idle_state(const struct vcpu *vcpu)
 {
 	return vcpu->present ? SPAPR_VCPU_STOPPED : SPAPR_VCPU_ABSENT;
@@ -84,9 +84,8 @@ static bool cpus_held(const struct cpus *cpus)
 	return cpus->stopped || cpus->booting || cpus->finished;
 }
 
-/* Give up what a vCPU thread does not need. The threads of the boot cores are older than what
- * confines them, and do it on their way to the first boot; the others as soon as they have
- * made their vCPU. */
+/* Enter the sandbox. The threads of the boot cores are made before the sandbox closes, and do this
+ * on the way to the first boot; the others as soon as they have made their vCPU. */
 static bool cpu_confine(struct vcpu *vcpu, struct err *err)
 {
 	const struct cpus *cpus = vcpu->cpus;
@@ -97,8 +96,8 @@ static bool cpu_confine(struct vcpu *vcpu, struct err *err)
 	return vcpu->confined;
 }
 
-/* Without it the guest finds that its CPUs stood still for as long as it was stopped, and goes on.
- */
+/* Hide the time for which the machine was stopped. If KVM refuses, the guest sees its CPUs stalled
+ * for as long, and goes on. */
 static void cpu_set_timebase(struct vcpu *vcpu)
 {
 	struct cpus *cpus = vcpu->cpus;
@@ -187,7 +186,7 @@ static void cpu_handle_mmio(struct vcpu *vcpu)
 {
 	struct cpus *cpus = vcpu->cpus;
 
-	/* Nothing is there: loads read all ones, stores vanish, the guest goes on. */
+	/* There is no device: loads read all ones, stores are dropped, the guest goes on. */
 	news_count(cpus->news, COUNT_STRAY_ACCESSES, 1);
 	log_guest(&cpus->limit_stray, LOG_WARN, "vCPU %u: %u-byte %s at %#llx, where nothing is",
 	    vcpu->id, vcpu->exit.mmio.length, vcpu->exit.mmio.write ? "store" : "load",
@@ -200,8 +199,8 @@ static void cpu_run_guest(struct vcpu *vcpu)
 	while (!atomic_load(&vcpu->attention)) {
 		enum kvm_exit exit;
 
-		/* cpus_set_modes() reads in_guest after it has set attention; here the order is
-		 * the other way round, so one of the two sees the other. */
+		/* cpus_set_modes() sets attention, then reads in_guest. Here the order is reversed,
+		 * so at least one of the two sees the other. */
 		atomic_store(&vcpu->in_guest, true);
 		if (atomic_load(&vcpu->attention)) {
 			atomic_store(&vcpu->in_guest, false);
@@ -257,7 +256,7 @@ static void *cpu_main(void *argument)
 	return NULL;
 }
 
-/* Much more than it needs, and too little for the kernel to make a huge page of it. */
+/* More than a thread needs, and less than a huge page. */
 #define STACK_BYTES (512u << 10)
 
 static int cpu_start_thread(struct vcpu *vcpu)
@@ -331,8 +330,8 @@ bool cpu_start(struct vcpu *vcpu, uint64_t pc, uint64_t r3)
 
 void cpu_stop_self(struct vcpu *vcpu)
 {
-	/* Once it is reported stopped, its part of memory belongs to the guest again, and until it
-	 * has parked KVM writes to areas there, as we write the status of this call. */
+	/* The guest may reuse its memory once the vCPU is reported stopped. Until it has parked,
+	 * KVM writes to the areas it has registered, and the status of this call is written too. */
 	vcpu->state = SPAPR_VCPU_STOPPING;
 	vcpu->park_needed = true;
 	cpu_want_attention(vcpu);
@@ -396,7 +395,7 @@ bool cpu_registers(struct vcpu *vcpu, struct kvm_registers *ret_registers)
 {
 	struct cpus *cpus = vcpu->cpus;
 
-	/* One that waits for its first instruction has no registers yet. */
+	/* Before its first instruction a vCPU has no registers yet. */
 	if (!cpus_held(cpus) || vcpu->state != SPAPR_VCPU_RUNNING || vcpu->entry_set)
 		return false;
 	vcpu->registers_wanted = true;

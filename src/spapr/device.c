@@ -189,7 +189,8 @@ static void device_settle_ends(struct devices *devices, struct connector *connec
 		device_settle(devices, connector,
 		    connector->awaited & AWAITED_BY_REMOVE ? AWAITED_BY_REMOVE : AWAITED_BY_ADD,
 		    result->remove, by);
-	/* An add that takes back what was asked back by the operator, too. */
+	/* A connector that was brought back for a refused add, and that the operator has asked back
+	 * too, has settled both. */
 	if (result->effects & DRC_FX_DETACH)
 		device_settle(devices, connector, AWAITED_BY_ADD, OP_DONE, by);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hcall.c - hypervisor calls that reach user space, and the table of all that the guest may
- * expect. Under kvm-hv most are answered in the kernel and appear here as rows without a
- * function, for the feature strings they bring into the device tree.
+ * hcall.c - the table of hypervisor calls, and those that reach user space. kvm-hv answers most of
+ * them in the kernel: these are rows without a function, for their feature strings in the device
+ * tree.
  *
  * To add one: a row in the table, and its function above it.
  */
@@ -45,7 +45,7 @@ static enum hcall_status h_put_term_char(struct vcpu *vcpu, uint64_t args[9])
 	                                                                               : H_BUSY;
 }
 
-/* H_GET_CPU_CHARACTERISTICS: -> r4 character, r5 behaviour, as KVM vouches for them. */
+/* H_GET_CPU_CHARACTERISTICS: -> r4 character, r5 behaviour: the bits that KVM says are valid. */
 static enum hcall_status h_get_cpu_characteristics(struct vcpu *vcpu, uint64_t args[9])
 {
 	const struct kvm_facts *facts = kvm_vm_facts(vcpu->machine->vm);
@@ -146,7 +146,7 @@ static enum hcall_status h_register_proc_tbl(struct vcpu *vcpu, uint64_t args[9]
 	if ((flags & ~(uint64_t)0x1f) != 0)
 		return H_PARAMETER;
 	if ((flags & PROC_TABLE_OPERATION) == PROC_TABLE_NEW) {
-		/* Only radix guests so far: a hash guest would bring 0 or HPT here. */
+		/* Only radix guests are supported. */
 		if ((flags & PROC_TABLE_TYPE) != PROC_TABLE_RADIX)
 			return H_PARAMETER;
 		if (size > PROC_TABLE_SIZE_MAX)
@@ -161,8 +161,8 @@ static enum hcall_status h_register_proc_tbl(struct vcpu *vcpu, uint64_t args[9]
 	result = kvm_vm_set_process_table(machine->vm, table, (flags & PROC_TABLE_GTSE) != 0);
 	if (result != 0)
 		return H_PARAMETER;
-	/* A kernel registers its table once, before it enables interrupts. It may have been started
-	 * by another (kexec), of which nobody tells the machine. */
+	/* A kernel registers its table once, before it enables interrupts. This is the only sign
+	 * that a kernel has been started by another one (kexec). */
 	if (table != 0)
 		hcall_kernel_begins(machine);
 	return H_SUCCESS;
@@ -176,26 +176,26 @@ static enum hcall_status h_rtas(struct vcpu *vcpu, uint64_t args[9])
 
 /* clang-format off */
 const struct hcall_row hcall_table[] = {
-    /* number, name,                       feature,            function,         enable */
-    {0x024,    "H_SET_SPRG0",              "hcall-sprg0",      h_set_sprg0,      false},
-    {0x028,    "H_SET_DABR",               "hcall-dabr",       NULL,             false},
-    {0x02c,    "H_PAGE_INIT",              NULL,               NULL,             true},
-    {0x054,    "H_GET_TERM_CHAR",          "hcall-term",       h_get_term_char,  false},
-    {0x058,    "H_PUT_TERM_CHAR",          "hcall-term",       h_put_term_char,  false},
-    {0x064,    "H_EOI",                    "hcall-interrupt",  NULL,             false},
-    {0x068,    "H_CPPR",                   "hcall-interrupt",  NULL,             false},
-    {0x06c,    "H_IPI",                    "hcall-interrupt",  NULL,             false},
-    {0x070,    "H_IPOLL",                  "hcall-interrupt",  NULL,             false},
-    {0x074,    "H_XIRR",                   "hcall-interrupt",  NULL,             false},
-    {0x0dc,    "H_REGISTER_VPA",           "hcall-splpar",     NULL,             false},
-    {0x0e0,    "H_CEDE",                   "hcall-splpar",     NULL,             false},
-    {0x0e4,    "H_CONFER",                 "hcall-splpar",     NULL,             false},
-    {0x0e8,    "H_PROD",                   "hcall-splpar",     NULL,             false},
-    {0x1c8,    "H_GET_CPU_CHARACTERISTICS", NULL, h_get_cpu_characteristics,     false},
-    {0x2ec,    "H_HOME_NODE_ASSOCIATIVITY", "hcall-vphn",      h_home_node_associativity, false},
-    {0x31c,    "H_SET_MODE",               "hcall-set-mode",   h_set_mode,       true},
-    {0x37c,    "H_REGISTER_PROC_TBL",      NULL,               h_register_proc_tbl, false},
-    {HCALL_RTAS, "H_RTAS",                 NULL,               h_rtas,           false},
+    /* number,    name,                        section, feature,           function,                  enable, about */
+    {0x024,       "H_SET_SPRG0",               "-",     "hcall-sprg0",     h_set_sprg0,               false, "set SPRG0"},
+    {0x028,       "H_SET_DABR",                "-",     "hcall-dabr",      NULL,                      false, "set the data breakpoint register"},
+    {0x02c,       "H_PAGE_INIT",               "-",     NULL,              NULL,                      true,  "zero or copy a page"},
+    {0x054,       "H_GET_TERM_CHAR",           "-",     "hcall-term",      h_get_term_char,           false, "read from the console"},
+    {0x058,       "H_PUT_TERM_CHAR",           "-",     "hcall-term",      h_put_term_char,           false, "write to the console"},
+    {0x064,       "H_EOI",                     "-",     "hcall-interrupt", NULL,                      false, "end of interrupt"},
+    {0x068,       "H_CPPR",                    "-",     "hcall-interrupt", NULL,                      false, "set the processor priority"},
+    {0x06c,       "H_IPI",                     "-",     "hcall-interrupt", NULL,                      false, "interrupt another processor"},
+    {0x070,       "H_IPOLL",                   "-",     "hcall-interrupt", NULL,                      false, "look at a pending interrupt"},
+    {0x074,       "H_XIRR",                    "-",     "hcall-interrupt", NULL,                      false, "accept an interrupt"},
+    {0x0dc,       "H_REGISTER_VPA",            "-",     "hcall-splpar",    NULL,                      false, "register the per-processor areas"},
+    {0x0e0,       "H_CEDE",                    "-",     "hcall-splpar",    NULL,                      false, "wait for an interrupt"},
+    {0x0e4,       "H_CONFER",                  "-",     "hcall-splpar",    NULL,                      false, "give the processor to another"},
+    {0x0e8,       "H_PROD",                    "-",     "hcall-splpar",    NULL,                      false, "wake a processor that has ceded"},
+    {0x1c8,       "H_GET_CPU_CHARACTERISTICS", "-",     NULL,              h_get_cpu_characteristics, false, "speculation behaviour of the processor"},
+    {0x2ec,       "H_HOME_NODE_ASSOCIATIVITY", "-",     "hcall-vphn",      h_home_node_associativity, false, "NUMA domains of a processor: none"},
+    {0x31c,       "H_SET_MODE",                "-",     "hcall-set-mode",  h_set_mode,                true,  "endianness and location of interrupts; KVM: CIABR, DAWR"},
+    {0x37c,       "H_REGISTER_PROC_TBL",       "-",     NULL,              h_register_proc_tbl,       false, "register the radix process table"},
+    {HCALL_RTAS,  "H_RTAS",                    "-",     NULL,              h_rtas,                    false, "an RTAS call, from the blob in guest memory"},
 };
 /* clang-format on */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* hcall.h - hypervisor calls (LoPAR chapter "Hypervisor Call Functions"): the table of all that
- * this machine knows. */
+/* hcall.h - the table of hypervisor calls (LoPAR, "Hypervisor Call Functions"), and their dispatch.
+ */
 #ifndef PAPRIKA_HCALL_H
 #define PAPRIKA_HCALL_H
 
@@ -25,10 +25,12 @@ enum hcall_status {
 struct hcall_row {
 	uint16_t number;
 	const char *name;
+	const char *section; /* of LoPAPR 1.1; "-" where it is not known */
 	const char *feature; /* string in ibm,hypertas-functions; may be NULL */
 	/* args: r4 .. r12 in, r4 .. out. NULL: KVM answers it; if it does not, H_FUNCTION. */
 	enum hcall_status (*function)(struct vcpu *vcpu, uint64_t args[9]);
-	bool enable; /* KVM answers it once told to (KVM_CAP_PPC_ENABLE_HCALL) */
+	bool enable;       /* KVM answers it once told to (KVM_CAP_PPC_ENABLE_HCALL) */
+	const char *about; /* one line */
 };
 
 extern const struct hcall_row hcall_table[];

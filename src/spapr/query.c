@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "spapr/hcall.h"
 #include "spapr/machine.h"
+#include "spapr/rtas.h"
 #include "spapr/tree.h"
 
 const struct spapr_config *spapr_get_config(const struct spapr *machine)
@@ -73,6 +75,24 @@ size_t spapr_operations(struct spapr *machine, struct operation *ret_operations,
 size_t spapr_counters(struct spapr *machine, struct spapr_counter *ret_counters, size_t max)
 {
 	return news_counters(&machine->news, ret_counters, max);
+}
+
+bool spapr_call_info(size_t index, struct spapr_call *ret_call)
+{
+	if (index < hcall_table_rows) {
+		const struct hcall_row *row = &hcall_table[index];
+
+		*ret_call = (struct spapr_call){false, row->number, row->name, row->section,
+		    row->function != NULL ? "paprika" : "KVM", row->about};
+	} else if (index - hcall_table_rows < rtas_table_rows) {
+		const struct rtas_row *row = &rtas_table[index - hcall_table_rows];
+
+		*ret_call = (struct spapr_call){true, rtas_token(index - hcall_table_rows),
+		    row->name, row->section, row->function != NULL ? "paprika" : "KVM", row->about};
+	} else {
+		return false;
+	}
+	return true;
 }
 
 bool spapr_device_tree(struct spapr *machine, void **ret_blob, size_t *ret_length, struct err *err)

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * rtas.h - run-time abstraction services (LoPAR chapter "RTAS"): one table row per service, from
- * which the tokens in the device tree, the argument checks and the dispatch all follow.
+ * rtas.h - run-time abstraction services (LoPAR chapter 7): one table row per service, from which
+ * the tokens in the device tree, the argument checks and the dispatch follow.
  *
- * A service function sees its arguments and results as arrays of host-endian words; it never
- * sees where they came from. What it passes beyond them (buffers the guest names) goes through
- * gmem.
+ * A service function gets its arguments and results as arrays of host-endian words, never their
+ * address. Buffers that the guest names are accessed through gmem.
  */
 #ifndef PAPRIKA_RTAS_H
 #define PAPRIKA_RTAS_H
@@ -34,12 +33,14 @@ struct rtas_call {
 };
 
 struct rtas_row {
-	const char *name; /* property in /rtas */
+	const char *name;    /* property in /rtas */
+	const char *section; /* of LoPAPR 1.1; "-" where it is not known */
 	uint8_t min_args, max_args;
 	uint8_t nret; /* status word included */
 	bool lock;    /* called with the machine's lock held */
 	/* NULL: KVM's XICS answers it */
 	enum rtas_status (*function)(struct rtas_call *call);
+	const char *about; /* one line */
 };
 
 extern const struct rtas_row rtas_table[];

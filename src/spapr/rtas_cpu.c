@@ -2,8 +2,8 @@
 /*
  * rtas_cpu.c - starting and stopping processors (LoPAR, SMP support services).
  *
- * A core stays startable until the guest has made its connector unusable: Linux undoes a
- * failed removal by starting the threads again before it says so on the connector.
+ * A core can be started until the guest has made its connector unusable: Linux undoes a failed
+ * removal by starting the threads again, and only then unisolates the connector.
  */
 #include "spapr/machine.h"
 #include "spapr/rtas.h"
@@ -45,9 +45,8 @@ enum rtas_status rtas_stop_self(struct rtas_call *call)
 }
 
 /*
- * query-cpu-stopped-state: server number -> state. Linux polls it after stop-self without a
- * pause and for ever; so every vCPU this machine could have gets an answer, and one that is
- * not there is stopped.
+ * query-cpu-stopped-state: server number -> state. After stop-self Linux polls it without a limit.
+ * So it succeeds for every vCPU this machine can have; one that is absent is stopped.
  */
 enum rtas_status rtas_query_cpu_stopped_state(struct rtas_call *call)
 {

@@ -9,7 +9,7 @@
 enum { INDICATOR_ISOLATION = 9001, INDICATOR_ALLOCATION = 9003 };
 enum { SENSOR_EPOW = 9, SENSOR_ENTITY_SENSE = 9003 };
 
-/* What an indicator value means to the connector. */
+/* The connector's input for each indicator and value. */
 static const struct {
 	uint32_t indicator, value;
 	enum drc_input input;
@@ -20,8 +20,8 @@ static const struct {
     {INDICATOR_ALLOCATION, 1, DRC_IN_USABLE},
 };
 
-/* set-indicator: indicator, index, value. Others than a connector's (Linux tries the operator
- * panel's at boot) do not exist here. */
+/* set-indicator: indicator, index, value. Only connectors have indicators; Linux tries those of an
+ * operator panel at boot. */
 enum rtas_status rtas_set_indicator(struct rtas_call *call)
 {
 	struct spapr *machine = call->machine;
@@ -45,7 +45,7 @@ enum rtas_status rtas_get_sensor_state(struct rtas_call *call)
 {
 	const struct connector *connector;
 
-	/* Linux asks for the power sensor in its EPOW handler; 0 is "nothing urgent". */
+	/* Linux reads the EPOW sensor in its EPOW handler; 0 says that nothing is urgent. */
 	if (call->args[0] == SENSOR_EPOW && call->args[1] == 0)
 		return RTAS_SUCCESS;
 	connector = connector_find(&call->machine->connectors, call->args[1]);

@@ -61,8 +61,8 @@ enum rtas_status rtas_check_exception(struct rtas_call *call)
 	                                                              : RTAS_HARDWARE_ERROR;
 }
 
-/* event-scan reports nothing: our events belong to an interrupt each, and one that were read
- * here would leave its interrupt without an event, on which Linux repeats its last one. */
+/* event-scan reports nothing. Each event belongs to an interrupt; an event read here would leave
+ * its interrupt without one, upon which Linux repeats its last event. */
 enum rtas_status rtas_event_scan(struct rtas_call *call)
 {
 	(void)call;
@@ -87,7 +87,7 @@ enum rtas_status rtas_get_time_of_day(struct rtas_call *call)
 	return RTAS_SUCCESS;
 }
 
-/* set-time-of-day: the same fields. It moves this machine's clock, not the host's. */
+/* set-time-of-day: the same fields. It sets the guest's clock, not the host's. */
 enum rtas_status rtas_set_time_of_day(struct rtas_call *call)
 {
 	const uint32_t *in = call->args;
@@ -130,8 +130,8 @@ static void rtas_read_panic_text(struct spapr *machine, uint32_t address)
 		if (!gmem_read(&machine->gmem, (uint64_t)address + i, &text[i], 1) ||
 		    text[i] == '\0')
 			break;
-	/* Linux 6.12 and 7.2 pass address 0, by mistake (6.1 does not). What they would say is
-	 * also what they have printed last, behind these words. */
+	/* Linux 6.12 and 7.2 pass address 0, by mistake (6.1 does not). They have printed the text
+	 * before, behind these words. */
 	if (text[0] == '\0' &&
 	    !vty_find_last(&machine->vty, "Kernel panic", text, sizeof machine->panic_text))
 		snprintf(text, sizeof machine->panic_text, "it gave no reason");
@@ -177,8 +177,8 @@ static int rtas_system_parameter(
 	}
 }
 
-/* ibm,get-system-parameter: parameter, buffer, its length. What goes there is a length of 16 bits,
- * then the value, as much of it as there is room for. */
+/* ibm,get-system-parameter: parameter, buffer, its length. The buffer gets a length of 16 bits,
+ * then as much of the value as there is room for. */
 enum rtas_status rtas_get_system_parameter(struct rtas_call *call)
 {
 	char value[256];
@@ -201,7 +201,7 @@ enum rtas_status rtas_get_system_parameter(struct rtas_call *call)
 	           : RTAS_HARDWARE_ERROR;
 }
 
-/* ibm,set-system-parameter: none of them can be set. */
+/* ibm,set-system-parameter: none can be set. */
 enum rtas_status rtas_set_system_parameter(struct rtas_call *call)
 {
 	(void)call;

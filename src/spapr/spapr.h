@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * spapr.h - the machine a guest sees, as its operator may handle it.
+ * spapr.h - one PAPR guest, as the operator handles it: memory, cores and their connectors,
+ * console, events. Create it, boot it, stop and continue it, add and remove cores, read and write
+ * its console, and ask what happened.
  *
- * struct spapr is one PAPR guest: memory, cores and their connectors, console, events. The
- * functions below are all an operator's side (the vmm room) needs: make it, boot it, stop and
- * continue it, add and remove cores, talk to its console, and ask what happened.
- *
- * Threads. One thread, called the operator's, makes all the calls below. Each vCPU has a
- * thread of its own, made here. State that both touch is under the machine's one lock, which
- * these functions take themselves. vCPU threads tell the operator's thread that there is news
- * through config.wake; it then asks spapr_take_news() what kind, and fetches it.
+ * Threads: one thread, called the operator's, makes all the calls below. Each vCPU has a thread of
+ * its own, made here. State that both touch is guarded by the machine's lock, which these functions
+ * take themselves. A vCPU thread that has news calls config.wake; the operator's thread then asks
+ * spapr_take_news() which kinds there are.
  */
 #ifndef PAPRIKA_SPAPR_H
 #define PAPRIKA_SPAPR_H
@@ -52,8 +50,8 @@ struct spapr_config {
 	uint32_t threads;      /* per core: a power of two */
 	uint32_t boot_cpus;    /* multiple of threads */
 	uint32_t max_cpus;     /* multiple of threads, >= boot_cpus */
-	const char *bootargs;  /* kept by the caller */
-	const char *name;      /* the same; what the guest is told it is called; NULL: nothing */
+	const char *bootargs;  /* the caller keeps it */
+	const char *name; /* of the partition, for the guest; may be NULL; the caller keeps it */
 	uint64_t unplug_deadline_ms;
 	int kvm_fd; /* an open /dev/kvm; 0: open it */
 
@@ -63,8 +61,8 @@ struct spapr_config {
 	/* Called from any thread when there is news, possibly with the lock held: must only
 	 * wake the operator's thread. */
 	void (*wake)(void *context);
-	/* Called by each vCPU thread, once, with the lock held, after the first spapr_boot() began
-	 * and before it enters the guest: give up what such a thread does not need. May be NULL. */
+	/* Called once by each vCPU thread, with the lock held, after the first spapr_boot() began
+	 * and before it enters the guest: put the thread into the sandbox. May be NULL. */
 	bool (*confine_vcpu)(void *context, struct err *err);
 	void *context;
 };
@@ -94,7 +92,8 @@ void spapr_cont(struct spapr *machine);
 /* Ask the guest to shut down: an EPOW event. */
 void spapr_powerdown(struct spapr *machine);
 
-/* The machine is going away: end what is pending as superseded, so that it gets reported. */
+/* The machine is about to be destroyed: end what is pending as superseded, for it to be reported.
+ */
 void spapr_settle(struct spapr *machine);
 
 /*
@@ -108,7 +107,7 @@ bool spapr_core_add(struct spapr *machine, uint32_t core_id, const char *device,
 bool spapr_core_remove(
     struct spapr *machine, const char *device, uint64_t *ret_operation, struct err *err);
 
-/* Give a pending operation up. */
+/* Cancel a pending operation. */
 bool spapr_operation_cancel(struct spapr *machine, uint64_t id, struct err *err);
 
 /* --- What there is --------------------------------------------------------------------- */
@@ -117,7 +116,7 @@ enum spapr_vcpu_state {
 	SPAPR_VCPU_ABSENT,  /* its core is not attached; the vCPU may exist, parked */
 	SPAPR_VCPU_STOPPED, /* waits for start-cpu */
 	SPAPR_VCPU_RUNNING,
-	SPAPR_VCPU_STOPPING, /* told to leave the guest, has not yet */
+	SPAPR_VCPU_STOPPING, /* told to leave the guest, and has not parked yet */
 };
 
 #define SPAPR_MAX_THREADS 8
@@ -154,7 +153,7 @@ const struct kvm_facts *spapr_get_facts(const struct spapr *machine);
 uint32_t spapr_core_count(const struct spapr *machine);
 void spapr_core_info(struct spapr *machine, uint32_t number, struct spapr_core_info *ret_info);
 
-/* Where a vCPU of the guest is. False if the guest runs, or does not run on this vCPU. */
+/* Registers of a vCPU. False unless the machine is held and the guest runs on this vCPU. */
 bool spapr_vcpu_registers(
     struct spapr *machine, uint32_t vcpu, struct kvm_registers *ret_registers);
 
@@ -168,6 +167,18 @@ struct spapr_counter {
 	uint64_t value;
 };
 size_t spapr_counters(struct spapr *machine, struct spapr_counter *ret_counters, size_t max);
+
+/* hcalls and RTAS services that a guest finds, in the order of their tables; needs no machine. */
+struct spapr_call {
+	bool rtas;            /* a service of RTAS, else an hcall */
+	uint32_t number;      /* of an hcall; token of a service */
+	const char *name;     /* these are static */
+	const char *section;  /* of LoPAPR 1.1, or "-" */
+	const char *answerer; /* "paprika" or "KVM" */
+	const char *about;    /* one line */
+};
+/* False if there is no call with this index; they count from 0. */
+bool spapr_call_info(size_t index, struct spapr_call *ret_call);
 
 /* The device tree as it would be handed over now; caller frees. Works without a guest. */
 bool spapr_device_tree(struct spapr *machine, void **ret_blob, size_t *ret_length, struct err *err);
@@ -191,8 +202,8 @@ unsigned spapr_take_news(struct spapr *machine);
 bool spapr_next_report(struct spapr *machine, bool guest_made, struct operation *ret_operation,
     enum op_step *ret_step);
 
-/* Mark what has been pending too long as unresolved, and send interrupts that KVM has refused
- * again. Milliseconds until the next call is due, or -1. */
+/* Mark what has been pending too long as unresolved, and send again the interrupts that KVM has
+ * refused. Returns the milliseconds until the next call is due, or -1. */
 int64_t spapr_check_deadline(struct spapr *machine);
 
 /* The text the guest panicked with, or why a vCPU failed. */
@@ -204,7 +215,7 @@ void spapr_failure(struct spapr *machine, struct err *err);
 /* Take what the guest has printed, up to size bytes; 0 if nothing. */
 size_t spapr_console_read(struct spapr *machine, void *to, size_t size);
 
-/* Type at the guest; returns how many bytes there was room for. */
+/* Type at the guest; returns how many bytes were taken. */
 size_t spapr_console_write(struct spapr *machine, const void *from, size_t size);
 
 #endif

@@ -156,7 +156,7 @@ static void tree_write_chosen(struct node_writer *w, struct spapr *machine)
 		node_cell64(w, "linux,initrd-end", machine->image.initrd_end);
 	}
 	tree_write_architecture_vector(w);
-	/* The guest wipes it after use, and each boot gets another. */
+	/* The guest erases it after use, and each boot gets another. */
 	if (getrandom(seed, sizeof seed, GRND_NONBLOCK) == (ssize_t)sizeof seed)
 		node_bytes(w, "rng-seed", seed, sizeof seed);
 	node_end(w);
@@ -220,8 +220,9 @@ static void tree_write_root(struct node_writer *w, struct spapr *machine)
 {
 	node_begin_root(w);
 	node_text(w, "device_type", "chrp");
-	/* powerpc-utils and others look for the words from "IBM" on, and take a guest without them
-	 * for a partition of PowerVM. */
+	/* powerpc-utils and others take a guest whose model does not end so for a PowerVM
+	 * partition.
+	 */
 	node_text(w, "model", "paprika, compatible with IBM pSeries (emulated by qemu)");
 	/* lscpu, lshw and others recognise a KVM guest by the second. */
 	node_bytes(w, "compatible", "paprika,pseries\0qemu,pseries",
@@ -252,7 +253,7 @@ bool tree_build(struct spapr *machine, size_t *ret_length, struct err *err)
 	struct node_writer w;
 
 	node_create(&w, machine->fdt_buffer, FDT_MAX_BYTES);
-	/* The kernel does not keep RTAS for itself unless it is told to. */
+	/* The kernel reserves RTAS only if it is told to. */
 	node_reserve(&w, machine->layout.rtas, RTAS_BLOB_BYTES);
 	tree_write_root(&w, machine);
 	if (!node_check(&w, err))

@@ -127,7 +127,7 @@ inline detach()
 
 /* --- A guest's call: hcall_dispatch(), on the vCPU's thread --------------------------------- */
 
-/* cpus_apply_modes(): all are told first, then waited for */
+/* cpus_set_modes(): all are told first, then waited for */
 inline set_mode()
 {
 	acquire();

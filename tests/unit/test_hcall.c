@@ -1,19 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * test_hcall.c - what a vCPU leaves the guest for. Hypervisor calls: the console, the modes of
- * the whole partition, the process table, and the answer to everything else; memory where
- * nothing is; and for good, when KVM fails.
- *
- * Expectations are LoPAPR chapter 14 and what Linux relies on, not the table in hcall.c.
+ * test_hcall.c - hypervisor calls, but those of the console (test_vty.c). Expectations are LoPAPR
+ * chapter 14 and what Linux relies on, not the table in hcall.c.
  */
 #include "machine_fixture.h"
 
 #include <sched.h>
 #include <string.h>
-
-#define VTY 0x71000000u
-#define OUT_BYTES 65536
-#define IN_BYTES 4096
 
 enum { GET_TERM_CHAR = 0x54, PUT_TERM_CHAR = 0x58, CHARACTERISTICS = 0x1c8 };
 enum { SET_MODE = 0x31c, REGISTER_PROC_TBL = 0x37c };
@@ -21,7 +14,7 @@ enum { AIL = 3, LE = 4 };
 
 #define CALL(vcpu, nr, ...) fake_hcall(vcpu, nr, (uint64_t[9]){__VA_ARGS__}, NULL)
 
-/* --- What is not there ------------------------------------------------------------------ */
+/* --- What is not there ----------------------------------------------------------------------- */
 
 static void an_unknown_hcall_is_answered_h_function(void **state)
 {
@@ -51,6 +44,25 @@ static void kvm_is_asked_to_answer_what_it_can(void **state)
 	for (size_t i = 0; i < hcall_table_rows; i++)
 		assert_int_equal(fake_hcall_enabled(hcall_table[i].number), hcall_table[i].enable);
 	assert_true(fake_hcall_enabled(SET_MODE));
+}
+
+/* What `paprika check --papr` prints: every call once, with all that is to be said of it. */
+static void every_call_is_documented(void **state)
+{
+	struct spapr_call call;
+	size_t count = 0, kvm = 0;
+
+	(void)state;
+	for (; spapr_call_info(count, &call); count++) {
+		assert_int_equal(call.rtas, count >= hcall_table_rows);
+		assert_true(call.number != 0 && call.name[0] != '\0' && call.about[0] != '\0');
+		assert_true(strcmp(call.section, "-") == 0 || strchr(call.section, '.') != NULL);
+		assert_true(
+		    strcmp(call.answerer, "paprika") == 0 || strcmp(call.answerer, "KVM") == 0);
+		kvm += strcmp(call.answerer, "KVM") == 0;
+	}
+	assert_int_equal(count, hcall_table_rows + rtas_table_rows);
+	assert_true(kvm > 0 && kvm < count);
 }
 
 static void a_kvm_that_answers_nothing_itself_is_no_reason_to_fail(void **state)
@@ -88,212 +100,7 @@ static void every_return_of_the_guest_is_counted(void **state)
 	assert_int_equal(counter(f, "guest-exits"), before + 3);
 }
 
-/* --- The console ------------------------------------------------------------------------ */
-
-static int64_t put(uint64_t unit, uint64_t length, uint64_t first, uint64_t second)
-{
-	return CALL(0, PUT_TERM_CHAR, unit, length, first, second);
-}
-
-static void expect_printed(struct fixture *f, const char *text)
-{
-	char printed[64] = "";
-
-	assert_int_equal(spapr_console_read(f->machine, printed, sizeof printed), strlen(text));
-	assert_memory_equal(printed, text, strlen(text));
-}
-
-static void characters_are_packed_from_the_most_significant_byte(void **state)
-{
-	struct fixture *f = *state;
-
-	power_on(f);
-	assert_int_equal(put(VTY, 2, 0x4142434445464748, 0x494a4b4c4d4e4f50), H_SUCCESS);
-	expect_printed(f, "AB");
-	assert_int_equal(put(VTY, 9, 0x4142434445464748, 0x494a4b4c4d4e4f50), H_SUCCESS);
-	expect_printed(f, "ABCDEFGHI");
-	assert_int_equal(put(VTY, 16, 0x4142434445464748, 0x494a4b4c4d4e4f50), H_SUCCESS);
-	expect_printed(f, "ABCDEFGHIJKLMNOP");
-	assert_int_equal(put(VTY, 0, 0x4142434445464748, 0), H_SUCCESS);
-	expect_printed(f, "");
-	assert_int_equal(counter(f, "console-bytes"), 27);
-}
-
-static void unit_0_is_the_first_console(void **state)
-{
-	struct fixture *f = *state;
-	uint64_t ret[9];
-
-	power_on(f);
-	assert_int_equal(put(0, 1, 0x4100000000000000, 0), H_SUCCESS);
-	expect_printed(f, "A");
-	assert_int_equal(spapr_console_write(f->machine, "x", 1), 1);
-	assert_int_equal(fake_hcall(0, GET_TERM_CHAR, (uint64_t[9]){0}, ret), H_SUCCESS);
-	assert_int_equal(ret[0], 1);
-	assert_int_equal(ret[1] >> 56, 'x');
-}
-
-static void a_wrong_unit_or_length_is_a_parameter_error(void **state)
-{
-	static const uint64_t units[] = {
-	    1, VTY - 1, VTY + 1, 0x1000, VTY | UINT64_C(1) << 32, UINT64_C(1) << 32, UINT64_MAX};
-	static const uint64_t lengths[] = {
-	    17, 255, UINT32_MAX, UINT64_C(1) << 32, (UINT64_C(1) << 32) + 1, UINT64_MAX};
-	struct fixture *f = *state;
-
-	power_on(f);
-	spapr_console_write(f->machine, "typed", 5);
-	for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
-		assert_int_equal(put(units[i], 1, 0x4100000000000000, 0), H_PARAMETER);
-		assert_int_equal(CALL(0, GET_TERM_CHAR, units[i]), H_PARAMETER);
-	}
-	for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++)
-		assert_int_equal(put(VTY, lengths[i], 0x4100000000000000, 0), H_PARAMETER);
-	expect_printed(f, "");
-	assert_true((spapr_take_news(f->machine) & SPAPR_NEWS_CONSOLE) == 0);
-}
-
-/* The bytes 0, 1, 2, ... as an argument, from number on. */
-static uint64_t counted(uint32_t number)
-{
-	uint64_t word = 0;
-
-	for (uint32_t i = 0; i < 8; i++)
-		word = word << 8 | (uint8_t)(number + i);
-	return word;
-}
-
-static int64_t put_counted(uint32_t number)
-{
-	return put(VTY, 16, counted(number), counted(number + 8));
-}
-
-static void a_full_ring_answers_busy_and_loses_nothing(void **state)
-{
-	struct fixture *f = *state;
-	uint8_t bytes[OUT_BYTES];
-
-	power_on(f);
-	for (uint32_t at = 0; at < OUT_BYTES; at += 16)
-		assert_int_equal(put_counted(at), H_SUCCESS);
-	assert_int_equal(put_counted(OUT_BYTES), H_BUSY);
-	assert_int_equal(put(VTY, 1, counted(OUT_BYTES), 0), H_BUSY);
-	assert_int_equal(put(VTY, 0, 0, 0), H_SUCCESS);
-	/* Room for 15 is no room for 16, and none of the 16 gets in. */
-	assert_int_equal(spapr_console_read(f->machine, bytes, 15), 15);
-	assert_int_equal(put_counted(OUT_BYTES), H_BUSY);
-	assert_int_equal(spapr_console_read(f->machine, bytes + 15, 1), 1);
-	assert_int_equal(put_counted(OUT_BYTES), H_SUCCESS);
-	for (uint32_t i = 0; i < 16; i++)
-		assert_int_equal(bytes[i], i);
-	assert_int_equal(spapr_console_read(f->machine, bytes, sizeof bytes), OUT_BYTES);
-	for (uint32_t i = 0; i < OUT_BYTES; i++)
-		if (bytes[i] != (uint8_t)(16 + i))
-			fail_msg("byte %u is %u", i, bytes[i]);
-	assert_int_equal(spapr_console_read(f->machine, bytes, sizeof bytes), 0);
-	assert_int_equal(counter(f, "console-bytes"), OUT_BYTES + 16);
-}
-
-static void the_operator_is_told_once_until_everything_is_read(void **state)
-{
-	struct fixture *f = *state;
-	char byte;
-
-	power_on(f);
-	spapr_take_news(f->machine);
-	f->wakes = 0;
-	put(VTY, 1, counted(0), 0);
-	put(VTY, 1, counted(0), 0);
-	assert_int_equal(f->wakes, 1);
-	assert_int_equal(spapr_take_news(f->machine), SPAPR_NEWS_CONSOLE);
-	put(VTY, 1, counted(0), 0);
-	assert_int_equal(spapr_console_read(f->machine, &byte, 1), 1);
-	put(VTY, 1, counted(0), 0);
-	assert_int_equal(spapr_take_news(f->machine), 0);
-	while (spapr_console_read(f->machine, &byte, 1) > 0)
-		;
-	put(VTY, 0, 0, 0);
-	assert_int_equal(f->wakes, 1);
-	put(VTY, 1, counted(0), 0);
-	assert_int_equal(f->wakes, 2);
-	assert_int_equal(spapr_take_news(f->machine), SPAPR_NEWS_CONSOLE);
-}
-
-static void expect_typed(const char *text)
-{
-	uint64_t ret[9];
-	char typed[17] = "";
-
-	assert_int_equal(fake_hcall(0, GET_TERM_CHAR, (uint64_t[9]){VTY}, ret), H_SUCCESS);
-	assert_int_equal(ret[0], strlen(text));
-	for (uint32_t i = 0; i < 16; i++)
-		typed[i] = (char)(ret[1 + i / 8] >> (56 - i % 8 * 8));
-	assert_string_equal(typed, text);
-	for (size_t i = strlen(text); i < 16; i++)
-		assert_int_equal(typed[i], 0);
-}
-
-static void what_is_typed_arrives_in_order_with_an_interrupt(void **state)
-{
-	struct fixture *f = *state;
-
-	power_on(f);
-	expect_typed("");
-	assert_int_equal(fake_irq_pulses(IRQ_VTY), 0);
-	assert_int_equal(spapr_console_write(f->machine, "twenty-three of these..", 23), 23);
-	assert_int_equal(fake_irq_pulses(IRQ_VTY), 1);
-	assert_int_equal(spapr_console_write(f->machine, "", 0), 0);
-	assert_int_equal(fake_irq_pulses(IRQ_VTY), 1);
-	/* Refused by KVM, it is sent when the loop comes round. */
-	spapr_take_news(f->machine);
-	fake_fail_next(FAKE_IRQ_PULSE, 1);
-	assert_int_equal(spapr_console_write(f->machine, "?", 1), 1);
-	assert_int_equal(fake_irq_pulses(IRQ_VTY), 1);
-	assert_true(spapr_take_news(f->machine) & SPAPR_NEWS_OPERATION);
-	assert_int_equal(spapr_check_deadline(f->machine), -1);
-	assert_int_equal(fake_irq_pulses(IRQ_VTY), 2);
-	expect_typed("twenty-three of ");
-	assert_int_equal(spapr_console_write(f->machine, "!", 1), 1);
-	assert_int_equal(fake_irq_pulses(IRQ_VTY), 3);
-	expect_typed("these..?!");
-	expect_typed("");
-}
-
-static void typing_is_taken_as_long_as_there_is_room(void **state)
-{
-	struct fixture *f = *state;
-	char line[IN_BYTES];
-
-	power_on(f);
-	memset(line, 'x', sizeof line);
-	assert_int_equal(spapr_console_write(f->machine, "sixteen letters:", 16), 16);
-	assert_int_equal(spapr_console_write(f->machine, line, sizeof line), IN_BYTES - 16);
-	assert_int_equal(spapr_console_write(f->machine, line, 1), 0);
-	assert_int_equal(fake_irq_pulses(IRQ_VTY), 2);
-	/* The operator hears that there is room again, once. */
-	spapr_take_news(f->machine);
-	expect_typed("sixteen letters:");
-	assert_int_equal(spapr_take_news(f->machine), SPAPR_NEWS_CONSOLE);
-	expect_typed("xxxxxxxxxxxxxxxx");
-	assert_int_equal(spapr_take_news(f->machine), 0);
-	assert_int_equal(spapr_console_write(f->machine, line, sizeof line), 32);
-	expect_typed("xxxxxxxxxxxxxxxx");
-	assert_int_equal(spapr_take_news(f->machine), SPAPR_NEWS_CONSOLE);
-}
-
-static void a_reset_keeps_what_was_printed_and_drops_what_was_typed(void **state)
-{
-	struct fixture *f = *state;
-
-	power_on(f);
-	put(VTY, 1, 0x4100000000000000, 0);
-	spapr_console_write(f->machine, "reboot\n", 7);
-	reset(f);
-	expect_printed(f, "A");
-	expect_typed("");
-}
-
-/* --- H_SET_MODE ------------------------------------------------------------------------- */
+/* --- H_SET_MODE ------------------------------------------------------------------------------ */
 
 static void expect_modes(uint32_t vcpu, bool little_endian, uint8_t ail)
 {
@@ -395,7 +202,7 @@ static void without_the_host_there_is_no_ail(void **state)
 	expect_modes(0, false, 0);
 }
 
-/* --- H_SET_SPRG0, H_HOME_NODE_ASSOCIATIVITY ----------------------------------------------- */
+/* --- H_SET_SPRG0, H_HOME_NODE_ASSOCIATIVITY -------------------------------------------------- */
 
 enum { SET_SPRG0 = 0x24, HOME_NODE = 0x2ec };
 
@@ -457,7 +264,7 @@ static void a_processor_there_is_has_no_domains_and_no_other_is_known(void **sta
 	assert_int_equal(CALL(0, HOME_NODE, 1, 2), H_SUCCESS);
 }
 
-/* --- H_REGISTER_PROC_TBL ---------------------------------------------------------------- */
+/* --- H_REGISTER_PROC_TBL --------------------------------------------------------------------- */
 
 enum { NEW_RADIX_GTSE = 0x1d, NEW_RADIX = 0x1c, DEREGISTER = 0x10 };
 
@@ -547,7 +354,7 @@ static void a_reset_takes_the_process_table_away(void **state)
 	assert_true(fake_process_table_gtse());
 }
 
-/* --- H_GET_CPU_CHARACTERISTICS ---------------------------------------------------------- */
+/* --- H_GET_CPU_CHARACTERISTICS --------------------------------------------------------------- */
 
 static void cpu_characteristics_are_those_kvm_vouches_for(void **state)
 {
@@ -571,196 +378,15 @@ static void without_kvm_s_word_there_are_no_cpu_characteristics(void **state)
 	assert_int_equal(CALL(0, CHARACTERISTICS, 0), H_FUNCTION);
 }
 
-/* --- What cannot be, and what KVM cannot do --------------------------------------------- */
-
-static void a_configuration_that_cannot_be_is_refused(void **state)
-{
-	static const struct {
-		uint64_t memory_bytes;
-		uint32_t threads, boot_cpus, max_cpus;
-		bool good;
-	} configs[] = {{256 * MIB, 1, 1, 1, true}, {512 * MIB, 8, 8, 2048, true},
-	    {0, 1, 1, 1, false}, {128 * MIB, 1, 1, 1, false}, {257 * MIB, 1, 1, 1, false},
-	    {256 * MIB, 0, 1, 1, false}, {256 * MIB, 3, 3, 3, false},
-	    {256 * MIB, 16, 16, 16, false}, {256 * MIB, 1, 0, 1, false},
-	    {256 * MIB, 1, 2, 1, false}, {256 * MIB, 2, 1, 2, false}, {256 * MIB, 2, 2, 3, false},
-	    {256 * MIB, 1, 1, 2049, false}, {256 * MIB, 1, 1, UINT32_MAX, false}};
-	struct fixture *f = *state;
-
-	for (size_t i = 0; i < sizeof configs / sizeof configs[0]; i++) {
-		struct err err = {0};
-
-		f->config.memory_bytes = configs[i].memory_bytes;
-		f->config.threads = configs[i].threads;
-		f->config.boot_cpus = configs[i].boot_cpus;
-		f->config.max_cpus = configs[i].max_cpus;
-		assert_int_equal(
-		    spapr_check_config(&f->config, fake_facts(), &err), configs[i].good);
-		if (!configs[i].good) {
-			assert_int_equal(err.class, ERR_USAGE);
-			assert_string_not_equal(err.hint, "");
-			assert_null(spapr_create(&f->config, &err));
-		}
-	}
-	f->config.max_cpus = 65536;
-	assert_false(spapr_check_config(&f->config, NULL, &(struct err){0}));
-}
-
-static void a_failed_boot_is_told_and_the_next_one_works(void **state)
-{
-	struct fixture *f = *state;
-
-	power_on(f);
-	for (int i = 0; i < 3; i++) {
-		struct err err = {0};
-
-		f->load_fails = i == 0;
-		if (i == 1)
-			fake_fail_next(FAKE_SET_PROCESS_TABLE, 1);
-		if (i == 2)
-			fake_fail_after(FAKE_IRQ_RESET, 2, 1);
-		assert_false(spapr_boot(f->machine, &err));
-		assert_int_not_equal(err.class, ERR_NONE);
-		assert_string_not_equal(err.message, "");
-		assert_false(fake_vcpu_running(0));
-	}
-	reset(f);
-	assert_int_equal(fake_vcpu_enters(0), 2);
-}
-
-static void a_machine_that_cannot_be_made_leaves_nothing_behind(void **state)
-{
-	static const struct {
-		enum fake_call call;
-		uint32_t skip;
-	} failures[] = {{FAKE_VM_CREATE, 0}, {FAKE_SET_MEMORY, 0}, {FAKE_SET_THREADS, 0},
-	    {FAKE_CREATE_IRQCHIP, 0}, {FAKE_VCPU_CREATE, 0}, {FAKE_VCPU_CREATE, 5}};
-	struct fixture *f = *state;
-
-	f->config.boot_cpus = f->config.max_cpus = 8;
-	f->config.threads = 4;
-	for (size_t i = 0; i < sizeof failures / sizeof failures[0]; i++) {
-		struct err err = {0};
-
-		fake_fail_after(failures[i].call, failures[i].skip, 1);
-		assert_null(spapr_create(&f->config, &err));
-		assert_int_not_equal(err.class, ERR_NONE);
-		assert_int_equal(fake_live_vcpus(), 0);
-		assert_int_equal(fake_live_vms(), 0);
-	}
-	power_on(f);
-}
-
-static bool has_failed(void *context)
-{
-	const struct fixture *f = context;
-
-	return (spapr_take_news(f->machine) & SPAPR_NEWS_FAILED) != 0;
-}
-
-/* It is told with this text, and no vCPU runs on. */
-static void expect_failed(struct fixture *f, const char *text)
-{
-	struct err err = {0};
-	unsigned turns = 0;
-
-	fake_wait_until(has_failed, f, "a failure is told");
-	spapr_failure(f->machine, &err);
-	if (strstr(err.message, text) == NULL)
-		fail_msg("got '%s', expected '%s'", err.message, text);
-	for (uint32_t id = 0; id < 2; id++)
-		while (fake_vcpu_running(id) && turns++ < 100000)
-			sched_yield();
-	assert_false(fake_vcpu_running(0));
-	assert_false(fake_vcpu_running(1));
-}
-
-static void a_vcpu_that_cannot_go_on_stops_the_machine(void **state)
-{
-	struct fixture *f = *state;
-
-	power_on_cpus(f, 2, 2, 1);
-	linux_online(f, 0, 1);
-	fake_run_failure(1, "bad things happen");
-	expect_failed(f, "vCPU 1: bad things happen");
-	reset(f);
-	linux_online(f, 0, 1);
-}
-
-static void a_vcpu_that_cannot_start_or_park_stops_the_machine(void **state)
-{
-	struct fixture *f = *state;
-
-	power_on_cpus(f, 2, 2, 1);
-	fake_fail_next(FAKE_ENTER_AT, 1);
-	rtas_noreturn(0, "start-cpu", 3, (uint32_t[]){1, SECONDARY, 1});
-	expect_failed(f, "cannot set registers");
-	reset(f);
-	linux_online(f, 0, 1);
-	fake_fail_next(FAKE_PARK, 1);
-	stop_self(1);
-	expect_failed(f, "cannot park");
-	reset(f);
-	linux_online(f, 0, 1);
-}
-
-static void a_vcpu_that_cannot_take_the_modes_stops_the_machine(void **state)
-{
-	struct fixture *f = *state;
-
-	power_on_cpus(f, 2, 2, 1);
-	linux_online(f, 0, 1);
-	fake_fail_next(FAKE_SET_MODES, 1);
-	fake_hcall_noreturn(0, SET_MODE, (uint64_t[9]){1, LE});
-	expect_failed(f, "cannot set LPCR");
-}
-
-static void a_failure_leaves_no_stopped_cpu_in_a_core_that_has_left(void **state)
-{
-	struct fixture *f = *state;
-
-	power_on_cpus(f, 2, 2, 1);
-	linux_online(f, 0, 1);
-	take_away(f, 1);
-	isolate(0, 1);
-	fake_fail_next(FAKE_PARK, 1);
-	rtas_noreturn(0, "set-indicator", 3, (uint32_t[]){9003, DRC(1), 0});
-	expect_failed(f, "cannot park");
-	expect_core(f, 1, DRC_UNUSABLE, SPAPR_VCPU_ABSENT);
-}
-
-static void a_machine_that_cannot_forget_its_last_life_does_not_start(void **state)
-{
-	struct fixture *f = *state;
-	struct err err = {0};
-
-	power_on_cpus(f, 2, 2, 1);
-	linux_online(f, 0, 1);
-	fake_fail_next(FAKE_PARK, 1);
-	assert_false(spapr_boot(f->machine, &err));
-	/* The caller knows; and it is no reason to end the program. */
-	assert_int_equal(spapr_take_news(f->machine) & SPAPR_NEWS_FAILED, 0);
-	assert_non_null(strstr(err.message, "cannot park"));
-	assert_false(fake_vcpu_running(0));
-	reset(f);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    TEST(every_call_is_documented),
 	    TEST(an_unknown_hcall_is_answered_h_function),
 	    TEST(kvm_is_asked_to_answer_what_it_can),
 	    TEST(a_kvm_that_answers_nothing_itself_is_no_reason_to_fail),
 	    TEST(memory_that_is_not_there_lets_the_guest_go_on),
 	    TEST(every_return_of_the_guest_is_counted),
-	    TEST(characters_are_packed_from_the_most_significant_byte),
-	    TEST(unit_0_is_the_first_console),
-	    TEST(a_wrong_unit_or_length_is_a_parameter_error),
-	    TEST(a_full_ring_answers_busy_and_loses_nothing),
-	    TEST(the_operator_is_told_once_until_everything_is_read),
-	    TEST(what_is_typed_arrives_in_order_with_an_interrupt),
-	    TEST(typing_is_taken_as_long_as_there_is_room),
-	    TEST(a_reset_keeps_what_was_printed_and_drops_what_was_typed),
 	    TEST(modes_reach_running_vcpus_and_those_started_later),
 	    TEST(modes_do_not_survive_a_reset),
 	    TEST(a_mode_that_cannot_be_is_refused_and_changes_nothing),
@@ -775,14 +401,6 @@ int main(void)
 	    TEST(a_reset_takes_the_process_table_away),
 	    TEST(cpu_characteristics_are_those_kvm_vouches_for),
 	    TEST(without_kvm_s_word_there_are_no_cpu_characteristics),
-	    TEST(a_configuration_that_cannot_be_is_refused),
-	    TEST(a_failed_boot_is_told_and_the_next_one_works),
-	    TEST(a_machine_that_cannot_be_made_leaves_nothing_behind),
-	    TEST(a_vcpu_that_cannot_go_on_stops_the_machine),
-	    TEST(a_vcpu_that_cannot_start_or_park_stops_the_machine),
-	    TEST(a_vcpu_that_cannot_take_the_modes_stops_the_machine),
-	    TEST(a_failure_leaves_no_stopped_cpu_in_a_core_that_has_left),
-	    TEST(a_machine_that_cannot_forget_its_last_life_does_not_start),
 	};
 
 	return cmocka_run_group_tests_name("hcall", tests, NULL, NULL);

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* oracle_state.c - see oracle.c: looking at the machine, and what holds in every state. */
+#include <string.h>
+
+#include "oracle.h"
+
+void oracle_look(struct view *view)
+{
+	const struct spapr *machine = world.machine;
+
+	memset(view, 0, sizeof *view);
+	for (uint32_t i = 0; i < machine->cores.count; i++) {
+		const struct device *core = &machine->devices.list[i];
+
+		view->cores[i].drc = core->connectors->drc;
+		memcpy(view->cores[i].device, core->name, sizeof core->name);
+		view->cores[i].add = core->add.operation;
+		view->cores[i].remove = core->remove.operation;
+		view->cores[i].walk =
+		    (uint32_t)(core->connectors->node_offset << 8 | core->connectors->node_depth);
+	}
+	for (uint32_t i = 0; i < machine->config.max_cpus; i++)
+		view->vcpus[i] = machine->cpus.list[i].state;
+	memcpy(view->operations, machine->devices.operations,
+	    world.config->slots * sizeof view->operations[0]);
+	view->last_id = machine->devices.ops.last_id;
+	view->event_count = machine->events.count;
+	for (uint32_t i = 0; i < machine->events.count; i++)
+		view->events[i] = machine->events.queue[i];
+	view->epow_queued = machine->events.shutdown_queued;
+	view->interrupt_owed = machine->events.interrupt_owed;
+	view->ghost = world.ghost;
+}
+
+const struct operation *oracle_find(const struct view *view, uint64_t id)
+{
+	for (size_t i = 0; id != 0 && i < WORLD_SLOTS; i++)
+		if (view->operations[i].id == id)
+			return &view->operations[i];
+	return NULL;
+}
+
+bool oracle_by_guest(const struct operation *op)
+{
+	return op->kind == OP_RELEASE || op->kind == OP_TAKE;
+}
+
+bool oracle_all_reported(const struct operation *op)
+{
+	for (size_t i = 0; i < OP_STEP_COUNT; i++)
+		if (op->steps[i].order != 0 && !op->steps[i].reported)
+			return false;
+	return true;
+}
+
+/* --- In every state ------------------------------------------------------------------------- */
+
+static void check_core(const struct view *view, uint32_t number)
+{
+	const struct drc *drc = &view->cores[number].drc;
+	const struct operation *add = oracle_find(view, view->cores[number].add);
+	const struct operation *remove = oracle_find(view, view->cores[number].remove);
+
+	if (!drc_valid(drc))
+		broken("core %u: its connector is in no state the standard knows", number);
+	if (drc->attached != (view->cores[number].device[0] != '\0'))
+		broken("core %u: its device name does not say whether it is there", number);
+	if (drc->adding != (view->cores[number].add != 0) ||
+	    drc->removing != (view->cores[number].remove != 0))
+		broken("core %u: connector and operations differ on what is pending", number);
+	if (drc->adding && (add == NULL || add->kind != OP_ADD || add->outcome != OP_PENDING))
+		broken("core %u: its add is not a pending operation", number);
+	if (drc->removing &&
+	    (remove == NULL || remove->kind != OP_REMOVE || remove->outcome != OP_PENDING))
+		broken("core %u: its removal is not a pending operation", number);
+	for (uint32_t i = 0; i < world.config->threads; i++) {
+		const struct vcpu *vcpu =
+		    &world.machine->cpus.list[number * world.config->threads + i];
+
+		if (drc->attached && (vcpu->state == SPAPR_VCPU_ABSENT || !vcpu->has_thread))
+			broken("vCPU %u is absent, and its core is there", vcpu->id);
+		if (!drc->attached && vcpu->state != SPAPR_VCPU_ABSENT &&
+		    vcpu->state != SPAPR_VCPU_STOPPING)
+			broken("vCPU %u is there, and its core is not", vcpu->id);
+	}
+}
+
+/* No wake-up is lost: whoever has something to do has been told. */
+static void check_vcpu(const struct vcpu *vcpu)
+{
+	const struct spapr *machine = world.machine;
+	bool held = machine->cpus.stopped || machine->cpus.finished;
+
+	if (vcpu->entry_set && vcpu->state != SPAPR_VCPU_RUNNING)
+		broken("vCPU %u is to start, and nobody has started it", vcpu->id);
+	if (vcpu->attention || !vcpu->has_thread)
+		return;
+	if (vcpu->park_needed)
+		broken("vCPU %u is to be parked, and nobody has told it", vcpu->id);
+	if (vcpu->state == SPAPR_VCPU_STOPPING)
+		broken("vCPU %u will be stopping for ever", vcpu->id);
+	if (vcpu->state == SPAPR_VCPU_RUNNING && !held && vcpu->waiting)
+		broken("vCPU %u may run, and waits for ever", vcpu->id);
+	if (!vcpu->waiting && (vcpu->state != SPAPR_VCPU_RUNNING || held))
+		broken("vCPU %u is in the guest, and must not be", vcpu->id);
+}
+
+static void check_operation(const struct view *view, const struct operation *op)
+{
+	bool ended = op->outcome != OP_PENDING;
+	uint32_t number = op->core_id / world.config->threads;
+
+	if (op->id > view->last_id)
+		broken("operation %llu will be begun a second time", (unsigned long long)op->id);
+	for (const struct operation *other = op + 1; other < view->operations + WORLD_SLOTS;
+	     other++)
+		if (other->id == op->id)
+			broken("two operations have the id %llu", (unsigned long long)op->id);
+	if (ended != (op->steps[OP_ENDED].order != 0) ||
+	    ended != (op->evidence.source != OP_BY_NOBODY))
+		broken("operation %llu: its end is without evidence, or the other way round",
+		    (unsigned long long)op->id);
+	if (!ended &&
+	    (!view->cores[number].drc.attached ||
+	        (view->cores[number].add != op->id && view->cores[number].remove != op->id)))
+		broken("operation %llu is pending for ever: nothing knows of it any more",
+		    (unsigned long long)op->id);
+	if (!ended && op_stuck_text(op)[0] == '\0')
+		broken("operation %llu: nothing to say about where it is stuck",
+		    (unsigned long long)op->id);
+	if (!oracle_all_reported(op) && (world.machine->news.bits & SPAPR_NEWS_OPERATION) == 0)
+		broken("operation %llu has news, and nobody has told the operator",
+		    (unsigned long long)op->id);
+}
+
+static void check_events(const struct view *view)
+{
+	bool queued[WORLD_CORES] = {false};
+
+	if (view->event_count > world.machine->cores.count)
+		broken("more events than connectors");
+	for (uint32_t i = 0; i < view->event_count; i++) {
+		if (queued[view->events[i]])
+			broken("core %u has two events", view->events[i]);
+		queued[view->events[i]] = true;
+	}
+	for (uint32_t i = 0; i < world.machine->cores.count; i++)
+		if (world.machine->events.queued[i] != queued[i])
+			broken("core %u does not know whether it has an event", i);
+	if (view->event_count > 0 && !world.machine->events.interrupt_owed &&
+	    !view->ghost.signalled)
+		broken("an event waits, and the guest was sent no interrupt");
+}
+
+void oracle_check_state(void)
+{
+	struct view view;
+
+	oracle_look(&view);
+	for (uint32_t i = 0; i < world.machine->cores.count; i++)
+		check_core(&view, i);
+	for (uint32_t i = 0; i < world.machine->config.max_cpus; i++)
+		check_vcpu(&world.machine->cpus.list[i]);
+	for (size_t i = 0; i < WORLD_SLOTS; i++)
+		if (view.operations[i].id != 0)
+			check_operation(&view, &view.operations[i]);
+	check_events(&view);
+	if (world.machine->cpus.booting)
+		broken("the machine boots for ever");
+}
