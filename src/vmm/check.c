@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* check.c - see check.h. What there is to find out, src/kvm/check.c and sandbox.c find out; this
- * file only lays it out for people or programs. */
+/* check.c - see check.h. src/kvm/check.c and sandbox.c find out what there is; the calls are rows
+ * of spapr. This file only prints. */
 #include "vmm/check.h"
 
 #include <errno.h>
@@ -9,6 +9,7 @@
 
 #include "kvm/kvm.h"
 #include "sandbox/sandbox.h"
+#include "spapr/spapr.h"
 
 #define LINES_MAX 64
 
@@ -78,5 +79,30 @@ enum exit_code check_run(FILE *to, bool json)
 	for (size_t i = 0; i < count; i++)
 		if (lines[i].result == KVM_CHECK_FAIL)
 			return EXIT_HOST_LACKS;
+	return EXIT_POWERED_OFF;
+}
+
+static void check_print_calls(FILE *to, bool rtas)
+{
+	struct spapr_call call;
+
+	fprintf(to, "\n## %s\n\n", rtas ? "RTAS services" : "Hypervisor calls");
+	fprintf(to, "| %s | name | section | answered by | |\n|---|---|---|---|---|\n",
+	    rtas ? "token" : "number");
+	for (size_t i = 0; spapr_call_info(i, &call); i++)
+		if (call.rtas == rtas)
+			fprintf(to, "| %#x | %s | %s | %s | %s |\n", call.number, call.name,
+			    call.section, call.answerer, call.about);
+}
+
+enum exit_code check_print_papr(FILE *to)
+{
+	fputs("# What a guest can call\n\n"
+	      "Printed by `paprika check --papr`. The section is that of LoPAPR 1.1, where it is "
+	      "known;\n"
+	      "calls answered by KVM do not reach paprika on this kind of host.\n",
+	    to);
+	check_print_calls(to, false);
+	check_print_calls(to, true);
 	return EXIT_POWERED_OFF;
 }

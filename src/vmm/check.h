@@ -12,4 +12,8 @@
  * could run, EXIT_HOST_LACKS if not. A write error stays with the stream. */
 enum exit_code check_run(FILE *to, bool json);
 
+/* Print the hypervisor calls and RTAS services that a guest finds as a Markdown page, docs/papr.md.
+ * It needs no KVM. Returns EXIT_POWERED_OFF (0); a write error stays with the stream. */
+enum exit_code check_print_papr(FILE *to);
+
 #endif

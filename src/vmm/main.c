@@ -129,7 +129,7 @@ static enum exit_code dump_tree(const struct options *options)
 
 static enum exit_code run_check(const struct options *options)
 {
-	return check_run(stdout, options->json);
+	return options->papr ? check_print_papr(stdout) : check_run(stdout, options->json);
 }
 
 static const struct command {
@@ -140,7 +140,7 @@ static const struct command {
 } commands[] = {
     {"run", COMMAND_RUN, vmm_run, "paprika run --kernel FILE [OPTION...]",
         "run a guest to its end"},
-    {"check", COMMAND_CHECK, run_check, "paprika check [--json]",
+    {"check", COMMAND_CHECK, run_check, "paprika check [--json | --papr]",
         "tell what this host offers, and what it lacks"},
     {"dtb", COMMAND_DTB, dump_tree, "paprika dtb -o FILE [OPTION...]",
         "write the device tree a guest would be given"},

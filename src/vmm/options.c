@@ -309,6 +309,8 @@ static const struct option_row option_rows[] = {
     {"output", "FILE", 'o', COMMAND_DTB, 0, option_set_name, FIELD(output),
         "where the device tree goes; - is standard output"},
     {"json", NULL, 0, COMMAND_CHECK, 0, option_set_switch, FIELD(json), "answer in JSON"},
+    {"papr", NULL, 0, COMMAND_CHECK, 0, option_set_switch, FIELD(papr),
+        "list the hypervisor calls and RTAS services of a guest instead"},
     {"log-level", "L", 0, EVERY, AS_STRING, option_set_log_level, 0, 0,
         "error, warn, info or debug (warn)"},
     {"config", "FILE", 0, MACHINE, 0, option_set_config, 0, 0,
@@ -462,6 +464,8 @@ static bool options_check_complete(
 	if (command == COMMAND_RUN && options->kernel[0] == '\0')
 		return err_set(err, ERR_USAGE, "give --kernel FILE, a ppc64 ELF vmlinux",
 		    "there is no kernel to run");
+	if (options->json && options->papr)
+		return err_set(err, ERR_USAGE, "leave --json out", "--papr is a page for people");
 	if (command == COMMAND_DTB && options->output[0] == '\0')
 		return err_set(err, ERR_USAGE, "give -o FILE, or -o - for standard output",
 		    "there is no place for the device tree");

@@ -35,6 +35,7 @@ struct options {
 	enum log_level log_level;
 	char output[OPTION_TEXT_MAX]; /* dtb -o */
 	bool json;                    /* check --json */
+	bool papr;                    /* check --papr */
 	bool help;                    /* --help was met; the rest was not looked at */
 };
 

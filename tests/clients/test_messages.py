@@ -101,7 +101,7 @@ def test_empty_values_are_refused(files: Path, name: str) -> None:
 
 @pytest.mark.parametrize("words", [
     ["--help"], ["help"], ["help", "run"], ["--version"], ["check"], ["check", "--json"],
-    ["dtb", "-o", "-"], ["run", "--help"]])
+    ["check", "--papr"], ["dtb", "-o", "-"], ["run", "--help"]])
 def test_output_to_a_full_disk(words: list[str]) -> None:
     with open("/dev/full", "wb") as full:
         result = subprocess.run([PAPRIKA, *words], stdout=full, stderr=subprocess.PIPE, text=True,
@@ -216,3 +216,13 @@ def test_ctl_events_end_with_the_timeout(socket_path: str) -> None:
     assert run(CTL, "--socket", socket_path, "events", "--follow", "--timeout", "0.2")[0] == 0
     status, _, text = run(CTL, "--socket", socket_path, "events", "--timeout", "0.2")
     assert status == 4 and "no event" in complaint(text)
+
+
+def test_the_page_of_calls_is_what_the_program_prints() -> None:
+    page = Path(__file__).resolve().parents[2] / "docs/papr.md"
+    assert run(PAPRIKA, "check", "--papr") == (0, page.read_text(), "")
+
+
+def test_the_page_of_calls_is_for_people() -> None:
+    status, output, text = run(PAPRIKA, "check", "--papr", "--json")
+    assert (status, output) == (2, "") and "leave --json out" in complaint(text)
