@@ -223,21 +223,6 @@ void log_never_wait(void)
 		out.way = BY_ASKING;
 }
 
-void log_say(const char *format, ...)
-{
-	char line[LOG_LINE_MAX] = "paprika: ";
-	size_t used = strlen(line);
-	va_list args;
-	int length;
-
-	va_start(args, format);
-	length = vsnprintf(line + used, sizeof line - used - 1, format, args);
-	va_end(args);
-	used += (size_t)length < sizeof line - used - 1 ? (size_t)length : sizeof line - used - 2;
-	line[used++] = '\n';
-	log_write(line, used);
-}
-
 static void log_format(enum log_level level, uint32_t suppressed, const char *format, va_list args)
 {
 	char line[LOG_LINE_MAX];
@@ -253,6 +238,19 @@ static void log_format(enum log_level level, uint32_t suppressed, const char *fo
 		    line + used, 62, " (%u more like this not shown)", (unsigned)suppressed);
 	line[used++] = '\n';
 	log_write(line, (size_t)used);
+}
+
+void log_say(const char *format, ...)
+{
+	char line[LOG_LINE_MAX] = "paprika: ";
+	size_t used = strlen(line);
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(line + used, sizeof line - used - 1, format, args);
+	va_end(args);
+	strcat(line, "\n");
+	log_write(line, strlen(line));
 }
 
 void log_line(enum log_level level, const char *format, ...)

@@ -217,22 +217,12 @@ static void client_request(struct client *client, const struct request *request)
 	json_decref(object);
 }
 
-/* One request of a client; what it has cost. */
-static size_t client_work_once(struct client *client, const struct request *request)
-{
-	size_t before = output_left(&client->output), after;
-
-	client_request(client, request);
-	after = output_left(&client->output);
-	return REQUEST_COST + (after > before ? after - before : 0);
-}
-
 /* Carry out the requests received, as long as the client reads the replies. */
 static void client_work(struct client *client)
 {
 	struct framer *input = &client->input;
 	struct request request;
-	size_t cost = 0;
+	size_t cost = 0, before, after;
 
 	client->yielded = false;
 	while (!client->closed && !client->closing) {
@@ -246,14 +236,17 @@ static void client_work(struct client *client)
 			break;
 		}
 		if (framer_next(input, &request)) {
-			cost += client_work_once(client, &request);
+			before = output_left(&client->output);
+			client_request(client, &request);
+			after = output_left(&client->output);
+			cost += REQUEST_COST + (after > before ? after - before : 0);
 			continue;
 		}
 		if (input->end - input->start == sizeof input->bytes) {
 			client_queue_error(client, "The request is longer than 65536 bytes");
 			client->closing = true;
-			client->session.negotiated =
-			    false; /* no more events, or they would delay the end */
+			/* Events would delay the end. */
+			client->session.negotiated = false;
 		}
 		break;
 	}

@@ -269,6 +269,12 @@ size_t sandbox_check(struct kvm_check *lines, size_t max)
 
 /* --- In order ------------------------------------------------------------------------------ */
 
+static bool sandbox_deny_privileges(struct err *err)
+{
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 ||
+	       sandbox_cannot(err, "set no_new_privs");
+}
+
 struct sandbox *sandbox_create(const int *keep, size_t keep_count, struct err *err)
 {
 	struct sandbox *sandbox = calloc(1, sizeof *sandbox);
@@ -277,12 +283,7 @@ struct sandbox *sandbox_create(const int *keep, size_t keep_count, struct err *e
 		err_system(err, ENOMEM, NULL, "cannot make the sandbox");
 		return NULL;
 	}
-	if (!sandbox_close_inherited(keep, keep_count, err)) {
-		sandbox_destroy(sandbox);
-		return NULL;
-	}
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
-		sandbox_cannot(err, "set no_new_privs");
+	if (!sandbox_close_inherited(keep, keep_count, err) || !sandbox_deny_privileges(err)) {
 		sandbox_destroy(sandbox);
 		return NULL;
 	}

@@ -24,11 +24,13 @@ struct connector *connector_add(
 {
 	struct connector *connector = &connectors->list[connectors->count];
 
-	*connector = (struct connector){.type = type,
-	    .device = device,
-	    .number = connectors->count++,
-	    .id = id,
-	    .drc_index = drc_index(type, id)};
+	/* Field by field: the memory is zero, and its pages are not to be touched before their
+	 * time. */
+	connector->type = type;
+	connector->device = device;
+	connector->number = connectors->count++;
+	connector->id = id;
+	connector->drc_index = drc_index(type, id);
 	return connector;
 }
 

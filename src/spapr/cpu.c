@@ -353,21 +353,19 @@ void cpus_detach(struct cpus *cpus, uint32_t first, uint32_t count)
 	}
 }
 
-void cpus_hold(struct cpus *cpus)
-{
-	for (uint32_t i = 0; i < cpus->count; i++)
-		if (cpus->list[i].has_thread)
-			cpu_want_attention(&cpus->list[i]);
-	for (uint32_t i = 0; i < cpus->count; i++)
-		while (cpus->list[i].has_thread && !cpus->list[i].waiting)
-			pthread_cond_wait(&cpus->quiet, cpus->lock);
-}
-
 void cpus_release(struct cpus *cpus)
 {
 	for (uint32_t i = 0; i < cpus->count; i++)
 		if (cpus->list[i].has_thread)
 			cpu_want_attention(&cpus->list[i]);
+}
+
+void cpus_hold(struct cpus *cpus)
+{
+	cpus_release(cpus); /* now they may not */
+	for (uint32_t i = 0; i < cpus->count; i++)
+		while (cpus->list[i].has_thread && !cpus->list[i].waiting)
+			pthread_cond_wait(&cpus->quiet, cpus->lock);
 }
 
 bool cpus_reset(struct cpus *cpus, struct err *err)

@@ -186,8 +186,7 @@ static bool machine_write_low(struct spapr *machine, struct err *err)
 	return true;
 }
 
-/* What a reset must forget, in this order, with all vCPU threads out of the guest and of every
- * handler. A part that fails ends the reset. */
+/* What is pending ends as superseded. */
 static bool machine_reset_devices(struct spapr *machine, struct err *err)
 {
 	(void)err;
@@ -200,18 +199,12 @@ static bool machine_reset_cpus(struct spapr *machine, struct err *err)
 	return cpus_reset(&machine->cpus, err);
 }
 
+/* Queued events, typed input, and how the last run ended. */
 static bool machine_reset_events(struct spapr *machine, struct err *err)
 {
 	(void)err;
 	events_reset(&machine->events);
 	vty_reset(&machine->vty);
-	return true;
-}
-
-/* How the last run ended is no longer news. */
-static bool machine_reset_end(struct spapr *machine, struct err *err)
-{
-	(void)err;
 	machine->cpus.finished = false;
 	news_drop(&machine->news,
 	    SPAPR_NEWS_POWER_OFF | SPAPR_NEWS_RESET | SPAPR_NEWS_PANIC | SPAPR_NEWS_FAILED);
@@ -235,13 +228,14 @@ static bool machine_reset_memory(struct spapr *machine, struct err *err)
 	return gmem_clear(&machine->gmem, err);
 }
 
+/* What a reset must forget, in this order, with all vCPU threads out of the guest and of every
+ * handler. If a part fails the reset has failed. */
 static const struct part {
 	bool (*reset)(struct spapr *machine, struct err *err);
 } parts[] = {
     {machine_reset_devices},
     {machine_reset_cpus},
     {machine_reset_events},
-    {machine_reset_end},
     {machine_reset_mmu},
     {machine_reset_interrupts},
     {machine_reset_memory},

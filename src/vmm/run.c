@@ -57,7 +57,7 @@ static const int end_signals[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT};
 static const int fault_signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS};
 
 /* What a handler of end_signals leaves for the loop. Static, because a handler is given nothing. */
-static volatile sig_atomic_t end_signal;
+static _Atomic int end_signal;
 static const ev_io *end_signal_wake;
 
 /* In any thread. */
