@@ -5,7 +5,7 @@
 
 #include "base/err.h"
 
-/* What the process ends with; documented in README.md and the manual. */
+/* What the process ends with; documented in the manual. */
 enum exit_code {
 	EXIT_POWERED_OFF = 0,
 	EXIT_VMM_ERROR = 1,
