@@ -38,6 +38,15 @@ json_t *query_name(struct call *call)
 	return name[0] != '\0' ? json_pack("{s:o}", "name", json_out_text(name)) : json_object();
 }
 
+json_t *query_uuid(struct call *call)
+{
+	const char *uuid = spapr_get_config(call->guest->machine)->uuid;
+
+	/* QMP has a nil UUID for none. */
+	return json_pack("{s:s}", "UUID",
+	    uuid != NULL && uuid[0] != '\0' ? uuid : "00000000-0000-0000-0000-000000000000");
+}
+
 json_t *query_kvm(struct call *call)
 {
 	return json_pack("{s:b, s:b}", "enabled", 1, "present", 1);

@@ -12,6 +12,7 @@
 json_t *query_version(struct call *call);
 json_t *query_status(struct call *call);
 json_t *query_name(struct call *call);
+json_t *query_uuid(struct call *call);
 json_t *query_kvm(struct call *call);
 json_t *query_metrics(struct call *call);
 json_t *query_cpus_fast(struct call *call);

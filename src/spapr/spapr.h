@@ -52,6 +52,7 @@ struct spapr_config {
 	uint32_t max_cpus;     /* multiple of threads, >= boot_cpus */
 	const char *bootargs;  /* the caller keeps it */
 	const char *name; /* of the partition, for the guest; may be NULL; the caller keeps it */
+	const char *uuid; /* of the machine, for the guest; NULL or empty: none; kept as name is */
 	uint64_t unplug_deadline_ms;
 	int kvm_fd; /* an open /dev/kvm; 0: open it */
 

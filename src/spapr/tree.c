@@ -229,6 +229,11 @@ static void tree_write_root(struct node_writer *w, struct spapr *machine)
 	    sizeof "paprika,pseries\0qemu,pseries");
 	if (machine->config.name != NULL && machine->config.name[0] != '\0')
 		node_text(w, "ibm,partition-name", machine->config.name);
+	/* systemd and cloud-init read the first; lparstat takes the second for a serial number. */
+	if (machine->config.uuid != NULL && machine->config.uuid[0] != '\0') {
+		node_text(w, "vm,uuid", machine->config.uuid);
+		node_text(w, "system-id", machine->config.uuid);
+	}
 	node_cell(w, "#address-cells", 2);
 	node_cell(w, "#size-cells", 2);
 	tree_write_chosen(w, machine);

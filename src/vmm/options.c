@@ -47,6 +47,7 @@ struct spapr_config options_machine(const struct options *options)
 	    .max_cpus = options->max_cpus,
 	    .bootargs = options->append,
 	    .name = options->name,
+	    .uuid = options->uuid,
 	    .unplug_deadline_ms = options->unplug_deadline_ms,
 	    .kvm_fd = options->kvm_fd,
 	};
@@ -249,6 +250,28 @@ static bool option_set_deadline(
 	return true;
 }
 
+/* As uuidgen prints it (RFC 4122, 3), in either case. */
+static bool option_set_uuid(
+    struct options *options, const struct option_row *row, const char *text, struct err *err)
+{
+	static const char form[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+	size_t at = 0;
+
+	for (; form[at] != '\0'; at++) {
+		bool fits = form[at] == '-'
+		                ? text[at] == '-'
+		                : text[at] != '\0' && strchr("0123456789abcdefABCDEF", text[at]);
+
+		if (!fits)
+			break;
+		options->uuid[at] = text[at] >= 'A' && text[at] <= 'F' ? text[at] | 0x20 : text[at];
+	}
+	options->uuid[at] = '\0';
+	return (form[at] == '\0' && text[at] == '\0') ||
+	       err_set(err, ERR_USAGE, "give one as uuidgen prints it, or leave it out",
+	           "--%s cannot be \"%.64s\"", row->name, text);
+}
+
 static bool option_set_log_level(
     struct options *options, const struct option_row *row, const char *text, struct err *err)
 {
@@ -302,6 +325,8 @@ static const struct option_row option_rows[] = {
     {"no-reboot", NULL, 0, COMMAND_RUN, AS_BOOLEAN, option_set_switch, FIELD(no_reboot),
         "end when the guest reboots, with exit code 4"},
     {"name", "N", 0, COMMAND_RUN, AS_STRING, option_set_name, FIELD(name), "a name for the guest"},
+    {"uuid", "U", 0, MACHINE, AS_STRING, option_set_uuid, 0, 0,
+        "a UUID for the guest (vm,uuid); none by default"},
     {"kvm-fd", "N", 0, MACHINE, AS_STRING | AS_INTEGER | AS_REAL, option_set_kvm_fd, 0, 0,
         "use this open descriptor of /dev/kvm"},
     {"no-sandbox", NULL, 0, COMMAND_RUN, AS_BOOLEAN, option_set_switch, FIELD(no_sandbox),

@@ -32,6 +32,7 @@ struct options {
 	bool no_sandbox;
 	int kvm_fd; /* 0: open /dev/kvm */
 	char name[64];
+	char uuid[37]; /* lower case, with its hyphens; empty: none */
 	enum log_level log_level;
 	char output[OPTION_TEXT_MAX]; /* dtb -o */
 	bool json;                    /* check --json */

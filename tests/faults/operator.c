@@ -469,7 +469,7 @@ static void operate_life(struct run *run)
 static void operate_queries(struct run *run)
 {
 	static const char *const requests[] = {PLAIN("query-version"), PLAIN("query-commands"),
-	    PLAIN("query-status"), PLAIN("query-name"), PLAIN("query-kvm"),
+	    PLAIN("query-status"), PLAIN("query-name"), PLAIN("query-uuid"), PLAIN("query-kvm"),
 	    PLAIN("query-cpus-fast"), PLAIN("query-hotpluggable-cpus"), PLAIN("query-connectors"),
 	    PLAIN("query-operations"), PLAIN("query-metrics"), PLAIN("query-schema"),
 	    PLAIN("system_powerdown")};

@@ -13,7 +13,8 @@ TREE = "/proc/device-tree"
 
 
 def test_tools_find_what_they_look_for(start) -> None:
-    guest = start("--name", "web1", append="console=hvc0")
+    uuid = "00112233-4455-6677-8899-aabbccddeeff"
+    guest = start("--name", "web1", "--uuid", uuid.upper(), append="console=hvc0")
     guest.wait_ready()
     # powerpc-utils looks for these words anywhere in a line.
     assert re.search(r"IBM pSeries \(emulated by qemu\)", guest.sh("cat /proc/cpuinfo"))
@@ -21,6 +22,9 @@ def test_tools_find_what_they_look_for(start) -> None:
     assert guest.sh(f"cat {TREE}/hypervisor/compatible | tr '\\0' '\\n'") == "linux,kvm"
     assert "qemu,pseries" in guest.sh(f"cat {TREE}/compatible | tr '\\0' '\\n'").split()
     assert guest.sh(f"cat {TREE}/ibm,partition-name | tr '\\0' '\\n'") == "web1"
+    assert guest.sh(f"cat {TREE}/vm,uuid | tr '\\0' '\\n'") == uuid
+    assert guest.sh(f"cat {TREE}/system-id | tr '\\0' '\\n'") == uuid
+    assert guest.control.execute("query-uuid") == {"UUID": uuid}
     # rtas_errd ends without it.
     assert guest.sh("ls -l /proc/powerpc/rtas/error_log").startswith("-r")
     assert "scan rate is 0" not in guest.sh("dmesg")

@@ -101,6 +101,12 @@ static void test_texts(void **state)
 	assert_string_equal(options.control, "c.sock");
 	assert_true(run_with("--name", "n"));
 	assert_string_equal(options.name, "n");
+	assert_true(run_with("--uuid", "00112233-4455-6677-8899-AABBCCddeeff"));
+	assert_string_equal(options.uuid, "00112233-4455-6677-8899-aabbccddeeff");
+	refuses("--uuid", "00112233-4455-6677-8899-aabbccddeef", "--uuid");
+	refuses("--uuid", "00112233-4455-6677-8899-aabbccddeeff0", "--uuid");
+	refuses("--uuid", "0011223344556677-8899-aabbccddeeff0-", "--uuid");
+	refuses("--uuid", "00112233-4455-6677-8899-aabbccddeefg", "--uuid");
 	assert_true(run_with("--no-reboot", NULL));
 	assert_true(options.no_reboot);
 	assert_true(run_with("--log-level", "debug"));
@@ -280,7 +286,7 @@ static void test_unknown(void **state)
 /* An empty value is a mistake, but for a command line, which may be empty. */
 static void test_empty(void **state)
 {
-	static const char *const names[] = {"--initrd", "--control", "--name", "--config",
+	static const char *const names[] = {"--initrd", "--control", "--name", "--uuid", "--config",
 	    "--console", "--cpus", "--memory", "--unplug-deadline", "--log-level", "--kvm-fd"};
 
 	(void)state;

@@ -22,6 +22,11 @@ static void test_simple_queries(void **state)
 	expect_json(value(peer, "{'execute': 'query-name'}\n"), "{}");
 	vmm->guest.name = "a\xff\xc3\xa9";
 	expect_json(value(peer, "{'execute': 'query-name'}\n"), "{'name': 'a?\\u00e9'}");
+	expect_json(value(peer, "{'execute': 'query-uuid'}\n"),
+	    "{'UUID': '00000000-0000-0000-0000-000000000000'}");
+	vmm->machine.config.uuid = "00112233-4455-6677-8899-aabbccddeeff";
+	expect_json(value(peer, "{'execute': 'query-uuid'}\n"),
+	    "{'UUID': '00112233-4455-6677-8899-aabbccddeeff'}");
 	expect_json(
 	    value(peer, "{'execute': 'query-kvm'}\n"), "{'enabled': true, 'present': true}");
 	expect_json(value(peer, "{'execute': 'query-metrics'}\n"),
