@@ -144,7 +144,8 @@ struct drc_row {
 /* What differs between families of connector. */
 struct drc_type {
 	const char *name;        /* "ibm,drc-types" */
-	const char *name_prefix; /* "ibm,drc-names": prefix and decimal id */
+	const char *name_prefix; /* "ibm,drc-names": this, at most 20 bytes, and the decimal id */
+	const char *parent;      /* node that lists the connectors: "cpus"; "" is the root */
 	uint32_t index_type;     /* bits 31..28 of the drc index */
 	uint8_t hotplug_type;    /* resource type in the hot-plug event section */
 	uint8_t id_kind;         /* how that section names the connector: DRC_ID_... */

@@ -10,7 +10,6 @@ bool connectors_init(struct connectors *connectors, uint32_t room, struct events
 {
 	connectors->events = events;
 	connectors->list = calloc(room, sizeof *connectors->list);
-	connectors->room = connectors->list != NULL ? room : 0;
 	return connectors->list != NULL;
 }
 

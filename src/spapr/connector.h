@@ -37,7 +37,7 @@ struct connector {
 struct connectors {
 	struct events *events;
 	struct connector *list; /* by ascending drc index */
-	uint32_t count, room;
+	uint32_t count;
 };
 
 /* Room for so many; false if memory is out. finish also after a failed init. */

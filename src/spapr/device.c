@@ -24,7 +24,6 @@ bool devices_init(
 	devices->connectors = connectors;
 	ops_init(&devices->ops, devices->operations, SPAPR_OPERATIONS);
 	devices->list = calloc(room, sizeof *devices->list);
-	devices->room = devices->list != NULL ? room : 0;
 	return devices->list != NULL;
 }
 

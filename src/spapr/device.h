@@ -68,7 +68,7 @@ struct devices {
 	struct news *news;
 	struct connectors *connectors;
 	struct device *list;
-	uint32_t count, room;
+	uint32_t count;
 	struct ops ops;
 	struct operation operations[SPAPR_OPERATIONS];
 };

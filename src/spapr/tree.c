@@ -22,32 +22,37 @@
 
 /* --- Connectors and devices ------------------------------------------------------------------ */
 
-/* ibm,drc-names or ibm,drc-types: a count, then strings one behind the other. */
+/* "ibm,drc-names" or "ibm,drc-types": a count, then strings one behind the other. */
 static void tree_write_drc_strings(struct node_writer *w, const struct connectors *connectors,
-    const struct drc_type *type, uint32_t count, bool names)
+    const char *parent, uint32_t count, bool names)
 {
-	/* The prefix, 10 digits and a NUL at most. */
-	size_t at = sizeof(struct be32), room = strlen(type->name_prefix) + strlen(type->name) + 11;
+	enum { STRING_MAX = 32 };
 	struct be32 head = be32(count);
-	char *value = malloc(at + count * room);
+	size_t at = sizeof head;
+	char *value = malloc(at + count * STRING_MAX);
 
 	if (value == NULL) {
 		node_fail(w, -FDT_ERR_NOSPACE);
 		return;
 	}
 	memcpy(value, &head, sizeof head);
-	for (uint32_t i = 0; i < connectors->count; i++)
-		if (connectors->list[i].type == type)
-			at += 1 + (size_t)(names ? sprintf(value + at, "%s%u", type->name_prefix,
-			                               connectors->list[i].id)
-			                         : sprintf(value + at, "%s", type->name));
+	for (uint32_t i = 0; i < connectors->count; i++) {
+		const struct drc_type *type = connectors->list[i].type;
+
+		if (strcmp(type->parent, parent) != 0)
+			continue;
+		at += 1 + (size_t)(names ? snprintf(value + at, STRING_MAX, "%s%u",
+		                               type->name_prefix, connectors->list[i].id)
+		                         : snprintf(value + at, STRING_MAX, "%s", type->name));
+	}
 	node_bytes(w, names ? "ibm,drc-names" : "ibm,drc-types", value, at);
 	free(value);
 }
 
-/* The connectors of a type, in the four arrays that belong together (LoPAR 13.5.2). */
-static void tree_write_connectors(
-    struct node_writer *w, const struct connectors *connectors, const struct drc_type *type)
+/* The connectors that a node lists, in the four arrays that belong together (LoPAR 13.5.2), and the
+ * nodes of what is plugged in there. */
+static void tree_write_devices(
+    struct node_writer *w, const struct connectors *connectors, const char *parent)
 {
 	struct be32 *values = malloc((connectors->count + 1) * sizeof *values);
 	uint32_t count = 0;
@@ -57,7 +62,7 @@ static void tree_write_connectors(
 		return;
 	}
 	for (uint32_t i = 0; i < connectors->count; i++)
-		if (connectors->list[i].type == type)
+		if (strcmp(connectors->list[i].type->parent, parent) == 0)
 			values[++count] = be32(connectors->list[i].drc_index);
 	values[0] = be32(count);
 	node_bytes(w, "ibm,drc-indexes", values, (count + 1) * sizeof *values);
@@ -65,8 +70,14 @@ static void tree_write_connectors(
 		values[i + 1] = be32(UINT32_MAX); /* live insertion: no power domain */
 	node_bytes(w, "ibm,drc-power-domains", values, (count + 1) * sizeof *values);
 	free(values);
-	tree_write_drc_strings(w, connectors, type, count, true);
-	tree_write_drc_strings(w, connectors, type, count, false);
+	tree_write_drc_strings(w, connectors, parent, count, true);
+	tree_write_drc_strings(w, connectors, parent, count, false);
+	for (uint32_t i = 0; i < connectors->count; i++) {
+		const struct connector *connector = &connectors->list[i];
+
+		if (strcmp(connector->type->parent, parent) == 0 && connector->drc.attached)
+			connector->device->type->describe(connector->device, connector, false, w);
+	}
 }
 
 static void tree_write_cpus(struct node_writer *w, struct spapr *machine)
@@ -74,13 +85,7 @@ static void tree_write_cpus(struct node_writer *w, struct spapr *machine)
 	node_begin(w, "cpus");
 	node_cell(w, "#address-cells", 1);
 	node_cell(w, "#size-cells", 0);
-	tree_write_connectors(w, &machine->connectors, device_type_core.connector);
-	for (uint32_t i = 0; i < machine->cores.count; i++) {
-		const struct device *core = &machine->cores.list[i];
-
-		if (core->connectors->drc.attached)
-			core_describe(core, core->connectors, false, w);
-	}
+	tree_write_devices(w, &machine->connectors, "cpus");
 	node_end(w);
 }
 
