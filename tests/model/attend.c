@@ -54,7 +54,7 @@ int pthread_join(pthread_t thread, void **ret_value)
 	return 0;
 }
 
-/* Whoever else waits, waits for vCPU threads to do what they were asked. */
+/* Any other thread that waits, waits for vCPU threads to do what they were asked. */
 int pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *lock)
 {
 	bool progress = false;
@@ -71,7 +71,7 @@ int pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *lock)
 		progress = true;
 	}
 	if (!progress)
-		broken("deadlock: a thread waits, and nobody has anything left to do");
+		broken("deadlock: a thread waits, and no other has anything left to do");
 	return 0;
 }
 

@@ -115,7 +115,7 @@ static void check_operations(const struct view *before, const struct view *after
 	if (begun != NULL && begun->kind != want->begins)
 		broken("an operation begins as something else");
 	if (begun != NULL && want->begun_unasked && begun->outcome != OP_DONE)
-		broken("what nobody had asked for is left pending");
+		broken("something is left pending that was not asked for");
 	if (begun != NULL && !want->begun_unasked && answer->operation != begun->id)
 		broken("the operator is told another operation");
 	if (want->accepted && move.kind == OPERATOR_REMOVE && !want->begun &&
@@ -280,7 +280,7 @@ static void check_steps(const struct view *before, const struct view *after, str
 	    (oracle_find(after, id)->unresolved ||
 	        passed(after, id, OP_NOTIFIED) <= passed(before, id, OP_NOTIFIED)))
 		broken(
-		    "operation %llu was asked for, and nobody would know", (unsigned long long)id);
+		    "operation %llu was asked for, and that is not noted", (unsigned long long)id);
 	check_started(before, after, move, answer);
 	check_call_noted(before, after, move, answer);
 }

@@ -85,18 +85,18 @@ static void check_core(const struct view *view, uint32_t number)
 	}
 }
 
-/* No wake-up is lost: whoever has something to do has been told. */
+/* No wake-up is lost: a vCPU that has something to do has been told. */
 static void check_vcpu(const struct vcpu *vcpu)
 {
 	const struct spapr *machine = world.machine;
 	bool held = machine->cpus.stopped || machine->cpus.finished;
 
 	if (vcpu->entry_set && vcpu->state != SPAPR_VCPU_RUNNING)
-		broken("vCPU %u is to start, and nobody has started it", vcpu->id);
+		broken("vCPU %u is to start, and was not started", vcpu->id);
 	if (vcpu->attention || !vcpu->has_thread)
 		return;
 	if (vcpu->park_needed)
-		broken("vCPU %u is to be parked, and nobody has told it", vcpu->id);
+		broken("vCPU %u is to be parked, and was not told", vcpu->id);
 	if (vcpu->state == SPAPR_VCPU_STOPPING)
 		broken("vCPU %u will be stopping for ever", vcpu->id);
 	if (vcpu->state == SPAPR_VCPU_RUNNING && !held && vcpu->waiting)
@@ -129,7 +129,7 @@ static void check_operation(const struct view *view, const struct operation *op)
 		broken("operation %llu: nothing to say about where it is stuck",
 		    (unsigned long long)op->id);
 	if (!oracle_all_reported(op) && (world.machine->news.bits & SPAPR_NEWS_OPERATION) == 0)
-		broken("operation %llu has news, and nobody has told the operator",
+		broken("operation %llu has news, and the operator was not told",
 		    (unsigned long long)op->id);
 }
 

@@ -461,7 +461,7 @@ bool kvm_vcpu_registers(struct kvm_vcpu *vcpu, struct kvm_registers *ret_registe
 	return vcpu != NULL;
 }
 
-/* Stands in for the whole tree: nobody reads it. */
+/* Stands in for the whole tree, which is not read here. */
 bool tree_build(struct spapr *machine, size_t *ret_length, struct err *err)
 {
 	(void)err;

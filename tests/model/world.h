@@ -59,7 +59,7 @@ enum move_kind {
 	OPERATOR_ADD_TWIN,  /* under the name of another core */
 	OPERATOR_ADD_FAILS, /* KVM refuses the vCPU */
 	OPERATOR_REMOVE,
-	OPERATOR_REMOVE_NOTHING, /* a device nobody has heard of */
+	OPERATOR_REMOVE_NOTHING, /* an unknown device */
 	OPERATOR_CANCEL,
 	OPERATOR_CANCEL_ENDED,
 	OPERATOR_RESET,

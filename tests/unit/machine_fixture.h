@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * machine_fixture.h - a machine above the fake KVM, and both of its parties: the operator, who
+ * machine_fixture.h - a machine above the fake KVM, and both of its parties: the operator, which
  * calls spapr.h, and a guest, whose RTAS calls and hcalls are functions here.
  *
  * A guest's call goes the whole way: an argument block in guest memory, an hcall that makes
@@ -58,7 +58,7 @@ struct fixture {
 	bool load_fails;
 	unsigned loads;
 	_Atomic unsigned wakes;
-	/* Called once by whoever has news next, on its thread, perhaps with the lock held. */
+	/* Called once, by the next thread that has news, perhaps with the lock held. */
 	void (*_Atomic on_wake)(struct fixture *fixture);
 	void *context; /* on_wake's own */
 };

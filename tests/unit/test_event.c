@@ -252,7 +252,7 @@ static void asking_again_interrupts_again(void **state)
 {
 	struct fixture *f = *state;
 
-	/* Whoever took the first interrupt may have dropped it. */
+	/* The first interrupt may have been dropped by a kernel that did not know it. */
 	power_on_cpus(f, 2, 4, 1);
 	for (uint64_t i = 1; i <= 3; i++) {
 		take_away(f, 1);
