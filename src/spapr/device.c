@@ -141,17 +141,13 @@ static void device_note_unasked(struct devices *devices, const struct connector 
 	}
 }
 
-/* A request waits for each connector that is attached, or is about to be. */
-static void device_request_begin(
-    struct device *device, struct device_request *request, unsigned awaited, uint64_t operation)
+/* The request waits for this connector. */
+static void device_await(
+    struct device_request *request, struct connector *connector, unsigned awaited)
 {
-	*request = (struct device_request){.operation = operation};
-	for (uint32_t i = 0; i < device->count; i++) {
-		if (awaited == AWAITED_BY_REMOVE && !device->connectors[i].drc.attached)
-			continue;
-		device->connectors[i].awaited |= awaited;
+	if ((connector->awaited & awaited) == 0)
 		request->left++;
-	}
+	connector->awaited |= awaited;
 }
 
 /* A connector has settled for a request. The first outcome that is not OP_DONE decides. */
@@ -212,24 +208,18 @@ static void device_take_back(struct devices *devices, const struct connector *re
 {
 	struct device *device = refused->device;
 
-	/* All of them are counted before any can settle. */
-	for (uint32_t i = 0; i < device->count; i++) {
-		struct connector *connector = &device->connectors[i];
-
-		if (connector == refused || !connector->drc.attached ||
-		    (connector->awaited & AWAITED_BY_ADD) != 0)
-			continue;
-		connector->awaited |= AWAITED_BY_ADD;
-		device->add.left++;
-	}
+	device->add.left++; /* it must not end before all of them are counted */
 	for (uint32_t i = 0; i < device->count; i++) {
 		struct connector *connector = &device->connectors[i];
 		bool untaken = connector->drc.adding && connector->drc.state == DRC_UNUSABLE;
 
-		if (connector != refused && connector->drc.attached)
-			device_apply(devices, connector,
-			    untaken ? DRC_IN_CANCEL_ADD : DRC_IN_REMOVE, &by_operator);
+		if (connector == refused || !connector->drc.attached)
+			continue;
+		device_await(&device->add, connector, AWAITED_BY_ADD);
+		device_apply(
+		    devices, connector, untaken ? DRC_IN_CANCEL_ADD : DRC_IN_REMOVE, &by_operator);
 	}
+	device->add.left--;
 }
 
 /* A removal ended without success at one connector: leave to the guest what it still has of the
@@ -238,24 +228,20 @@ static void device_give_back(struct devices *devices, const struct connector *ke
 {
 	struct device *device = kept->device;
 
+	device->remove.left++;
 	for (uint32_t i = 0; i < device->count; i++) {
 		struct connector *connector = &device->connectors[i];
 
-		if (connector == kept || connector->drc.attached)
+		if (connector->drc.attached) {
+			if (connector != kept && connector->drc.removing)
+				device_apply(
+				    devices, connector, DRC_IN_CANCEL_REMOVE, &by_operator);
 			continue;
-		connector->awaited |= AWAITED_BY_REMOVE;
-		device->remove.left++;
+		}
+		device_await(&device->remove, connector, AWAITED_BY_REMOVE);
+		device_apply(devices, connector, DRC_IN_ATTACH, &by_operator);
 	}
-	for (uint32_t i = 0; i < device->count; i++) {
-		struct connector *connector = &device->connectors[i];
-
-		if (connector == kept)
-			continue;
-		if (!connector->drc.attached)
-			device_apply(devices, connector, DRC_IN_ATTACH, &by_operator);
-		else if (connector->drc.removing)
-			device_apply(devices, connector, DRC_IN_CANCEL_REMOVE, &by_operator);
-	}
+	device->remove.left--;
 }
 
 static struct drc_result device_apply(struct devices *devices, struct connector *connector,
@@ -367,7 +353,9 @@ bool device_add(struct devices *devices, struct device *device, const char *name
 		return false;
 	*ret_operation = op->id;
 	snprintf(device->name, sizeof device->name, "%s", name);
-	device_request_begin(device, &device->add, AWAITED_BY_ADD, op->id);
+	device->add = (struct device_request){.operation = op->id};
+	for (uint32_t i = 0; i < device->count; i++)
+		device_await(&device->add, &device->connectors[i], AWAITED_BY_ADD);
 	for (uint32_t i = 0; i < device->count; i++) {
 		connector_rewind(&device->connectors[i]);
 		device_apply(devices, &device->connectors[i], DRC_IN_ATTACH, &by_operator);
@@ -388,7 +376,11 @@ static bool device_ask_back(
 		op = device_begin(devices, device, OP_REMOVE, device->name, err);
 		if (op == NULL)
 			return false;
-		device_request_begin(device, &device->remove, AWAITED_BY_REMOVE, op->id);
+		device->remove = (struct device_request){.operation = op->id};
+		for (uint32_t i = 0; i < device->count; i++)
+			if (device->connectors[i].drc.attached)
+				device_await(
+				    &device->remove, &device->connectors[i], AWAITED_BY_REMOVE);
 	}
 	*ret_operation = op->id;
 	for (uint32_t i = 0; i < device->count; i++) {
