@@ -111,7 +111,11 @@ class Run:
         end = self.shell.master if self.shell else self.streams[2] if self.streams else -1
         if end < 0:
             return None
-        return os.read(end, 65536) if select.select([end], [], [], 0)[0] else b""
+        # On a busy machine the kernel passes a terminal's output on only after the program's end.
+        text = b""
+        while select.select([end], [], [], 0.1 if self.shell else 0)[0]:
+            text += os.read(end, 65536)
+        return text
 
     def assert_nothing_left(self) -> None:
         left = {path.name for path in self.directory.iterdir()}
