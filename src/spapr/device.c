@@ -74,10 +74,9 @@ static bool device_make(struct device *device, struct err *err)
 		struct connector *connector = &device->connectors[i];
 		struct node_writer writer;
 
-		node_create(&writer, connector->node, sizeof connector->node);
-		node_begin_root(&writer);
+		node_begin_tree(&writer, connector->node, sizeof connector->node, 0, 0);
 		device->type->describe(device, connector, true, &writer);
-		node_finish(&writer);
+		node_end_tree(&writer);
 		if (!node_check(&writer, err))
 			return false;
 	}

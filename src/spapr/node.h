@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * node.h - writes nodes and properties of a flattened device tree. The first failure sticks, so
- * that calls need no checks in between; look at `error` at the end.
+ * that calls need no checks in between; node_check() tells at the end.
  */
 #ifndef PAPRIKA_SPAPR_NODE_H
 #define PAPRIKA_SPAPR_NODE_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include <libfdt.h>
+#include <string.h>
 
 #include "base/err.h"
 
@@ -16,28 +16,57 @@ struct node_writer {
 	int error; /* 0, or libfdt's negative error */
 };
 
-/* Begin a tree in size bytes at to; its memory reservations may be added before node_begin(). */
-void node_create(struct node_writer *writer, void *to, size_t size);
-void node_reserve(struct node_writer *writer, uint64_t address, uint64_t size);
-/* The reservations are complete: the root node begins. */
-void node_begin_root(struct node_writer *writer);
-/* The root node, and with it the tree, ends. */
-void node_finish(struct node_writer *writer);
-
-void node_begin(struct node_writer *writer, const char *name);
-void node_end(struct node_writer *writer);
-
-void node_bytes(struct node_writer *writer, const char *name, const void *value, size_t length);
-void node_flag(struct node_writer *writer, const char *name);
-void node_text(struct node_writer *writer, const char *name, const char *value);
-void node_cell(struct node_writer *writer, const char *name, uint32_t value);
-void node_cell64(struct node_writer *writer, const char *name, uint64_t value);
+/* Note the result of a libfdt function. */
+static inline void node_note(struct node_writer *writer, int result)
+{
+	if (writer->error == 0 && result < 0)
+		writer->error = result;
+}
 
 /* True if nothing has failed. */
 bool node_check(const struct node_writer *writer, struct err *err);
 
-/* Note a failure of the caller's own. */
-void node_fail(struct node_writer *writer, int error);
+/* Begin a tree in size bytes at to, whose root node is the current node; reserved (length 0: none)
+ * is memory that the kernel must not use. Then end both. */
+void node_begin_tree(
+    struct node_writer *writer, void *to, size_t size, uint64_t reserved, uint64_t reserved_bytes);
+void node_end_tree(struct node_writer *writer);
+
+static inline void node_begin(struct node_writer *writer, const char *name)
+{
+	node_note(writer, fdt_begin_node(writer->fdt, name));
+}
+
+static inline void node_end(struct node_writer *writer)
+{
+	node_note(writer, fdt_end_node(writer->fdt));
+}
+
+static inline void node_bytes(
+    struct node_writer *writer, const char *name, const void *value, size_t length)
+{
+	node_note(writer, fdt_property(writer->fdt, name, value, (int)length));
+}
+
+static inline void node_flag(struct node_writer *writer, const char *name)
+{
+	node_bytes(writer, name, NULL, 0);
+}
+
+static inline void node_text(struct node_writer *writer, const char *name, const char *value)
+{
+	node_bytes(writer, name, value, strlen(value) + 1);
+}
+
+static inline void node_cell(struct node_writer *writer, const char *name, uint32_t value)
+{
+	node_note(writer, fdt_property_u32(writer->fdt, name, value));
+}
+
+static inline void node_cell64(struct node_writer *writer, const char *name, uint64_t value)
+{
+	node_note(writer, fdt_property_u64(writer->fdt, name, value));
+}
 
 /* At most NODE_CELLS_MAX cells. */
 #define NODE_CELLS_MAX 16

@@ -32,7 +32,7 @@ static void tree_write_drc_strings(struct node_writer *w, const struct connector
 	char *value = malloc(at + count * STRING_MAX);
 
 	if (value == NULL) {
-		node_fail(w, -FDT_ERR_NOSPACE);
+		node_note(w, -FDT_ERR_NOSPACE);
 		return;
 	}
 	memcpy(value, &head, sizeof head);
@@ -58,7 +58,7 @@ static void tree_write_devices(
 	uint32_t count = 0;
 
 	if (values == NULL) {
-		node_fail(w, -FDT_ERR_NOSPACE);
+		node_note(w, -FDT_ERR_NOSPACE);
 		return;
 	}
 	for (uint32_t i = 0; i < connectors->count; i++)
@@ -223,7 +223,6 @@ static void tree_write_vdevice(struct node_writer *w)
 
 static void tree_write_root(struct node_writer *w, struct spapr *machine)
 {
-	node_begin_root(w);
 	node_text(w, "device_type", "chrp");
 	/* powerpc-utils and others take a guest whose model does not end so for a PowerVM
 	 * partition.
@@ -255,17 +254,17 @@ static void tree_write_root(struct node_writer *w, struct spapr *machine)
 	node_begin(w, "hypervisor");
 	node_text(w, "compatible", "linux,kvm");
 	node_end(w);
-	node_finish(w);
 }
 
 bool tree_build(struct spapr *machine, size_t *ret_length, struct err *err)
 {
 	struct node_writer w;
 
-	node_create(&w, machine->fdt_buffer, FDT_MAX_BYTES);
 	/* The kernel reserves RTAS only if it is told to. */
-	node_reserve(&w, machine->layout.rtas, RTAS_BLOB_BYTES);
+	node_begin_tree(
+	    &w, machine->fdt_buffer, FDT_MAX_BYTES, machine->layout.rtas, RTAS_BLOB_BYTES);
 	tree_write_root(&w, machine);
+	node_end_tree(&w);
 	if (!node_check(&w, err))
 		return false;
 	/* Core 0 always boots. */
