@@ -33,7 +33,7 @@ struct device_request {
 struct device {
 	const struct device_type *type;
 	void *context; /* the type's own */
-	uint32_t unit; /* which one of its type: a core's core-id */
+	uint32_t unit; /* which one of its type, as the operator counts them */
 	struct connector *connectors;
 	uint32_t count;
 	char name[OP_DEVICE_MAX]; /* empty if it is not attached */
@@ -42,7 +42,7 @@ struct device {
 
 /* Hooks may be NULL unless it is said otherwise. */
 struct device_type {
-	const char *noun; /* "core", for messages */
+	const char *noun; /* what messages call it */
 	const struct drc_type *connector;
 	/* May it be added now? May it be removed? Called before anything is changed. */
 	bool (*check_add)(const struct device *device, struct err *err);

@@ -14,8 +14,8 @@
  * An interrupt can get lost: a kernel started by kexec takes it before it knows the source, and
  * drops it. So when a kernel begins, the sources are reset, and what is pending is queued and
  * announced again (events_announce). A repeated request interrupts again too, although the first
- * interrupt may still arrive. The surplus one finds a spare event: an add of connector 0, which
- * belongs to the boot core that every guest has.
+ * interrupt may still arrive. The surplus one finds a spare event: an add of connector 0, whose
+ * device every guest has.
  */
 #include "spapr/event.h"
 
