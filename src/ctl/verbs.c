@@ -145,7 +145,6 @@ static enum exit_code verb_status(struct ctl *ctl, char **arguments)
 	    {"version", "query-version"}, {"cpus", "query-cpus-fast"}};
 	json_t *all = json_object(), *operations;
 
-	(void)arguments;
 	for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
 		json_t *value = connection_ask(ctl, parts[i].command, NULL);
 
@@ -182,7 +181,6 @@ static enum exit_code verb_list(
 
 static enum exit_code verb_cpu_list(struct ctl *ctl, char **arguments)
 {
-	(void)arguments;
 	if (ctl->registers)
 		return verb_list(ctl, "query-registers", registers_print);
 	return verb_list(
@@ -191,7 +189,6 @@ static enum exit_code verb_cpu_list(struct ctl *ctl, char **arguments)
 
 static enum exit_code verb_connectors(struct ctl *ctl, char **arguments)
 {
-	(void)arguments;
 	return verb_list(ctl, "query-connectors", connectors_print);
 }
 
@@ -215,7 +212,6 @@ static enum exit_code verb_begin(struct ctl *ctl, const char *command, json_t *a
 
 static enum exit_code verb_cpu_add(struct ctl *ctl, char **arguments)
 {
-	(void)arguments;
 	return verb_begin(ctl, "device_add",
 	    json_pack("{s:s, s:I, s:s*}", "driver", "host-spapr-cpu-core", "core-id", ctl->number,
 	        "id", ctl->device_id));
@@ -253,13 +249,11 @@ static enum exit_code verb_operations(struct ctl *ctl, char **arguments)
 
 static enum exit_code verb_cancel(struct ctl *ctl, char **arguments)
 {
-	(void)arguments;
 	return verb_ask(ctl, "operation-cancel", json_pack("{s:I}", "id", ctl->number));
 }
 
 static enum exit_code verb_events(struct ctl *ctl, char **arguments)
 {
-	(void)arguments;
 	do {
 		json_t *event = NULL;
 		enum received received = connection_next_event(ctl, ctl->deadline, &event);
@@ -285,7 +279,6 @@ static enum exit_code verb_execute(struct ctl *ctl, char **arguments)
 {
 	json_t *reply = connection_exchange(ctl, json_incref(ctl->request)), *value;
 
-	(void)arguments;
 	value = json_object_get(reply, "return");
 	if (value != NULL && ctl->json)
 		value_print(value);

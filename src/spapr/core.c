@@ -81,19 +81,16 @@ static bool core_attach(struct device *core, struct err *err)
 
 static void core_attached(struct device *core, struct connector *connector)
 {
-	(void)connector;
 	cpus_attach(cores_of(core)->cpus, core->unit, cores_of(core)->threads);
 }
 
 static void core_detach(struct device *core, struct connector *connector)
 {
-	(void)connector;
 	cpus_detach(cores_of(core)->cpus, core->unit, cores_of(core)->threads);
 }
 
 static bool core_in_use(const struct device *core, const struct connector *connector)
 {
-	(void)connector;
 	return core_running(core) > 0;
 }
 

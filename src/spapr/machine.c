@@ -189,7 +189,6 @@ static bool machine_write_low(struct spapr *machine, struct err *err)
 /* What is pending ends as superseded. */
 static bool machine_reset_devices(struct spapr *machine, struct err *err)
 {
-	(void)err;
 	devices_reset(&machine->devices);
 	return true;
 }
@@ -202,7 +201,6 @@ static bool machine_reset_cpus(struct spapr *machine, struct err *err)
 /* Queued events, typed input, and how the last run ended. */
 static bool machine_reset_events(struct spapr *machine, struct err *err)
 {
-	(void)err;
 	events_reset(&machine->events);
 	vty_reset(&machine->vty);
 	machine->cpus.finished = false;
@@ -230,23 +228,21 @@ static bool machine_reset_memory(struct spapr *machine, struct err *err)
 
 /* What a reset must forget, in this order, with all vCPU threads out of the guest and of every
  * handler. If a part fails the reset has failed. */
-static const struct part {
-	bool (*reset)(struct spapr *machine, struct err *err);
-} parts[] = {
-    {machine_reset_devices},
-    {machine_reset_cpus},
-    {machine_reset_events},
-    {machine_reset_mmu},
-    {machine_reset_interrupts},
-    {machine_reset_memory},
+static bool (*const machine_reset_parts[])(struct spapr *machine, struct err *err) = {
+    machine_reset_devices,
+    machine_reset_cpus,
+    machine_reset_events,
+    machine_reset_mmu,
+    machine_reset_interrupts,
+    machine_reset_memory,
 };
 
 static bool machine_boot_held(struct spapr *machine, struct err *err)
 {
 	const struct spapr_config *config = &machine->config;
 
-	for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
-		if (!parts[i].reset(machine, err))
+	for (size_t i = 0; i < sizeof machine_reset_parts / sizeof machine_reset_parts[0]; i++)
+		if (!machine_reset_parts[i](machine, err))
 			return false;
 	machine->image = (struct spapr_image){0};
 	if (!config->load(

@@ -65,7 +65,6 @@ enum rtas_status rtas_check_exception(struct rtas_call *call)
  * its interrupt without one, upon which Linux repeats its last event. */
 enum rtas_status rtas_event_scan(struct rtas_call *call)
 {
-	(void)call;
 	return RTAS_NO_ERRORS_FOUND;
 }
 
@@ -204,6 +203,5 @@ enum rtas_status rtas_get_system_parameter(struct rtas_call *call)
 /* ibm,set-system-parameter: none can be set. */
 enum rtas_status rtas_set_system_parameter(struct rtas_call *call)
 {
-	(void)call;
 	return RTAS_NOT_AUTHORIZED;
 }
