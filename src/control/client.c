@@ -12,6 +12,7 @@
 #include "control/client.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +31,9 @@
  * REQUEST_COST besides. */
 #define TURN_COST_MAX CONTROL_REQUEST_MAX
 #define REQUEST_COST 1024
+
+/* At most this much free memory is kept in the heap between two turns. */
+#define FREE_BYTES_MAX ((size_t)128 << 10)
 
 struct client {
 	ev_io reading, writing;
@@ -198,6 +202,7 @@ static void client_request(struct client *client, const struct request *request)
 	json_t *object = NULL;
 	size_t length;
 
+	client->clients->worked = true;
 	length = parse_qmp_text(request->text, request->length, text);
 	if (request->deepest > DEPTH_MAX)
 		snprintf(desc, sizeof desc, "JSON parse error, nested deeper than %d", DEPTH_MAX);
@@ -326,8 +331,18 @@ static void clients_reap(struct clients *clients)
 		if (clients->slots[i] != NULL && clients->slots[i]->closed) {
 			client_destroy(clients->slots[i]);
 			clients->slots[i] = NULL;
+			clients->worked = true;
 		}
 	}
+}
+
+/* One small block in use at the end of the heap keeps malloc from returning what a long request or
+ * reply took, for as long as that block lives. */
+static void clients_give_memory_back(struct clients *clients)
+{
+	if (clients->worked && mallinfo2().fordblks > FREE_BYTES_MAX)
+		malloc_trim(0);
+	clients->worked = false;
 }
 
 bool clients_add(struct clients *clients, int fd)
@@ -374,6 +389,7 @@ void clients_turn(struct clients *clients)
 		client_run(client);
 	}
 	clients_reap(clients);
+	clients_give_memory_back(clients);
 }
 
 void clients_init(

@@ -29,6 +29,7 @@ struct clients {
 	struct bus *bus;
 	struct client *slots[CONTROL_CLIENTS_MAX];
 	struct log_limit limit_dropped, limit_memory;
+	bool worked; /* a request was carried out, or a client freed, since the last turn */
 	/* A request that is being parsed, or an event that is being sent. */
 	char scratch[PARSE_QMP_TEXT_MAX(CONTROL_REQUEST_MAX)];
 };
