@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from conftest import FAKE
-from guest import elf
+from guest import Control, elf
 
 PAPRIKA = FAKE[0]
 CTL = os.environ["PAPRIKACTL"]
@@ -194,21 +194,20 @@ def test_ctl_gives_up_on_a_vmm_that_does_not_answer(vmm) -> None:
 
 def test_ctl_gives_up_on_a_vmm_that_stops_meanwhile(vmm) -> None:
     """The request has been sent, and no answer comes."""
-    with subprocess.Popen([CTL, "--socket", vmm.path, "--json", "events", "--follow"],
-                          stdout=subprocess.PIPE, text=True) as watcher:
-        with subprocess.Popen([CTL, "--socket", vmm.path, "cpu", "remove", "core1", "--timeout",
-                               "5"], stderr=subprocess.PIPE, text=True) as client:
-            # Asked, but the guest of the fake never answers.
-            for line in watcher.stdout:
-                if '"notified"' in line:
-                    break
-            assert run(CTL, "--socket", vmm.path, "status")[0] == 0
-            vmm.process.send_signal(signal.SIGSTOP)
-            try:
-                _, text = client.communicate(timeout=90)
-            finally:
-                vmm.process.send_signal(signal.SIGCONT)
-        watcher.terminate()
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(vmm.path)
+    watcher = Control(connection)
+    with subprocess.Popen([CTL, "--socket", vmm.path, "cpu", "remove", "core1", "--timeout", "5"],
+                          stderr=subprocess.PIPE, text=True) as client:
+        # Asked, but the guest of the fake never answers.
+        watcher.wait_event("OPERATION", lambda data: data["step"] == "notified")
+        watcher.execute("query-status")  # the reply to the removal has been sent by now
+        vmm.process.send_signal(signal.SIGSTOP)
+        try:
+            _, text = client.communicate(timeout=90)
+        finally:
+            vmm.process.send_signal(signal.SIGCONT)
+    watcher.close()
     assert client.returncode == 4 and "is stopped: kill -CONT" in text, text
 
 
