@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Bits of connector.awaited. */
-enum { AWAITED_BY_ADD = 1, AWAITED_BY_REMOVE = 2 };
+/* Bits of connector.awaited. The last: the pending removal awaited it, and has got it. */
+enum { AWAITED_BY_ADD = 1, AWAITED_BY_REMOVE = 2, RELEASED_FOR_REMOVE = 4 };
 
 static const struct op_evidence by_operator = {.source = OP_BY_OPERATOR};
 static const struct op_evidence by_reset = {.source = OP_BY_RESET};
@@ -161,6 +161,8 @@ static void device_settle(struct devices *devices, struct connector *connector, 
 		return;
 	connector->awaited &= ~awaited;
 	request->left--;
+	if (awaited == AWAITED_BY_REMOVE && outcome == OP_DONE)
+		connector->awaited |= RELEASED_FOR_REMOVE;
 	if (request->outcome != OP_PENDING)
 		return;
 	request->evidence = device_evidence(device, by);
@@ -183,13 +185,14 @@ static void device_settle_ends(struct devices *devices, struct connector *connec
 		device_settle(devices, connector,
 		    connector->awaited & AWAITED_BY_REMOVE ? AWAITED_BY_REMOVE : AWAITED_BY_ADD,
 		    result->remove, by);
-	/* A connector that was brought back for a refused add, and that the operator has asked back
-	 * too, has settled both. */
-	if (result->effects & DRC_FX_DETACH)
+	/* A connector that is being brought back for a refused add, and that the operator has asked
+	 * back too, settles both when nothing of it is pending any more. */
+	if (!connector->drc.adding && !connector->drc.removing)
 		device_settle(devices, connector, AWAITED_BY_ADD, OP_DONE, by);
 }
 
-static void device_request_finish(struct devices *devices, struct device_request *request)
+static void device_request_finish(
+    struct devices *devices, struct device *device, struct device_request *request)
 {
 	if (request->operation == 0 || request->left != 0)
 		return;
@@ -197,6 +200,9 @@ static void device_request_finish(struct devices *devices, struct device_request
 	    request->outcome != OP_PENDING ? request->outcome : OP_DONE, &request->evidence,
 	    clock_ms());
 	*request = (struct device_request){0};
+	if (request == &device->remove)
+		for (uint32_t i = 0; i < device->count; i++)
+			device->connectors[i].awaited &= ~(unsigned)RELEASED_FOR_REMOVE;
 }
 
 static struct drc_result device_apply(struct devices *devices, struct connector *connector,
@@ -237,6 +243,8 @@ static void device_give_back(struct devices *devices, const struct connector *ke
 				    devices, connector, DRC_IN_CANCEL_REMOVE, &by_operator);
 			continue;
 		}
+		if ((connector->awaited & RELEASED_FOR_REMOVE) == 0)
+			continue; /* it was not there before the request either */
 		device_await(&device->remove, connector, AWAITED_BY_REMOVE);
 		device_apply(devices, connector, DRC_IN_ATTACH, &by_operator);
 	}
@@ -268,8 +276,8 @@ static struct drc_result device_apply(struct devices *devices, struct connector 
 	if (remove_before == OP_PENDING &&
 	    (device->remove.outcome == OP_REJECTED || device->remove.outcome == OP_CANCELLED))
 		device_give_back(devices, connector);
-	device_request_finish(devices, &device->add);
-	device_request_finish(devices, &device->remove);
+	device_request_finish(devices, device, &device->add);
+	device_request_finish(devices, device, &device->remove);
 	if (!device_is_attached(device))
 		device->name[0] = '\0';
 	if (result.effects & (DRC_FX_ATTACH | DRC_FX_DETACH | DRC_FX_NOTIFY) ||
@@ -320,6 +328,9 @@ static bool device_check_add(
 {
 	if (device->type->check_add != NULL && !device->type->check_add(device, err))
 		return false;
+	if (device_is_attached(device))
+		return err_set(err, ERR_STATE, NULL, "%s %u already populated", device->type->noun,
+		    device->unit);
 	if (strlen(name) >= sizeof device->name || name[0] == '\0')
 		return err_set(err, ERR_STATE, NULL, "Device ID must have 1 to %zu characters",
 		    sizeof device->name - 1);

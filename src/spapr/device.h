@@ -95,7 +95,8 @@ bool device_remove(
     struct devices *devices, const char *name, uint64_t *ret_operation, struct err *err);
 bool device_cancel(struct devices *devices, uint64_t operation, struct err *err);
 
-/* A guest's input on a connector; by names the call. Of DRC_IN_START: it is in use already. */
+/* A guest's input on a connector; by says which call it was. Before DRC_IN_START the device has to
+ * be in use (device_type.in_use). Returns the RTAS status. */
 enum rtas_status device_guest_input(struct devices *devices, struct connector *connector,
     enum drc_input input, const struct op_evidence *by);
 
