@@ -210,6 +210,11 @@ static void client_request(struct client *client, const struct request *request)
 	              JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &error)) == NULL)
 		snprintf(desc, sizeof desc, "JSON parse error, %s", error.text);
 
+	if (object == NULL && request->deepest <= DEPTH_MAX &&
+	    json_error_code(&error) == json_error_out_of_memory) {
+		client_drop(client, "out of memory");
+		return;
+	}
 	if (object == NULL) {
 		/* Where the next request begins is unknown until the line ends. */
 		client->input.skipping = request->line_lost;

@@ -31,6 +31,7 @@ json_t *parse_json(const char *text, size_t length, size_t flags, json_error_t *
 	if (parse_has_memory(PARSE_BYTES(length)))
 		return json_loadb(text, length, flags, error);
 	*error = (json_error_t){.line = -1, .column = -1, .text = "out of memory"};
+	error->text[JSON_ERROR_TEXT_LENGTH - 1] = json_error_out_of_memory; /* json_error_code() */
 	return NULL;
 }
 
