@@ -85,11 +85,19 @@ bool events_reset_sources(struct events *events, uint32_t server, struct err *er
 	return true;
 }
 
+/* An interrupt that KVM has refused is sent again by the operator's thread: events_retry(). */
+static void event_tell_owed(struct events *events)
+{
+	if (events->interrupt_owed || events->shutdown_owed)
+		news_tell(events->news, SPAPR_NEWS_OPERATION);
+}
+
 void events_announce(struct events *events)
 {
 	events->spare = false;
 	events->interrupt_owed = events->count > 0 && !event_interrupt(events, IRQ_HOTPLUG);
 	events->shutdown_owed = events->shutdown_queued && !event_interrupt(events, IRQ_EPOW);
+	event_tell_owed(events);
 }
 
 bool events_retry(struct events *events)
@@ -118,6 +126,7 @@ static uint32_t event_take_first(struct events *events)
 	memmove(events->queue, events->queue + 1, events->count * sizeof events->queue[0]);
 	events->queued[first] = false;
 	events->interrupt_owed = events->count > 0 && !event_interrupt(events, IRQ_HOTPLUG);
+	event_tell_owed(events);
 	return first;
 }
 
