@@ -151,9 +151,27 @@ enum rtas_status rtas_os_term(struct rtas_call *call)
 enum {
 	PARAMETER_SPLPAR = 20,      /* text: what the partition may have */
 	PARAMETER_DIAGNOSTICS = 42, /* one byte: no processor diagnostics are run */
-	PARAMETER_UUID = 48,        /* of the partition; this one has none, which is length 0 */
+	PARAMETER_UUID = 48,        /* 16 bytes; length 0: the partition has none */
 	PARAMETER_NAME = 55,        /* text */
 };
+
+/* The bytes of a UUID in text, which options.c has checked; returns how many. */
+static int rtas_uuid_bytes(const char *uuid, char value[16])
+{
+	static const char digits[] = "0123456789abcdef";
+	int nibbles = 0;
+
+	for (; uuid != NULL && *uuid != '\0' && nibbles < 32; uuid++) {
+		const char *digit = strchr(digits, *uuid);
+
+		if (digit == NULL)
+			continue;
+		value[nibbles / 2] =
+		    (char)((nibbles % 2 ? value[nibbles / 2] << 4 : 0) | (digit - digits));
+		nibbles++;
+	}
+	return nibbles / 2;
+}
 
 /* Into value; returns the length, or a negative number if there is no such parameter. */
 static int rtas_system_parameter(
@@ -167,7 +185,7 @@ static int rtas_system_parameter(
 		               config->max_cpus, (unsigned long long)(config->memory_bytes >> 20),
 		               config->boot_cpus, config->max_cpus);
 	case PARAMETER_DIAGNOSTICS: return 1;
-	case PARAMETER_UUID: return 0;
+	case PARAMETER_UUID: return rtas_uuid_bytes(config->uuid, value);
 	case PARAMETER_NAME:
 		if (config->name == NULL)
 			return -1;

@@ -181,6 +181,17 @@ static void system_parameters_tell_what_the_machine_was_made_with(void **state)
 	expect_parameter(55, "web1", 5);
 }
 
+static void a_uuid_is_a_system_parameter(void **state)
+{
+	static const char bytes[] = {0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, (char)0x88,
+	    (char)0x99, (char)0xaa, (char)0xbb, (char)0xcc, (char)0xdd, (char)0xee, (char)0xff};
+	struct fixture *f = *state;
+
+	f->config.uuid = "00112233-4455-6677-8899-aabbccddeeff";
+	power_on(f);
+	expect_parameter(48, bytes, sizeof bytes);
+}
+
 static void a_system_parameter_fills_no_more_than_its_buffer(void **state)
 {
 	struct fixture *f = *state;
@@ -308,6 +319,7 @@ int main(void)
 	    TEST(last_words_outside_ram_are_none),
 	    TEST(last_words_not_given_are_those_on_the_console),
 	    TEST(system_parameters_tell_what_the_machine_was_made_with),
+	    TEST(a_uuid_is_a_system_parameter),
 	    TEST(a_system_parameter_fills_no_more_than_its_buffer),
 	    TEST(last_words_may_end_where_ram_ends),
 	};
