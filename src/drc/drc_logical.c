@@ -83,7 +83,7 @@ GUEST(UNI,       CONFIGURE_END, 0,                   CONFIGURED, SUCCESS,       
 GUEST(CON,       CONFIGURE_END, 0,                   STAY,       SUCCESS,          ,           ,           ,         FX(REWIND)),
 
 /* The guest: start-cpu for a thread of the core. A thread that is started before the core is
- * configured counts when it is: device_input() makes this input then. */
+ * configured counts when it is: device_guest_input() makes this input then. */
 GUEST(UNU,       START,         0,                   STAY,       PARAMETER_ERROR,  ,           ,           ,         0),
 GUEST(CON,       START,         ADDING,              STAY,       SUCCESS,          STARTED,    DONE,       ,         0),
 GUEST(OWNED,     START,         0,                   STAY,       SUCCESS,          STARTED,    ,           ,         0),

@@ -7,9 +7,9 @@
  * process names the call.
  *
  * Refusal is SIGSYS (SECCOMP_RET_TRAP) and not SECCOMP_RET_KILL_PROCESS, because the handler in
- * run.c restores the terminal and prints a line; the kernel has not carried out the call, the
- * handler ends by raising the same signal without a handler, and no row allows to install another
- * handler for SIGSYS. Calls of another architecture kill the process at once.
+ * run.c prints a line and, in the loop's thread, restores the terminal; the kernel has not carried
+ * out the call, the handler ends by raising the same signal without a handler, and no row allows to
+ * install another handler for SIGSYS. Calls of another architecture kill the process at once.
  */
 #include "sandbox/rules.h"
 

@@ -23,8 +23,8 @@ struct connector *connector_add(
 {
 	struct connector *connector = &connectors->list[connectors->count];
 
-	/* Field by field: the memory is zero, and its pages are not to be touched before their
-	 * time. */
+	/* Field by field: the rest is zero already, and writing it would make its pages resident.
+	 */
 	connector->type = type;
 	connector->device = device;
 	connector->number = connectors->count++;

@@ -126,7 +126,7 @@ static bool cpu_prepare(struct vcpu *vcpu, struct err *err)
 		if (vcpu->state == SPAPR_VCPU_STOPPING)
 			vcpu->state = cpu_idle_state(vcpu);
 	}
-	/* cpus_reset() waits for the parking above only, so this comes after it. */
+	/* Last, because cpus_reset() does not wait for it. */
 	if (!cpu_confine(vcpu, err))
 		return false;
 	if (vcpu->state != SPAPR_VCPU_RUNNING || cpus_held(cpus))

@@ -15,11 +15,6 @@ const struct spapr_config *spapr_get_config(const struct spapr *machine)
 	return &machine->config;
 }
 
-const struct kvm_facts *spapr_get_facts(const struct spapr *machine)
-{
-	return kvm_vm_facts(machine->vm);
-}
-
 uint32_t spapr_core_count(const struct spapr *machine)
 {
 	return machine->cores.count;

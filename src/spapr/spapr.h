@@ -148,7 +148,6 @@ struct spapr_core_info {
 };
 
 const struct spapr_config *spapr_get_config(const struct spapr *machine);
-const struct kvm_facts *spapr_get_facts(const struct spapr *machine);
 
 /* Cores are numbered 0 .. spapr_core_count()-1 in core-id order. */
 uint32_t spapr_core_count(const struct spapr *machine);

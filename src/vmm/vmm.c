@@ -162,9 +162,6 @@ static void vmm_on_panic(struct vmm *vmm)
 	char text[256];
 
 	spapr_panic_text(vmm->machine, text, sizeof text);
-	for (char *at = text; *at != '\0'; at++)
-		if ((unsigned char)*at < ' ' || *at == 0x7f)
-			*at = ' ';
 	log_line(LOG_WARN, "the guest panicked: %s", text);
 	vmm->state = RUN_STATE_PANICKED;
 	bus_publish(&vmm->bus, "GUEST_PANICKED", json_pack("{s:s}", "action", "poweroff"));

@@ -23,7 +23,7 @@ WITHOUT_A_ROW = {
     "cannot fail as they are used": """
         clock_gettime geteuid getpgrp getpid gettid pthread_self pthread_join raise signal
         sigemptyset sigaddset sigprocmask sigaltstack
-        closedir  mallopt pthread_attr_destroy
+        closedir mallinfo2 malloc_trim mallopt pthread_attr_destroy
         pthread_mutex_init pthread_mutex_lock pthread_mutex_unlock pthread_mutex_destroy
         pthread_cond_init pthread_cond_wait pthread_cond_broadcast pthread_cond_destroy exit""",
     "standard output, whose failures finish_output() asks for at the end": """

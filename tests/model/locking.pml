@@ -205,7 +205,7 @@ inline handle_call()
 	handles[self] = false
 }
 
-/* --- A vCPU's thread: vcpu_main() in cpu.c -------------------------------------------------- */
+/* --- A vCPU's thread: cpu_main() in cpu.c -------------------------------------------------- */
 
 /* prepare(): what was asked for, between two guest instructions */
 inline prepare()
@@ -248,7 +248,7 @@ attend: /* cpu_attend() */
 		fi
 	od;
 
-guest: /* run_guest() */
+guest: /* cpu_run_guest() */
 	if
 	:: attention[self] -> goto attend
 	:: else
