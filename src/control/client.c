@@ -32,8 +32,9 @@
 #define TURN_COST_MAX CONTROL_REQUEST_MAX
 #define REQUEST_COST 1024
 
-/* At most this much free memory is kept in the heap between two turns. */
-#define FREE_BYTES_MAX ((size_t)128 << 10)
+/* At most this much free memory is kept in the heap between two turns. It is twice what malloc
+ * extends the heap by (M_TOP_PAD): with less, each request would shrink and extend the heap. */
+#define FREE_BYTES_MAX ((size_t)256 << 10)
 
 struct client {
 	ev_io reading, writing;
