@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "drc/drc.h"
 
 /* Of what docs/protocol.md describes. */
 #define PROTOCOL_LEVEL 2
@@ -105,17 +106,6 @@ static json_t *operation_steps(const struct operation *op)
 	return list;
 }
 
-/* The connector indicators of set-indicator by their names in LoPAR; NULL for any other. */
-static const char *indicator_name(uint32_t indicator)
-{
-	switch (indicator) {
-	case 9001: return "isolation-state";
-	case 9002: return "dr-indicator";
-	case 9003: return "allocation-state";
-	default: return NULL;
-	}
-}
-
 json_t *json_out_evidence(const struct operation *op)
 {
 	const struct op_evidence *evidence = &op->evidence;
@@ -125,7 +115,7 @@ json_t *json_out_evidence(const struct operation *op)
 	return json_pack("{s:s, s:s*, s:o*, s:s*, s:o*, s:o*, s:s, s:o, s:I, s:I, s:s*}", "source",
 	    op_source_name(evidence->source), "call", evidence->call, "indicator",
 	    by_indicator ? json_out_integer(evidence->indicator) : NULL, "indicator-name",
-	    by_indicator ? indicator_name(evidence->indicator) : NULL, "value",
+	    by_indicator ? drc_indicator_name(evidence->indicator) : NULL, "value",
 	    by_indicator ? json_out_integer(evidence->value) : NULL, "vcpu",
 	    by_call ? json_out_integer(evidence->vcpu) : NULL, "phase",
 	    op_step_name(evidence->phase), "elapsed-ms", json_out_integer(evidence->elapsed_ms),

@@ -111,3 +111,13 @@ const char *drc_input_name(enum drc_input input)
 
 	return (unsigned)input < DRC_INPUT_COUNT ? names[input] : "invalid";
 }
+
+const char *drc_indicator_name(uint32_t indicator)
+{
+	switch (indicator) {
+	case DRC_ISOLATION_STATE: return "isolation-state";
+	case DRC_DR_INDICATOR: return "dr-indicator";
+	case DRC_ALLOCATION_STATE: return "allocation-state";
+	default: return NULL;
+	}
+}

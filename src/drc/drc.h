@@ -85,6 +85,13 @@ enum drc_effect {
 	DRC_FX_TAKEN = 1u << 5,  /* the guest took it unasked */
 };
 
+/* Indicators of set-indicator that concern a connector (LoPAR 13.5.3.4). */
+enum drc_indicator {
+	DRC_ISOLATION_STATE = 9001,
+	DRC_DR_INDICATOR = 9002,
+	DRC_ALLOCATION_STATE = 9003,
+};
+
 /* Values of get-sensor-state dr-entity-sense (9003), as LoPAR defines them. */
 enum drc_sense { DRC_SENSE_EMPTY = 0, DRC_SENSE_PRESENT = 1, DRC_SENSE_UNUSABLE = 2 };
 
@@ -179,5 +186,9 @@ bool drc_valid(const struct drc *drc);
 /* Names for people and for query-connectors: "unusable", "available", ... */
 const char *drc_state_name(enum drc_state state);
 const char *drc_input_name(enum drc_input input);
+
+/* An indicator by its name in LoPAR: "isolation-state"; NULL for a number that is none of
+ * enum drc_indicator. */
+const char *drc_indicator_name(uint32_t indicator);
 
 #endif

@@ -6,7 +6,6 @@
 #include "spapr/machine.h"
 #include "spapr/rtas.h"
 
-enum { INDICATOR_ISOLATION = 9001, INDICATOR_ALLOCATION = 9003 };
 enum { SENSOR_EPOW = 9, SENSOR_ENTITY_SENSE = 9003 };
 
 /* The connector's input for each indicator and value. */
@@ -14,10 +13,10 @@ static const struct {
 	uint32_t indicator, value;
 	enum drc_input input;
 } indicator_inputs[] = {
-    {INDICATOR_ISOLATION, 0, DRC_IN_ISOLATE},
-    {INDICATOR_ISOLATION, 1, DRC_IN_UNISOLATE},
-    {INDICATOR_ALLOCATION, 0, DRC_IN_UNUSABLE},
-    {INDICATOR_ALLOCATION, 1, DRC_IN_USABLE},
+    {DRC_ISOLATION_STATE, 0, DRC_IN_ISOLATE},
+    {DRC_ISOLATION_STATE, 1, DRC_IN_UNISOLATE},
+    {DRC_ALLOCATION_STATE, 0, DRC_IN_UNUSABLE},
+    {DRC_ALLOCATION_STATE, 1, DRC_IN_USABLE},
 };
 
 /* set-indicator: indicator, index, value. Only connectors have indicators; Linux tries those of an

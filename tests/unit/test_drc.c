@@ -354,6 +354,10 @@ static void names_are_distinct_and_total(void **state)
 	assert_string_equal(drc_state_name(DRC_UNUSABLE), "unusable");
 	assert_string_equal(drc_state_name(DRC_CONFIGURED), "configured");
 	assert_string_equal(drc_state_name(DRC_STATE_COUNT), "invalid");
+	assert_string_equal(drc_indicator_name(DRC_ISOLATION_STATE), "isolation-state");
+	assert_string_equal(drc_indicator_name(DRC_DR_INDICATOR), "dr-indicator");
+	assert_string_equal(drc_indicator_name(DRC_ALLOCATION_STATE), "allocation-state");
+	assert_null(drc_indicator_name(9004));
 }
 
 int main(void)
