@@ -32,7 +32,7 @@ MAY_INCLUDE = {
 FLOORS: dict[str, list[set[str]]] = {
     "base": [{"err", "be"}, {"log"}, {"complain"}],
     "mem": [{"gmem"}],
-    "drc": [{"operation"}, {"drc"}, {"drc_logical"}],
+    "drc": [{"operation"}, {"drc"}, {"drc_rows"}, {"drc_logical"}],
     "kvm": [{"kvm"}, {"internal"}, {"check", "host", "ioctls", "vcpu", "vm"}],
     "spapr": [
         {"spapr", "irq"},

@@ -19,20 +19,8 @@
  *    gives a core back before it has started a thread has refused the add: the core leaves
  *    again and the add is reported rejected.
  */
-#include "drc.h"
+#include "drc_rows.h"
 
-#define IN(state) (uint8_t)(1u << (state))
-#define UNU IN(DRC_UNUSABLE)
-#define AVA IN(DRC_AVAILABLE)
-#define UNI IN(DRC_UNISOLATED)
-#define CON IN(DRC_CONFIGURED)
-#define OWNED (AVA | UNI | CON)
-#define ANY (UNU | OWNED)
-
-#define ATTACHED DRC_IF_ATTACHED
-#define ADDING DRC_IF_ADDING
-#define REMOVING DRC_IF_REMOVING
-#define ISOLATED DRC_IF_ISOLATED_SINCE
 #define FX(name) DRC_FX_##name
 
 /* An empty cell: no step is passed (none can be pending then, or it has passed it before), or

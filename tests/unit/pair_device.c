@@ -2,17 +2,7 @@
 /* pair_device.c - see pair_device.h. */
 #include "pair_device.h"
 
-#define IN(state) (uint8_t)(1u << (state))
-#define UNU IN(DRC_UNUSABLE)
-#define AVA IN(DRC_AVAILABLE)
-#define UNI IN(DRC_UNISOLATED)
-#define CON IN(DRC_CONFIGURED)
-#define OWNED (AVA | UNI | CON)
-#define ANY (UNU | OWNED)
-#define ATTACHED DRC_IF_ATTACHED
-#define ADDING DRC_IF_ADDING
-#define REMOVING DRC_IF_REMOVING
-#define ISOLATED DRC_IF_ISOLATED_SINCE
+#include "drc/drc_rows.h"
 
 #define ROW(in_states, drc_input, if_all, to, ...)                                                 \
 	{                                                                                          \
