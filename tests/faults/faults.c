@@ -343,6 +343,7 @@ json_t *__wrap_json_loadb(const char *text, size_t length, size_t flags, json_er
 
 	if (fails("json_loadb", ENOMEM, PLAIN, CALLER)) {
 		*error = (json_error_t){.line = -1, .text = "out of memory"};
+		error->text[JSON_ERROR_TEXT_LENGTH - 1] = json_error_out_of_memory;
 		return NULL;
 	}
 	exempt = true;

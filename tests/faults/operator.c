@@ -199,6 +199,15 @@ static json_t *snapshot(struct person *person)
 	return list;
 }
 
+/* What an error reply says; empty if it is none. */
+static const char *error_text(const json_t *reply)
+{
+	const char *text =
+	    json_string_value(json_object_get(json_object_get(reply, "error"), "desc"));
+
+	return text != NULL ? text : "";
+}
+
 enum kind { LOOKS, CHANGES };
 
 static void check_unchanged(
@@ -214,9 +223,7 @@ static void check_unchanged(
 		was = json_dumps(before, JSON_SORT_KEYS);
 		is = json_dumps(after, JSON_SORT_KEYS);
 		complain(person->run, "%s: answered with an error (%s), and it has changed\n%s\n%s",
-		    request,
-		    json_string_value(json_object_get(json_object_get(reply, "error"), "desc")),
-		    was, is);
+		    request, error_text(reply), was, is);
 		free(was);
 		free(is);
 	}
@@ -243,6 +250,10 @@ static json_t *ask(struct person *person, enum kind kind, const char *request)
 		if (!has_fired(person) && !is_over(person))
 			complain(person->run, "%s: fails, and nothing has failed: %s", request,
 			    reply != NULL ? json_dumps(reply, 0) : "the connection is lost");
+		/* Every request here is JSON: if there is no memory to parse it, the connection is
+		 * closed. */
+		if (strstr(error_text(reply), "JSON parse error") != NULL)
+			complain(person->run, "%s: %s", request, error_text(reply));
 		if (reply != NULL) {
 			check_unchanged(person, request, before, reply);
 		} else if (kind == CHANGES && before != NULL) {

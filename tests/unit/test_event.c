@@ -380,6 +380,21 @@ static void an_interrupt_kvm_refuses_is_sent_with_the_next_request(void **state)
 	expect_no_event(0);
 }
 
+static void an_interrupt_kvm_refuses_after_a_fetch_wakes_the_operator_s_thread(void **state)
+{
+	struct fixture *f = *state;
+
+	power_on_cpus(f, 2, 4, 1);
+	take_away(f, 1);
+	expect_event(0, 1, 2);
+	take_away(f, 1);
+	add(f, 2);
+	spapr_take_news(f->machine);
+	fake_fail_next(FAKE_IRQ_PULSE, 1);
+	expect_event(0, 1, 2); /* fetched before: no step is passed */
+	assert_true(spapr_take_news(f->machine) & SPAPR_NEWS_OPERATION);
+}
+
 static void an_interrupt_that_was_refused_is_not_owed_without_an_event(void **state)
 {
 	struct fixture *f = *state;
@@ -451,6 +466,7 @@ int main(void)
 	    TEST(events_are_read_in_the_order_they_came),
 	    TEST(a_reset_drops_what_is_queued_and_what_is_signalled),
 	    TEST(an_interrupt_kvm_refuses_is_sent_with_the_next_request),
+	    TEST(an_interrupt_kvm_refuses_after_a_fetch_wakes_the_operator_s_thread),
 	    TEST(an_interrupt_that_was_refused_is_not_owed_without_an_event),
 	    TEST(a_shutdown_kvm_refuses_to_signal_can_be_asked_for_again),
 	    TEST(what_kvm_has_refused_is_sent_again_before_long),

@@ -286,7 +286,10 @@ static void interrupts_that_kvm_refuses_as_a_kernel_begins_are_sent_later(void *
 	spapr_powerdown(f->machine);
 	fake_fail_next(FAKE_IRQ_PULSE, 2);
 	fake_fail_next(FAKE_IRQ_RESET, 1);
+	spapr_take_news(f->machine);
 	assert_int_equal(begin_kernel(), 0);
+	/* The operator's thread is woken, because it sends them. */
+	assert_true(spapr_take_news(f->machine) & SPAPR_NEWS_OPERATION);
 	pulses = fake_irq_pulses(IRQ_HOTPLUG);
 	spapr_check_deadline(f->machine);
 	assert_int_equal(fake_irq_pulses(IRQ_HOTPLUG), pulses + 1);
