@@ -2,6 +2,7 @@
 /* machine_fixture.c - see machine_fixture.h. */
 #include "machine_fixture.h"
 
+#include <libfdt.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -530,4 +531,15 @@ void add_in_use(struct fixture *fixture, uint32_t core_id)
 	add(fixture, core_id);
 	linux_add(fixture, 0, core_id);
 	drop_reports(fixture);
+}
+
+void *device_tree(struct fixture *fixture, size_t *ret_length)
+{
+	struct err err = {0};
+	void *blob = NULL;
+
+	if (!spapr_device_tree(fixture->machine, &blob, ret_length, &err))
+		fail_msg("%s", err.message);
+	assert_int_equal(fdt_check_full(blob, *ret_length), 0);
+	return blob;
 }

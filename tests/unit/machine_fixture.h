@@ -173,4 +173,7 @@ void linux_remove(struct fixture *fixture, uint32_t vcpu, uint32_t core_id);
 /* The operator adds a core and Linux takes it and starts it: a core in use. */
 void add_in_use(struct fixture *fixture, uint32_t core_id);
 
+/* The device tree, checked; to be freed. */
+void *device_tree(struct fixture *fixture, size_t *ret_length);
+
 #endif

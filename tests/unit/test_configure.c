@@ -26,19 +26,6 @@ static uint32_t count_properties(const void *fdt, int offset)
 	return count;
 }
 
-/* --- The tree as a whole --------------------------------------------------------------------- */
-
-static void *device_tree(struct fixture *f, size_t *ret_length)
-{
-	struct err err = {0};
-	void *blob = NULL;
-
-	if (!spapr_device_tree(f->machine, &blob, ret_length, &err))
-		fail_msg("%s", err.message);
-	assert_int_equal(fdt_check_full(blob, *ret_length), 0);
-	return blob;
-}
-
 /* --- ibm,configure-connector ----------------------------------------------------------------- */
 
 struct item {

@@ -17,7 +17,7 @@ static struct {
 	long threads[THREADS_MAX];
 	unsigned count;
 	uint64_t enters[THREADS_MAX]; /* of vCPUs 0 to 7, at each call */
-	bool fails;
+	_Atomic bool fails;           /* read by vCPU threads */
 } seen;
 
 static bool confine(void *context, struct err *err)

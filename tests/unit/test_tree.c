@@ -334,17 +334,6 @@ static void expect_tree(
 
 /* --- The tree as a whole --------------------------------------------------------------------- */
 
-static void *device_tree(struct fixture *f, size_t *ret_length)
-{
-	struct err err = {0};
-	void *blob = NULL;
-
-	if (!spapr_device_tree(f->machine, &blob, ret_length, &err))
-		fail_msg("%s", err.message);
-	assert_int_equal(fdt_check_full(blob, *ret_length), 0);
-	return blob;
-}
-
 static void expect_dtc_reads(const void *blob, size_t length)
 {
 	char path[] = "/tmp/test_tree.XXXXXX";
