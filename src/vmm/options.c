@@ -327,7 +327,7 @@ static const struct option_row option_rows[] = {
     {"name", "N", 0, COMMAND_RUN, AS_STRING, option_set_name, FIELD(name), "a name for the guest"},
     {"uuid", "U", 0, MACHINE, AS_STRING, option_set_uuid, 0, 0,
         "a UUID for the guest (vm,uuid); none by default"},
-    {"kvm-fd", "N", 0, MACHINE, AS_STRING | AS_INTEGER, option_set_kvm_fd, 0, 0,
+    {"kvm-fd", "N", 0, MACHINE, AS_STRING | AS_INTEGER | AS_REAL, option_set_kvm_fd, 0, 0,
         "use this open descriptor of /dev/kvm"},
     {"no-sandbox", NULL, 0, COMMAND_RUN, AS_BOOLEAN, option_set_switch, FIELD(no_sandbox),
         "keep all rights while the guest runs; to find faults only"},

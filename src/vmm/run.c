@@ -239,8 +239,8 @@ void raise_file_limit(void)
 
 /*
  * Library functions that make system calls when they are first used are used here, before the
- * sandbox closes, even if the program needs them only at its end. ARCHITECTURE.md ("Into the
- * sandbox") lists them. sandbox.c does the same for glibc's time zone.
+ * sandbox closes, even if the program needs them only at its end: jansson's hash function reads
+ * /dev/urandom for its seed. sandbox.c does the same for glibc's time zone.
  */
 static void run_use_libraries(void)
 {
