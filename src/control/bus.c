@@ -21,10 +21,10 @@ static const struct event events[] = {
 { .name = "OPERATION", .data = "{operation, step}", .ours = true,
   .doc = "An operation passed a step; 'ended' tells how it ended." },
 { .name = "DEVICE_DELETED", .data = "{device, path}",
-  .doc = "A core has left the machine." },
+  .doc = "A device has left the machine." },
 { .name = "DEVICE_UNPLUG_GUEST_ERROR", .data = "{device, path, operation, evidence}",
   .extra = {"operation", "evidence"},
-  .doc = "The guest refused to give a core back." },
+  .doc = "The guest refused to give a device back." },
 { .name = "STOP", .data = "", .doc = "The vCPUs have stopped." },
 { .name = "RESUME", .data = "", .doc = "The vCPUs run again." },
 { .name = "RESET", .data = "{guest, reason}", .doc = "The guest starts from the beginning." },
@@ -107,27 +107,6 @@ void bus_finish(struct bus *bus)
 
 /* --- Operations ---------------------------------------------------------------------------- */
 
-/* The core has left the machine, by whatever way the operation ended. */
-static bool operation_removed_core(const struct operation *operation)
-{
-	if (operation->kind == OP_REMOVE)
-		return operation->outcome == OP_DONE || operation->outcome == OP_SUPERSEDED;
-	return operation->kind == OP_ADD &&
-	       (operation->outcome == OP_REJECTED || operation->outcome == OP_CANCELLED);
-}
-
-/* DEVICE_DELETED, unless it has been published since the core was last added. */
-static void bus_publish_deleted(
-    struct bus *bus, const struct operation *operation, const char *path)
-{
-	if (bus->gone && bus->gone_drc_index == operation->drc_index)
-		return;
-	bus->gone = true;
-	bus->gone_drc_index = operation->drc_index;
-	bus_publish(bus, "DEVICE_DELETED",
-	    json_pack("{s:s, s:s}", "device", operation->device, "path", path));
-}
-
 void bus_report(struct bus *bus, const struct operation *operation, enum op_step step)
 {
 	char path[sizeof JSON_DEVICE_PATH + OP_DEVICE_MAX];
@@ -136,15 +115,13 @@ void bus_report(struct bus *bus, const struct operation *operation, enum op_step
 		bus_publish(bus, "OPERATION",
 		    json_pack("{s:o, s:s}", "operation", json_out_operation(operation), "step",
 		        op_step_name(step)));
-	if (step == OP_REQUESTED && operation->kind == OP_ADD &&
-	    operation->drc_index == bus->gone_drc_index)
-		bus->gone = false;
 	if (step != OP_ENDED)
 		return;
 
 	snprintf(path, sizeof path, JSON_DEVICE_PATH "%s", operation->device);
-	if (operation_removed_core(operation))
-		bus_publish_deleted(bus, operation, path);
+	if (operation->device_left)
+		bus_publish(bus, "DEVICE_DELETED",
+		    json_pack("{s:s, s:s}", "device", operation->device, "path", path));
 	else if (operation->kind == OP_REMOVE && operation->outcome == OP_REJECTED)
 		bus_publish(bus, "DEVICE_UNPLUG_GUEST_ERROR",
 		    json_pack("{s:s, s:s, s:I, s:o}", "device", operation->device, "path", path,

@@ -23,10 +23,6 @@ struct bus {
 	unsigned listeners; /* clients there are; without any, nothing is kept */
 	json_t *queue;      /* an array, or NULL: empty */
 	bool lost;          /* memory was out for an event */
-	/* The last core reported gone, until it is added again: when an add and a removal of
-	 * one core end together, DEVICE_DELETED is published once. */
-	bool gone;
-	uint32_t gone_drc_index;
 };
 
 void bus_finish(struct bus *bus);

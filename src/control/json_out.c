@@ -106,12 +106,25 @@ static json_t *operation_steps(const struct operation *op)
 	return list;
 }
 
+/* What the parts of a device are called in evidence. */
+static void json_out_part_names(
+    const struct operation *op, const char **ret_used, const char **ret_all)
+{
+	bool core = strcmp(op->noun, "core") == 0;
+
+	*ret_used = core ? "threads-running" : "blocks-attached";
+	*ret_all = core ? "threads" : "blocks";
+}
+
 json_t *json_out_evidence(const struct operation *op)
 {
 	const struct op_evidence *evidence = &op->evidence;
 	bool by_call = evidence->call != NULL;
 	bool by_indicator = by_call && evidence->indicator != 0;
 
+	const char *used, *all;
+
+	json_out_part_names(op, &used, &all);
 	return json_pack("{s:s, s:s*, s:o*, s:s*, s:o*, s:o*, s:s, s:o, s:I, s:I, s:s*}", "source",
 	    op_source_name(evidence->source), "call", evidence->call, "indicator",
 	    by_indicator ? json_out_integer(evidence->indicator) : NULL, "indicator-name",
@@ -119,23 +132,24 @@ json_t *json_out_evidence(const struct operation *op)
 	    by_indicator ? json_out_integer(evidence->value) : NULL, "vcpu",
 	    by_call ? json_out_integer(evidence->vcpu) : NULL, "phase",
 	    op_step_name(evidence->phase), "elapsed-ms", json_out_integer(evidence->elapsed_ms),
-	    "threads-running", (json_int_t)evidence->threads_running, "threads",
-	    (json_int_t)evidence->threads, "inferred", evidence->inferred);
+	    used, (json_int_t)evidence->parts_used, all, (json_int_t)evidence->parts, "inferred",
+	    evidence->inferred);
 }
 
 json_t *json_out_operation(const struct operation *op)
 {
 	bool pending = op->outcome == OP_PENDING;
+	char stuck[OP_STUCK_MAX];
 	uint64_t elapsed_ms =
 	    pending ? clock_ms() - op->steps[OP_REQUESTED].at_ms : op->evidence.elapsed_ms;
 
 	return json_pack(
 	    "{s:o, s:s, s:s, s:I, s:I, s:s, s:s, s:b, s:I, s:o*, s:s*, s:o, s:o, s:o*}", "id",
 	    json_out_integer(op->id), "kind", op_kind_name(op->kind), "device", op->device,
-	    "core-id", (json_int_t)op->core_id, "drc-index", (json_int_t)op->drc_index, "outcome",
+	    "core-id", (json_int_t)op->unit, "drc-index", (json_int_t)op->drc_index, "outcome",
 	    op_outcome_name(op->outcome), "phase", op_step_name(op->phase), "unresolved",
 	    op->unresolved, "notifications", (json_int_t)op->notifications, "times",
 	    op_is_guest_made(op->kind) ? json_out_integer(op->times) : NULL, "stuck",
-	    pending ? op_stuck_text(op) : NULL, "elapsed-ms", json_out_integer(elapsed_ms), "steps",
-	    operation_steps(op), "evidence", pending ? NULL : json_out_evidence(op));
+	    pending ? op_stuck_text(op, stuck) : NULL, "elapsed-ms", json_out_integer(elapsed_ms),
+	    "steps", operation_steps(op), "evidence", pending ? NULL : json_out_evidence(op));
 }

@@ -26,13 +26,14 @@ const struct drc_row *drc_row_for(
 {
 	unsigned holds = drc_conditions(drc);
 
-	for (size_t i = 0; i < type->row_count; i++) {
-		const struct drc_row *row = &type->rows[i];
+	for (; type != NULL; type = type->rest)
+		for (size_t i = 0; i < type->row_count; i++) {
+			const struct drc_row *row = &type->rows[i];
 
-		if (row->input == input && (row->states & 1u << drc->state) != 0 &&
-		    (row->when & ~holds) == 0)
-			return row;
-	}
+			if (row->input == input && (row->states & 1u << drc->state) != 0 &&
+			    (row->when & ~holds) == 0)
+				return row;
+		}
 	return NULL;
 }
 
@@ -101,12 +102,15 @@ const char *drc_input_name(enum drc_input input)
 	    [DRC_IN_USABLE] = "set-usable",
 	    [DRC_IN_CONFIGURE] = "configure",
 	    [DRC_IN_CONFIGURE_END] = "configure-end",
+	    [DRC_IN_RECONFIGURE] = "reconfigure",
 	    [DRC_IN_START] = "start",
+	    [DRC_IN_FENCE] = "fence",
 	    [DRC_IN_ATTACH] = "attach",
 	    [DRC_IN_REMOVE] = "remove",
 	    [DRC_IN_CANCEL_ADD] = "cancel-add",
 	    [DRC_IN_CANCEL_REMOVE] = "cancel-remove",
 	    [DRC_IN_RESET] = "reset",
+	    [DRC_IN_RESET_OFFER] = "reset-offer",
 	};
 
 	return (unsigned)input < DRC_INPUT_COUNT ? names[input] : "invalid";

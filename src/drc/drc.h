@@ -54,15 +54,20 @@ enum drc_input {
 	/* ibm,configure-connector: a call, and the call that reads the last item */
 	DRC_IN_CONFIGURE,
 	DRC_IN_CONFIGURE_END,
+	/* ... the first call of a walk, after the guest has read the event of a pending removal */
+	DRC_IN_RECONFIGURE,
 	/* the guest uses it: of a core, start-cpu for one of its threads */
 	DRC_IN_START,
+	/* the guest has finished handling the event of the pending request (spapr/fence.h) */
+	DRC_IN_FENCE,
 	/* the operator */
 	DRC_IN_ATTACH,
 	DRC_IN_REMOVE,
 	DRC_IN_CANCEL_ADD,
 	DRC_IN_CANCEL_REMOVE,
 	/* the machine starts again */
-	DRC_IN_RESET,
+	DRC_IN_RESET,       /* ... with what is attached in its device tree */
+	DRC_IN_RESET_OFFER, /* ... without: it is offered by an event */
 	DRC_INPUT_COUNT
 };
 
@@ -83,6 +88,7 @@ enum drc_effect {
 	DRC_FX_DETACH = 1u << 3, /* what was attached leaves the machine */
 	DRC_FX_GIVEN = 1u << 4,  /* the guest released it unasked; it stays attached */
 	DRC_FX_TAKEN = 1u << 5,  /* the guest took it unasked */
+	DRC_FX_FENCE = 1u << 6,  /* nothing but a fence will tell how this ends */
 };
 
 /* Indicators of set-indicator that concern a connector (LoPAR 13.5.3.4). */
@@ -152,19 +158,22 @@ struct drc_row {
 struct drc_type {
 	const char *name;        /* "ibm,drc-types" */
 	const char *name_prefix; /* "ibm,drc-names": this, at most 20 bytes, and the decimal id */
-	const char *parent;      /* node that lists the connectors: "cpus"; "" is the root */
+	const char *parent;      /* node that lists the connectors: "cpus"; NULL: none does */
 	uint32_t index_type;     /* bits 31..28 of the drc index */
 	uint8_t hotplug_type;    /* resource type in the hot-plug event section */
 	uint8_t id_kind;         /* how that section names the connector: DRC_ID_... */
 	const struct drc_row *rows;
 	size_t row_count;
+	const struct drc_type
+	    *rest; /* the type whose rows apply where none of these does, or NULL */
 	enum drc_sense (*sense)(const struct drc *drc);
 };
 
 /* By drc index: the only kind by which Linux answers with a refusal. */
 enum { DRC_ID_INDEX = 2 };
 
-extern const struct drc_type drc_type_cpu;
+extern const struct drc_type drc_type_cpu; /* drc_logical.c */
+extern const struct drc_type drc_type_lmb; /* drc_lmb.c: a logical memory block */
 
 /* The drc index of connector id of a type: type in bits 31..28, id in the rest. */
 uint32_t drc_index(const struct drc_type *type, uint32_t id);

@@ -21,24 +21,6 @@
  */
 #include "drc_rows.h"
 
-#define FX(name) DRC_FX_##name
-
-/* An empty cell: no step is passed (none can be pending then, or it has passed it before), or
- * nothing ends. */
-#define OP_ 0
-#define DRC_TO_STAY DRC_STAY
-#define DRC_TO_BACK DRC_BACK
-#define GUEST(states, input, when, next, status, step, add, removal, effects)                      \
-	{                                                                                          \
-		states, DRC_IN_##input, when, DRC_TO_##next, RTAS_##status, 0, OP_##step,          \
-		    OP_##add, OP_##removal, effects                                                \
-	}
-#define OPERATOR(states, input, when, next, refusal, add, removal, effects)                        \
-	{                                                                                          \
-		states, DRC_IN_##input, when, DRC_TO_##next, RTAS_SUCCESS, DRC_##refusal, 0,       \
-		    OP_##add, OP_##removal, effects                                                \
-	}
-
 /* clang-format off */
 static const struct drc_row logical_rows[] = {
 /* The guest: set-indicator isolation-state, LoPAR 13.5.3.
@@ -65,6 +47,8 @@ GUEST(OWNED,     USABLE,        0,                   STAY,       SUCCESS,       
 /* The guest: ibm,configure-connector. A configured one may be read again. */
 GUEST(UNU | AVA, CONFIGURE,     0,                   STAY,       NOT_CONFIGURABLE, ,           ,           ,         0),
 GUEST(UNI | CON, CONFIGURE,     0,                   STAY,       SUCCESS,          ,           ,           ,         0),
+GUEST(UNU | AVA, RECONFIGURE,   0,                   STAY,       NOT_CONFIGURABLE, ,           ,           ,         0),
+GUEST(UNI | CON, RECONFIGURE,   0,                   STAY,       SUCCESS,          ,           ,           ,         0),
 GUEST(UNU | AVA, CONFIGURE_END, 0,                   STAY,       NOT_CONFIGURABLE, ,           ,           ,         0),
 GUEST(UNI,       CONFIGURE_END, ADDING,              CONFIGURED, SUCCESS,          CONFIGURED, ,           ,         FX(REWIND)),
 GUEST(UNI,       CONFIGURE_END, 0,                   CONFIGURED, SUCCESS,          ,           ,           ,         FX(REWIND) | FX(TAKEN)),
@@ -75,6 +59,15 @@ GUEST(CON,       CONFIGURE_END, 0,                   STAY,       SUCCESS,       
 GUEST(UNU,       START,         0,                   STAY,       PARAMETER_ERROR,  ,           ,           ,         0),
 GUEST(CON,       START,         ADDING,              STAY,       SUCCESS,          STARTED,    DONE,       ,         0),
 GUEST(OWNED,     START,         0,                   STAY,       SUCCESS,          STARTED,    ,           ,         0),
+
+/* The guest has handled the event of the pending request to the end. */
+GUEST(UNU,       FENCE,         ADDING,              STAY,       SUCCESS,          ,           REJECTED,   ,         FX(DETACH)),
+GUEST(AVA,       FENCE,         REMOVING | ISOLATED, BACK,       SUCCESS,          ,           ,           REJECTED, 0),
+GUEST(AVA | UNI, FENCE,         REMOVING,            STAY,       SUCCESS,          ,           ,           REJECTED, 0),
+GUEST(CON,       FENCE,         REMOVING | ADDING,   STAY,       SUCCESS,          ,           DONE,       REJECTED, 0),
+GUEST(CON,       FENCE,         REMOVING,            STAY,       SUCCESS,          ,           ,           REJECTED, 0),
+GUEST(CON,       FENCE,         ADDING,              STAY,       SUCCESS,          ,           DONE,       ,         0),
+GUEST(ANY,       FENCE,         0,                   STAY,       SUCCESS,          ,           ,           ,         0),
 
 /* The operator.
  *       states     input          when                 next        refusal     add         removal     effects */
@@ -96,12 +89,18 @@ OPERATOR(OWNED,     RESET,         REMOVING,            UNUSABLE,   ACCEPTED,   
 OPERATOR(ANY,       RESET,         ADDING,              CONFIGURED, ACCEPTED,   SUPERSEDED, ,           FX(REWIND)),
 OPERATOR(ANY,       RESET,         ATTACHED,            CONFIGURED, ACCEPTED,   ,           ,           FX(REWIND)),
 OPERATOR(UNU,       RESET,         0,                   STAY,       ACCEPTED,   ,           ,           FX(REWIND)),
+
+/* The same, but what stays is not in the new tree. */
+OPERATOR(OWNED,     RESET_OFFER,   REMOVING | ADDING,   UNUSABLE,   ACCEPTED,   SUPERSEDED, SUPERSEDED, FX(REWIND) | FX(DETACH)),
+OPERATOR(OWNED,     RESET_OFFER,   REMOVING,            UNUSABLE,   ACCEPTED,   ,           SUPERSEDED, FX(REWIND) | FX(DETACH)),
+OPERATOR(ANY,       RESET_OFFER,   ADDING,              UNUSABLE,   ACCEPTED,   SUPERSEDED, ,           FX(REWIND)),
+OPERATOR(ANY,       RESET_OFFER,   0,                   UNUSABLE,   ACCEPTED,   ,           ,           FX(REWIND)),
 };
 /* clang-format on */
 
 /* A connector that is plugged but not yet acquired reads UNUSABLE: Linux acquires only those
  * (dlpar_acquire_drc). */
-static enum drc_sense drc_logical_sense(const struct drc *drc)
+enum drc_sense drc_logical_sense(const struct drc *drc)
 {
 	return drc->state == DRC_UNUSABLE ? DRC_SENSE_UNUSABLE : DRC_SENSE_PRESENT;
 }

@@ -2,6 +2,7 @@
 /* operation.c - see operation.h. The table is small, so every search is linear. */
 #include "operation.h"
 
+#include <stdio.h>
 #include <string.h>
 
 void ops_init(struct ops *ops, struct operation *slots, size_t count)
@@ -47,8 +48,8 @@ static struct operation *ops_find_slot(struct ops *ops, enum op_kind kind)
 	return oldest;
 }
 
-struct operation *ops_begin(struct ops *ops, enum op_kind kind, uint32_t drc_index,
-    uint32_t core_id, const char *device, uint64_t now_ms)
+struct operation *ops_begin(
+    struct ops *ops, enum op_kind kind, const struct op_subject *subject, uint64_t now_ms)
 {
 	struct operation *op = ops_find_slot(ops, kind);
 
@@ -57,11 +58,12 @@ struct operation *ops_begin(struct ops *ops, enum op_kind kind, uint32_t drc_ind
 	*op = (struct operation){
 	    .id = ++ops->last_id,
 	    .kind = kind,
-	    .drc_index = drc_index,
-	    .core_id = core_id,
+	    .drc_index = subject->drc_index,
+	    .noun = subject->noun,
+	    .unit = subject->unit,
 	    .asked_ms = now_ms,
 	};
-	strncpy(op->device, device, sizeof op->device - 1);
+	strncpy(op->device, subject->device, sizeof op->device - 1);
 	op_pass(ops, op, OP_REQUESTED, now_ms);
 	return op;
 }
@@ -167,15 +169,14 @@ static struct operation *ops_find_guest_made(struct ops *ops, enum op_kind kind,
 	return last;
 }
 
-enum op_noted ops_note_guest(struct ops *ops, enum op_kind kind, uint32_t drc_index,
-    uint32_t core_id, const char *device, enum op_step step, const struct op_evidence *evidence,
-    uint64_t now_ms)
+enum op_noted ops_note_guest(struct ops *ops, enum op_kind kind, const struct op_subject *subject,
+    enum op_step step, bool device_left, const struct op_evidence *evidence, uint64_t now_ms)
 {
-	struct operation *op = ops_find_guest_made(ops, kind, drc_index);
+	struct operation *op = ops_find_guest_made(ops, kind, subject->drc_index);
 	uint64_t before = ops->last_order;
 
-	if (op == NULL || strcmp(op->device, device) != 0)
-		op = ops_begin(ops, kind, drc_index, core_id, device, now_ms);
+	if (op == NULL || strcmp(op->device, subject->device) != 0)
+		op = ops_begin(ops, kind, subject, now_ms);
 	if (op == NULL)
 		return OP_NOT_NOTED;
 	op->times++;
@@ -184,8 +185,11 @@ enum op_noted ops_note_guest(struct ops *ops, enum op_kind kind, uint32_t drc_in
 	 * this one. */
 	op->steps[OP_REQUESTED].at_ms = op->steps[step].at_ms = now_ms;
 	op->outcome = OP_PENDING;
-	if (op->steps[OP_ENDED].reported)
+	if (op->steps[OP_ENDED].reported) {
 		op->steps[OP_ENDED].order = 0;
+		op->device_left = false;
+	}
+	op->device_left |= device_left;
 	op_end(ops, op, OP_DONE, evidence, now_ms);
 	return ops->last_order != before ? OP_NOTED : OP_NOTED_MERGED;
 }
@@ -223,20 +227,38 @@ bool op_step_of_removal(enum op_step step)
 	return step == OP_STOPPED || step == OP_ISOLATED || step == OP_RELEASED;
 }
 
-const char *op_stuck_text(const struct operation *op)
+static const char *op_phase_text(const struct operation *op)
 {
 	switch (op->phase) {
 	case OP_REQUESTED:
-	case OP_NOTIFIED: return "event never fetched by the guest";
+	case OP_NOTIFIED: return "event never fetched by the guest: it does not hear events";
 	case OP_FETCHED: return "event fetched, no answer since";
 	case OP_ALLOCATED: return "connector allocated, not unisolated since";
 	case OP_UNISOLATED: return "connector unisolated, description not read to the end";
-	case OP_CONFIGURED: return "connector configured, no thread of the core started since";
+	case OP_CONFIGURED: return "connector configured, not in use since";
 	case OP_STARTED: return "a thread started, description not read to the end";
 	case OP_STOPPED: return "threads stopped, connector not isolated since";
 	case OP_ISOLATED: return "connector isolated, not released since";
 	default: return "";
 	}
+}
+
+const char *op_stuck_text(const struct operation *op, char ret_text[OP_STUCK_MAX])
+{
+	static const char *const handling[] = {
+	    [OP_HANDLING_UNKNOWN] = "",
+	    [OP_HANDLING_STILL] = "; the guest is still at work on it",
+	    [OP_HANDLING_NO_FENCE] = "; the guest has not answered the fence behind it either",
+	    [OP_HANDLING_OVER] = "; the guest has finished handling the event",
+	};
+	int length =
+	    snprintf(ret_text, OP_STUCK_MAX, "%s%s", op_phase_text(op), handling[op->handling]);
+
+	if (op->behind != 0)
+		snprintf(ret_text + length, OP_STUCK_MAX - (size_t)length,
+		    ", behind operation %llu, which it handles first",
+		    (unsigned long long)op->behind);
+	return ret_text;
 }
 
 const char *op_kind_name(enum op_kind kind)
@@ -265,7 +287,7 @@ const char *op_step_name(enum op_step step)
 
 const char *op_source_name(enum op_source source)
 {
-	static const char *const names[] = {"none", "guest", "operator", "reset"};
+	static const char *const names[] = {"none", "guest", "operator", "reset", "fence"};
 
 	return names[source];
 }

@@ -53,19 +53,30 @@ enum op_source {
 	OP_BY_GUEST,    /* a guest call: the fields below name it */
 	OP_BY_OPERATOR, /* a request of the operator, without the guest */
 	OP_BY_RESET,    /* the machine was reset, or powered off */
+	OP_BY_FENCE,    /* the guest's answer to a fence (spapr/fence.h): vcpu made the call */
 };
 
 struct op_evidence {
 	enum op_source source;
-	const char *call;         /* RTAS service name; static string; NULL unless by guest */
-	uint32_t indicator;       /* set-indicator: its token ... */
-	uint32_t value;           /* ... and the value it was set to */
-	uint32_t vcpu;            /* the vCPU that made the call */
-	enum op_step phase;       /* the last step before the end */
-	uint64_t elapsed_ms;      /* from the request to the end */
-	uint32_t threads_running; /* of the core, at the end */
-	uint32_t threads;
+	const char *call;    /* RTAS service name; static string; NULL unless by guest */
+	uint32_t indicator;  /* set-indicator: its token ... */
+	uint32_t value;      /* ... and the value it was set to */
+	uint32_t vcpu;       /* the vCPU that made the call */
+	enum op_step phase;  /* the last step before the end */
+	uint64_t elapsed_ms; /* from the request to the end */
+	uint32_t drc_index;  /* the connector that decided */
+	/* How much of the device the guest used at the end, and how much there is: of a core, its
+	 * threads; of memory, its blocks. */
+	uint32_t parts_used, parts;
 	const char *inferred; /* a conclusion of the machine's, not a fact; static, or NULL */
+};
+
+/* What is known of the guest that has fetched the event of a pending operation. */
+enum op_handling {
+	OP_HANDLING_UNKNOWN,  /* not fetched, or no fence sent yet */
+	OP_HANDLING_STILL,    /* it answers fences, but not yet the one behind this event */
+	OP_HANDLING_NO_FENCE, /* it has not answered any fence */
+	OP_HANDLING_OVER,     /* it has handled the event, and left the connector between states */
 };
 
 #define OP_DEVICE_MAX 64
@@ -74,13 +85,18 @@ struct operation {
 	uint64_t id; /* 0: slot is free */
 	enum op_kind kind;
 	enum op_outcome outcome;
-	uint32_t drc_index;
-	uint32_t core_id;
+	uint32_t drc_index; /* of the first connector */
+	const char *noun;   /* what kind of device: "core", "memory"; static */
+	uint32_t unit;      /* which one of that kind: core-id, number of the first memory block */
 	char device[OP_DEVICE_MAX];
+	bool device_left;   /* at the end of this operation the device had left the machine */
 	enum op_step phase; /* the last step passed, not counting UNRESOLVED and ENDED */
 	uint32_t notifications;
 	uint64_t times; /* RELEASE and TAKE: how often the guest has done it */
 	bool unresolved;
+	/* Of a copy for the operator, while it is pending: what the guest does with the event. */
+	enum op_handling handling;
+	uint64_t behind;   /* the operation that the guest has not handled before this, or 0 */
 	uint64_t asked_ms; /* when it was last asked for; the deadline counts from here */
 	struct {
 		uint64_t order; /* 0: not passed; else counts up over all operations */
@@ -105,8 +121,14 @@ void ops_init(struct ops *ops, struct operation *slots, size_t count);
  * reported gives up its slot; NULL if there is none. Guest-made operations get at most a quarter of
  * the slots, so that they cannot push out the operator's.
  */
-struct operation *ops_begin(struct ops *ops, enum op_kind kind, uint32_t drc_index,
-    uint32_t core_id, const char *device, uint64_t now_ms);
+struct op_subject {
+	uint32_t drc_index;
+	const char *noun;
+	uint32_t unit;
+	const char *device; /* its name */
+};
+struct operation *ops_begin(
+    struct ops *ops, enum op_kind kind, const struct op_subject *subject, uint64_t now_ms);
 
 /* The operation with this id, or NULL if there never was one or it is forgotten. */
 struct operation *ops_find(struct ops *ops, uint64_t id);
@@ -138,16 +160,15 @@ void ops_stood_still(struct ops *ops, uint64_t stood_ms, uint64_t now_ms);
 /*
  * The guest released or took something unasked: begin an operation that passes `step` and is done,
  * or count it in the last one of its kind on this connector. A repetition is reported by another
- * OP_ENDED.
+ * OP_ENDED. device_left: the device has left the machine with it.
  */
 enum op_noted {
 	OP_NOTED,        /* there is something new to report */
 	OP_NOTED_MERGED, /* a report that is still due covers it */
 	OP_NOT_NOTED,    /* no slot */
 };
-enum op_noted ops_note_guest(struct ops *ops, enum op_kind kind, uint32_t drc_index,
-    uint32_t core_id, const char *device, enum op_step step, const struct op_evidence *evidence,
-    uint64_t now_ms);
+enum op_noted ops_note_guest(struct ops *ops, enum op_kind kind, const struct op_subject *subject,
+    enum op_step step, bool device_left, const struct op_evidence *evidence, uint64_t now_ms);
 
 /*
  * Find the oldest unreported step of all operations, copy its operation, and mark it reported.
@@ -163,7 +184,8 @@ bool op_is_guest_made(enum op_kind kind);
 bool op_step_of_removal(enum op_step step);
 
 /* Where a pending operation is stuck, for people: "event never fetched by the guest", ... */
-const char *op_stuck_text(const struct operation *op);
+#define OP_STUCK_MAX 192
+const char *op_stuck_text(const struct operation *op, char ret_text[OP_STUCK_MAX]);
 
 const char *op_kind_name(enum op_kind kind);
 const char *op_outcome_name(enum op_outcome outcome);

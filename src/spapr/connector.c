@@ -18,37 +18,77 @@ void connectors_finish(struct connectors *connectors)
 	free(connectors->list);
 }
 
-struct connector *connector_add(
+void connectors_add_range(struct connectors *connectors, const struct drc_type *type,
+    uint32_t first_id, uint32_t step, uint32_t count)
+{
+	connectors->ranges[connectors->range_count++] =
+	    (struct connector_range){type, first_id, step, count, connectors->count};
+	connectors->count += count;
+}
+
+/* The place of the connector with this index, or NULL. */
+static struct connector *connector_place(
+    struct connectors *connectors, uint32_t index, const struct drc_type **ret_type)
+{
+	for (uint32_t i = 0; i < connectors->range_count; i++) {
+		const struct connector_range *range = &connectors->ranges[i];
+		uint32_t first = drc_index(range->type, range->first_id);
+		uint32_t number = (index - first) / range->step;
+
+		if (index < first || (index - first) % range->step != 0 || number >= range->count)
+			continue;
+		*ret_type = range->type;
+		return &connectors->list[range->first_number + number];
+	}
+	return NULL;
+}
+
+struct connector *connector_claim(
     struct connectors *connectors, const struct drc_type *type, uint32_t id, struct device *device)
 {
-	struct connector *connector = &connectors->list[connectors->count];
+	struct connector *connector = connector_place(connectors, drc_index(type, id), &type);
 
-	/* Field by field: the rest is zero already, and writing it would make its pages resident.
-	 */
-	connector->type = type;
-	connector->device = device;
-	connector->number = connectors->count++;
-	connector->id = id;
-	connector->drc_index = drc_index(type, id);
+	*connector = (struct connector){.type = type,
+	    .device = device,
+	    .number = (uint32_t)(connector - connectors->list),
+	    .id = id,
+	    .drc_index = drc_index(type, id)};
 	return connector;
+}
+
+void connector_disclaim(struct connector *connector)
+{
+	*connector = (struct connector){0};
 }
 
 struct connector *connector_find(struct connectors *connectors, uint32_t index)
 {
-	uint32_t from = 0, to = connectors->count;
+	const struct drc_type *type;
+	struct connector *connector = connector_place(connectors, index, &type);
 
-	while (from < to) {
-		uint32_t middle = from + (to - from) / 2;
-		struct connector *connector = &connectors->list[middle];
+	return connector != NULL && connector->type != NULL ? connector : NULL;
+}
 
-		if (connector->drc_index == index)
-			return connector;
-		if (connector->drc_index < index)
-			from = middle + 1;
-		else
-			to = middle;
-	}
-	return NULL;
+uint32_t connector_index(
+    const struct connectors *connectors, uint32_t number, const struct drc_type **ret_type)
+{
+	const struct connector_range *range = connectors->ranges;
+
+	while (number - range->first_number >= range->count)
+		range++;
+	*ret_type = range->type;
+	return drc_index(
+	    range->type, range->first_id + (number - range->first_number) * range->step);
+}
+
+bool connector_sense(struct connectors *connectors, uint32_t index, enum drc_sense *ret_sense)
+{
+	const struct drc_type *type = NULL;
+	const struct connector *connector = connector_place(connectors, index, &type);
+
+	if (connector != NULL)
+		*ret_sense = type->sense(&connector->drc);
+	return connector != NULL;
 }
 
 void connector_rewind(struct connector *connector)
@@ -85,16 +125,6 @@ uint32_t connector_history(const struct connector *connector, struct spapr_guest
 	return count;
 }
 
-void connectors_announce(struct connectors *connectors)
-{
-	/* An event that the previous kernel has fetched, and not answered, may have gone with it.
-	 */
-	for (uint32_t i = 0; i < connectors->count; i++)
-		if (connectors->list[i].drc.adding || connectors->list[i].drc.removing)
-			event_requeue(connectors->events, i);
-	events_announce(connectors->events);
-}
-
 /* Put a name, and behind it a value; returns the bytes used. They fit: a whole description, its FDT
  * header included, is no longer than the work area. */
 static size_t connector_put_item(
@@ -114,14 +144,14 @@ static size_t connector_put_item(
 }
 
 enum configure_answer connector_walk(
-    struct connector *connector, struct work_area *area, size_t *ret_used)
+    struct connector *connector, const uint8_t *node, struct work_area *area, size_t *ret_used)
 {
 	if (connector->node_depth == 0)
 		connector_rewind(connector);
 	for (;;) {
 		int next, length = 0;
 		int at = connector->node_offset;
-		uint32_t tag = fdt_next_tag(connector->node, at, &next);
+		uint32_t tag = fdt_next_tag(node, at, &next);
 		const char *name;
 		const void *value;
 
@@ -131,11 +161,11 @@ enum configure_answer connector_walk(
 			/* Depth 0 is the unnamed root around the node. */
 			if (connector->node_depth++ == 0)
 				continue;
-			name = fdt_get_name(connector->node, at, &length);
+			name = fdt_get_name(node, at, &length);
 			*ret_used = connector_put_item(area, name ? name : "", NULL, 0);
 			return CONFIGURE_CHILD;
 		case FDT_PROP:
-			value = fdt_getprop_by_offset(connector->node, at, &name, &length);
+			value = fdt_getprop_by_offset(node, at, &name, &length);
 			if (value == NULL)
 				continue;
 			*ret_used = connector_put_item(area, name, value, (size_t)length);

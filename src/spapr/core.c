@@ -14,9 +14,9 @@ static struct cores *cores_of(const struct device *core)
 void cores_init(struct cores *cores, struct cpus *cpus, struct devices *devices, uint32_t threads)
 {
 	*cores = (struct cores){.cpus = cpus, .devices = devices, .threads = threads};
+	connectors_add_range(devices->connectors, &drc_type_cpu, 0, threads, cpus->count / threads);
 	for (uint32_t id = 0; id < cpus->count; id += threads) {
 		struct device *core = device_create(devices, &device_type_core, cores, id, id, 1);
-
 		if (cores->count++ == 0)
 			cores->list = core;
 	}
@@ -28,7 +28,7 @@ bool cores_boot(struct cores *cores, uint32_t count, struct err *err)
 
 	for (uint32_t i = 0; i < count; i++) {
 		snprintf(name, sizeof name, "core%u", cores->list[i].unit);
-		if (!device_boot(&cores->list[i], name, err))
+		if (!device_boot(cores->devices, &cores->list[i], name, err))
 			return false;
 	}
 	return true;
@@ -96,16 +96,25 @@ static bool core_in_use(const struct device *core, const struct connector *conne
 
 static void core_evidence(const struct device *core, struct op_evidence *evidence)
 {
-	evidence->threads = cores_of(core)->threads;
-	evidence->threads_running = core_running(core);
+	evidence->parts = cores_of(core)->threads;
+	evidence->parts_used = core_running(core);
 }
 
 /* The machine sees how far the guest got with an add, and which vCPUs run. */
-static const char *core_infer(
-    const struct device *core, const struct connector *connector, const struct operation *op)
+static const char *core_infer(const struct device *core, const struct connector *connector,
+    const struct operation *op, enum op_source source)
 {
 	const struct cpus *cpus = cores_of(core)->cpus;
+	bool last = cpus_running(cpus, 0, cpus->count) == core_running(core);
 
+	if (source == OP_BY_FENCE && op->kind == OP_ADD)
+		return connector->drc.state == DRC_CONFIGURED
+		           ? "the guest has taken the core, and started no thread of it"
+		           : "the guest finished handling the request without taking the core";
+	if (source == OP_BY_FENCE)
+		return last ? "the guest finished handling the request without releasing the core: "
+		              "these are its last running CPUs"
+		            : "the guest finished handling the request without releasing the core";
 	if (op->kind == OP_ADD)
 		return op->steps[OP_CONFIGURED].order != 0
 		           ? "the guest gave the core back without having started a thread of it: "
@@ -113,9 +122,7 @@ static const char *core_infer(
 		           : "the guest gave the core back without having configured it";
 	if (connector->drc.state != DRC_CONFIGURED)
 		return "the guest had not configured this core";
-	return cpus_running(cpus, 0, cpus->count) == core_running(core)
-	           ? "these are the last running CPUs of the guest"
-	           : NULL;
+	return last ? "these are the last running CPUs of the guest" : NULL;
 }
 
 const struct device_type device_type_core = {

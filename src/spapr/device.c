@@ -5,23 +5,22 @@
  * Every input to a connector, from guest or operator, goes through device_apply(): one step of its
  * table, then what follows from it, in the same order each time.
  */
-#include "spapr/device.h"
+#include "spapr/device_parts.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Bits of connector.awaited. The last: the pending removal awaited it, and has got it. */
-enum { AWAITED_BY_ADD = 1, AWAITED_BY_REMOVE = 2, RELEASED_FOR_REMOVE = 4 };
-
-static const struct op_evidence by_operator = {.source = OP_BY_OPERATOR};
+const struct op_evidence by_operator = {.source = OP_BY_OPERATOR};
 static const struct op_evidence by_reset = {.source = OP_BY_RESET};
 
-bool devices_init(
-    struct devices *devices, uint32_t room, struct connectors *connectors, struct news *news)
+bool devices_init(struct devices *devices, uint32_t room, struct connectors *connectors,
+    struct fence *fence, struct news *news)
 {
 	devices->news = news;
 	devices->connectors = connectors;
+	devices->fence = fence;
+	devices->room = room;
 	ops_init(&devices->ops, devices->operations, SPAPR_OPERATIONS);
 	devices->list = calloc(room, sizeof *devices->list);
 	return devices->list != NULL;
@@ -35,12 +34,19 @@ void devices_finish(struct devices *devices)
 struct device *device_create(struct devices *devices, const struct device_type *type, void *context,
     uint32_t unit, uint32_t id, uint32_t count)
 {
-	struct device *device = &devices->list[devices->count++];
+	struct device *device = NULL;
 
+	for (uint32_t i = 0; i < devices->count && device == NULL; i++)
+		if (devices->list[i].type == NULL)
+			device = &devices->list[i];
+	if (device == NULL && devices->count < devices->room)
+		device = &devices->list[devices->count++];
+	if (device == NULL)
+		return NULL;
 	*device = (struct device){.type = type, .context = context, .unit = unit, .count = count};
 	for (uint32_t i = 0; i < count; i++) {
 		struct connector *connector =
-		    connector_add(devices->connectors, type->connector, id + i, device);
+		    connector_claim(devices->connectors, type->connector, id + i, device);
 
 		if (i == 0)
 			device->connectors = connector;
@@ -48,65 +54,100 @@ struct device *device_create(struct devices *devices, const struct device_type *
 	return device;
 }
 
-static bool device_is_attached(const struct device *device)
+void device_destroy(struct device *device)
 {
 	for (uint32_t i = 0; i < device->count; i++)
-		if (device->connectors[i].drc.attached)
-			return true;
-	return false;
+		connector_disclaim(&device->connectors[i]);
+	*device = (struct device){0};
 }
 
 struct device *device_find(struct devices *devices, const char *name)
 {
 	for (uint32_t i = 0; i < devices->count; i++)
-		if (strcmp(devices->list[i].name, name) == 0 &&
-		    device_is_attached(&devices->list[i]))
+		if (strcmp(devices->list[i].name, name) == 0 && device_is_here(&devices->list[i]))
 			return &devices->list[i];
 	return NULL;
 }
 
 /* Make what it needs, and the descriptions that ibm,configure-connector hands out. */
-static bool device_make(struct device *device, struct err *err)
+bool device_describe(
+    struct connectors *connectors, const struct connector *connector, struct err *err)
 {
-	if (device->type->attach != NULL && !device->type->attach(device, err))
-		return false;
-	for (uint32_t i = 0; i < device->count; i++) {
-		struct connector *connector = &device->connectors[i];
-		struct node_writer writer;
+	const struct device *device = connector->device;
+	struct node_writer writer;
 
-		node_begin_tree(&writer, connector->node, sizeof connector->node, 0, 0);
-		device->type->describe(device, connector, true, &writer);
-		node_end_tree(&writer);
-		if (!node_check(&writer, err))
-			return false;
-	}
+	if (connectors->node_of == connector)
+		return true;
+	connectors->node_of = NULL;
+	node_begin_tree(&writer, connectors->node, sizeof connectors->node, 0, 0);
+	device->type->describe(device, connector, true, &writer);
+	node_end_tree(&writer);
+	if (!node_check(&writer, err))
+		return false;
+	connectors->node_of = connector;
 	return true;
 }
 
-static void device_set_attached(struct device *device, struct connector *connector)
+/* A description is checked here once: all connectors of a device have one of the same length. */
+bool device_make(struct devices *devices, struct device *device, struct err *err)
 {
+	devices->connectors->node_of = NULL;
+	return device_describe(devices->connectors, &device->connectors[0], err) &&
+	       (device->type->attach == NULL || device->type->attach(device, err));
+}
+
+void device_unmake(struct device *device)
+{
+	for (uint32_t i = 0; device->type->release != NULL && i < device->count; i++)
+		device->type->release(device, &device->connectors[i]);
+}
+
+static void device_set_attached(
+    struct devices *devices, struct device *device, struct connector *connector)
+{
+	device->attached++;
+	/* It is given back before its resources have been released. */
+	if (connector->leaving && --device->leaving == 0)
+		devices->leaving--;
+	connector->leaving = false;
 	if (device->type->attached != NULL)
 		device->type->attached(device, connector);
 }
 
-bool device_boot(struct device *device, const char *name, struct err *err)
+static void device_set_detached(
+    struct devices *devices, struct device *device, struct connector *connector)
 {
-	if (!device_make(device, err))
+	device->attached--;
+	if (device->type->detach != NULL)
+		device->type->detach(device, connector);
+	if (device->type->release == NULL)
+		return;
+	connector->leaving = true;
+	if (device->leaving++ == 0)
+		devices->leaving++;
+}
+
+bool device_boot(struct devices *devices, struct device *device, const char *name, struct err *err)
+{
+	if (!device_make(devices, device, err))
 		return false;
 	snprintf(device->name, sizeof device->name, "%s", name);
 	for (uint32_t i = 0; i < device->count; i++) {
 		device->connectors[i].drc = (struct drc){.attached = true, .state = DRC_CONFIGURED};
-		device_set_attached(device, &device->connectors[i]);
+		device_set_attached(devices, device, &device->connectors[i]);
 	}
 	return true;
 }
 
 /* --- Operations --------------------------------------------------------------------------- */
 
-static struct op_evidence device_evidence(const struct device *device, const struct op_evidence *by)
+static struct op_evidence device_evidence(
+    const struct connector *connector, const struct op_evidence *by)
 {
+	const struct device *device = connector->device;
 	struct op_evidence evidence = *by;
 
+	evidence.drc_index = connector->drc_index;
 	if (device->type->evidence != NULL)
 		device->type->evidence(device, &evidence);
 	return evidence;
@@ -127,22 +168,22 @@ void device_pass(struct devices *devices, const struct device *device, enum op_s
 
 /* The guest did something unasked. */
 static void device_note_unasked(struct devices *devices, const struct connector *connector,
-    enum op_kind kind, enum op_step step, const struct op_evidence *by)
+    enum op_kind kind, enum op_step step, bool device_left, const struct op_evidence *by)
 {
 	const struct device *device = connector->device;
-	struct op_evidence evidence = device_evidence(device, by);
+	const struct op_subject subject = {
+	    connector->drc_index, device->type->noun, device->unit, device->name};
+	struct op_evidence evidence = device_evidence(connector, by);
 
-	switch (ops_note_guest(&devices->ops, kind, connector->drc_index, device->unit,
-	    device->name, step, &evidence, clock_ms())) {
+	switch (ops_note_guest(
+	    &devices->ops, kind, &subject, step, device_left, &evidence, clock_ms())) {
 	case OP_NOTED: news_tell(devices->news, SPAPR_NEWS_OPERATION); break;
 	case OP_NOTED_MERGED: break;
 	case OP_NOT_NOTED: news_count(devices->news, COUNT_OPERATIONS_DROPPED, 1); break;
 	}
 }
 
-/* The request waits for this connector. */
-static void device_await(
-    struct device_request *request, struct connector *connector, unsigned awaited)
+void device_await(struct device_request *request, struct connector *connector, unsigned awaited)
 {
 	if ((connector->awaited & awaited) == 0)
 		request->left++;
@@ -165,9 +206,10 @@ static void device_settle(struct devices *devices, struct connector *connector, 
 		connector->awaited |= RELEASED_FOR_REMOVE;
 	if (request->outcome != OP_PENDING)
 		return;
-	request->evidence = device_evidence(device, by);
-	if (outcome == OP_REJECTED && device->type->infer != NULL && op != NULL)
-		request->evidence.inferred = device->type->infer(device, connector, op);
+	request->evidence = device_evidence(connector, by);
+	if ((outcome == OP_REJECTED || by->source == OP_BY_FENCE) && device->type->infer != NULL &&
+	    op != NULL)
+		request->evidence.inferred = device->type->infer(device, connector, op, by->source);
 	if (outcome != OP_DONE)
 		request->outcome = outcome;
 }
@@ -194,19 +236,32 @@ static void device_settle_ends(struct devices *devices, struct connector *connec
 static void device_request_finish(
     struct devices *devices, struct device *device, struct device_request *request)
 {
+	struct operation *op = ops_find(&devices->ops, request->operation);
+
 	if (request->operation == 0 || request->left != 0)
 		return;
-	op_end(&devices->ops, ops_find(&devices->ops, request->operation),
-	    request->outcome != OP_PENDING ? request->outcome : OP_DONE, &request->evidence,
-	    clock_ms());
+	if (device->attached == 0 && device->name[0] != '\0') {
+		op->device_left = true;
+		device->name[0] = '\0';
+	}
+	op_end(&devices->ops, op, request->outcome != OP_PENDING ? request->outcome : OP_DONE,
+	    &request->evidence, clock_ms());
 	*request = (struct device_request){0};
 	if (request == &device->remove)
 		for (uint32_t i = 0; i < device->count; i++)
 			device->connectors[i].awaited &= ~(unsigned)RELEASED_FOR_REMOVE;
 }
 
-static struct drc_result device_apply(struct devices *devices, struct connector *connector,
-    enum drc_input input, const struct op_evidence *by);
+static void device_requests_finish(struct devices *devices, struct device *device)
+{
+	/* The resources of what leaves are released first: devices_release(). */
+	if (device->leaving > 0)
+		return;
+	device_request_finish(devices, device, &device->add);
+	device_request_finish(devices, device, &device->remove);
+	if (device->attached == 0 && device->add.operation == 0 && device->remove.operation == 0)
+		device->name[0] = '\0';
+}
 
 /* An add was refused at one connector: take the others back. */
 static void device_take_back(struct devices *devices, const struct connector *refused)
@@ -251,7 +306,7 @@ static void device_give_back(struct devices *devices, const struct connector *ke
 	device->remove.left--;
 }
 
-static struct drc_result device_apply(struct devices *devices, struct connector *connector,
+struct drc_result device_apply(struct devices *devices, struct connector *connector,
     enum drc_input input, const struct op_evidence *by)
 {
 	struct device *device = connector->device;
@@ -263,24 +318,28 @@ static struct drc_result device_apply(struct devices *devices, struct connector 
 	if (result.step != OP_REQUESTED)
 		device_pass(devices, device, result.step);
 	if (result.effects & DRC_FX_GIVEN)
-		device_note_unasked(devices, connector, OP_RELEASE, OP_RELEASED, by);
+		device_note_unasked(devices, connector, OP_RELEASE, OP_RELEASED, false, by);
 	if (result.effects & DRC_FX_TAKEN)
-		device_note_unasked(devices, connector, OP_TAKE, OP_CONFIGURED, by);
+		device_note_unasked(devices, connector, OP_TAKE, OP_CONFIGURED, false, by);
 	device_settle_ends(devices, connector, &result, by);
 	if (result.effects & DRC_FX_ATTACH)
-		device_set_attached(device, connector);
-	if (result.effects & DRC_FX_DETACH && device->type->detach != NULL)
-		device->type->detach(device, connector);
+		device_set_attached(devices, device, connector);
+	/* What was to be taken back, and has been kept, leaves when nobody waits for it. */
+	if (result.effects & DRC_FX_DETACH && device->add.operation == 0 &&
+	    device->remove.operation == 0)
+		device_note_unasked(
+		    devices, connector, OP_RELEASE, OP_RELEASED, device->attached == 1, by);
+	if (result.effects & DRC_FX_DETACH)
+		device_set_detached(devices, device, connector);
+	if (result.effects & DRC_FX_FENCE)
+		connector->fence_due_ms = clock_ms();
 	if (add_before == OP_PENDING && device->add.outcome == OP_REJECTED)
 		device_take_back(devices, connector);
 	if (remove_before == OP_PENDING &&
 	    (device->remove.outcome == OP_REJECTED || device->remove.outcome == OP_CANCELLED))
 		device_give_back(devices, connector);
-	device_request_finish(devices, device, &device->add);
-	device_request_finish(devices, device, &device->remove);
-	if (!device_is_attached(device))
-		device->name[0] = '\0';
-	if (result.effects & (DRC_FX_ATTACH | DRC_FX_DETACH | DRC_FX_NOTIFY) ||
+	device_requests_finish(devices, device);
+	if (result.effects & (DRC_FX_ATTACH | DRC_FX_DETACH | DRC_FX_NOTIFY | DRC_FX_FENCE) ||
 	    result.add != OP_PENDING || result.remove != OP_PENDING)
 		news_tell(devices->news, SPAPR_NEWS_OPERATION);
 	return result;
@@ -304,168 +363,95 @@ enum rtas_status device_guest_input(struct devices *devices, struct connector *c
 	return status;
 }
 
-bool device_event_fetched(struct devices *devices, const struct connector *connector)
+bool device_event_fetched(struct devices *devices, uint32_t number)
 {
+	struct connector *connector = &devices->connectors->list[number];
 	const struct device *device = connector->device;
 	bool removal = connector->drc.removing;
 
+	if (device == NULL) /* it has left since the event was queued */
+		return false;
+	connector->fetched = devices->connectors->events->fetched;
+	connector->fence_due_ms = clock_ms() + FENCE_DELAY_MS;
 	device_pass_step(
 	    devices, removal ? device->remove.operation : device->add.operation, OP_FETCHED);
+	/* A fence will be due. */
+	if (removal || connector->drc.adding)
+		news_tell(devices->news, SPAPR_NEWS_OPERATION);
 	return removal;
+}
+
+bool device_has_heard(const struct devices *devices, const struct connector *connector)
+{
+	return (connector->drc.adding || connector->drc.removing) && connector->fetched != 0 &&
+	       !devices->connectors->events->queued[connector->number];
+}
+
+/* --- The machine -------------------------------------------------------------------------- */
+
+void devices_announce(struct devices *devices)
+{
+	/* An event that the previous kernel has fetched, and not answered, may have gone with it.
+	 */
+	for (uint32_t i = 0; i < devices->count; i++) {
+		const struct device *device = &devices->list[i];
+
+		for (uint32_t c = 0; c < device->count; c++)
+			if (device->connectors[c].drc.adding || device->connectors[c].drc.removing)
+				event_requeue(
+				    devices->connectors->events, device->connectors[c].number);
+	}
+	fence_forget(devices->fence);
+	events_announce(devices->connectors->events);
+}
+
+void devices_release(struct devices *devices)
+{
+	for (uint32_t i = 0; devices->leaving > 0 && i < devices->count; i++) {
+		struct device *device = &devices->list[i];
+
+		if (device->leaving == 0 || device->add.left > 0 || device->remove.left > 0)
+			continue;
+		for (uint32_t c = 0; c < device->count; c++)
+			if (device->connectors[c].leaving)
+				device->type->release(device, &device->connectors[c]);
+		for (uint32_t c = 0; c < device->count; c++)
+			device->connectors[c].leaving = false;
+		device->leaving = 0;
+		devices->leaving--;
+		device_requests_finish(devices, device);
+		if (device->attached == 0 && device->type->made_on_demand)
+			device_destroy(device);
+	}
+}
+
+static bool device_by_event(const struct device *device)
+{
+	return device->type->by_event != NULL && device->type->by_event(device);
 }
 
 void devices_reset(struct devices *devices)
 {
-	for (uint32_t i = 0; i < devices->connectors->count; i++)
-		device_apply(devices, &devices->connectors->list[i], DRC_IN_RESET, &by_reset);
-}
+	for (uint32_t i = 0; i < devices->count; i++) {
+		struct device *device = &devices->list[i];
 
-/* --- The operator ------------------------------------------------------------------------- */
-
-/* The wordings are those management tools know from QEMU. */
-static bool device_check_add(
-    struct devices *devices, const struct device *device, const char *name, struct err *err)
-{
-	if (device->type->check_add != NULL && !device->type->check_add(device, err))
-		return false;
-	if (device_is_attached(device))
-		return err_set(err, ERR_STATE, NULL, "%s %u already populated", device->type->noun,
-		    device->unit);
-	if (strlen(name) >= sizeof device->name || name[0] == '\0')
-		return err_set(err, ERR_STATE, NULL, "Device ID must have 1 to %zu characters",
-		    sizeof device->name - 1);
-	if (device_find(devices, name) != NULL)
-		return err_set(err, ERR_STATE, NULL, "Duplicate device ID '%s'", name);
-	return true;
-}
-
-static struct operation *device_begin(struct devices *devices, const struct device *device,
-    enum op_kind kind, const char *name, struct err *err)
-{
-	struct operation *op = ops_begin(
-	    &devices->ops, kind, device->connectors[0].drc_index, device->unit, name, clock_ms());
-
-	if (op == NULL)
-		err_set(err, ERR_STATE, "wait until one has ended, or cancel one",
-		    "too many operations are pending");
-	return op;
-}
-
-bool device_add(struct devices *devices, struct device *device, const char *name,
-    uint64_t *ret_operation, struct err *err)
-{
-	struct operation *op;
-
-	if (!device_check_add(devices, device, name, err) || !device_make(device, err))
-		return false;
-	op = device_begin(devices, device, OP_ADD, name, err);
-	if (op == NULL)
-		return false;
-	*ret_operation = op->id;
-	snprintf(device->name, sizeof device->name, "%s", name);
-	device->add = (struct device_request){.operation = op->id};
-	for (uint32_t i = 0; i < device->count; i++)
-		device_await(&device->add, &device->connectors[i], AWAITED_BY_ADD);
-	for (uint32_t i = 0; i < device->count; i++) {
-		connector_rewind(&device->connectors[i]);
-		device_apply(devices, &device->connectors[i], DRC_IN_ATTACH, &by_operator);
+		for (uint32_t c = 0; c < device->count; c++) {
+			device->connectors[c].fetched = 0;
+			device_apply(devices, &device->connectors[c],
+			    device_by_event(device) ? DRC_IN_RESET_OFFER : DRC_IN_RESET, &by_reset);
+		}
 	}
-	op_pass(&devices->ops, op, OP_NOTIFIED, clock_ms());
-	return true;
+	devices_release(devices);
 }
 
-static bool device_ask_back(
-    struct devices *devices, struct device *device, uint64_t *ret_operation, struct err *err)
+void devices_offer(struct devices *devices)
 {
-	struct operation *op = ops_find(&devices->ops, device->remove.operation);
-	bool notified = false;
+	for (uint32_t i = 0; i < devices->count; i++) {
+		const struct device *device = &devices->list[i];
 
-	if (op != NULL) {
-		op_ask_again(op, clock_ms());
-	} else {
-		op = device_begin(devices, device, OP_REMOVE, device->name, err);
-		if (op == NULL)
-			return false;
-		device->remove = (struct device_request){.operation = op->id};
-		for (uint32_t i = 0; i < device->count; i++)
-			if (device->connectors[i].drc.attached)
-				device_await(
-				    &device->remove, &device->connectors[i], AWAITED_BY_REMOVE);
+		for (uint32_t c = 0; c < device->count; c++)
+			if (device->connectors[c].drc.attached && device_by_event(device))
+				event_queue(
+				    devices->connectors->events, device->connectors[c].number);
 	}
-	*ret_operation = op->id;
-	for (uint32_t i = 0; i < device->count; i++) {
-		struct connector *connector = &device->connectors[i];
-		struct drc_result result;
-
-		/* One that has left already, or is being given back, is not asked for. */
-		if (!connector->drc.attached || device->remove.outcome != OP_PENDING)
-			continue;
-		result = device_apply(devices, connector, DRC_IN_REMOVE, &by_operator);
-		notified = notified || (result.effects & DRC_FX_NOTIFY) != 0;
-	}
-	if (notified)
-		op_pass(&devices->ops, op, OP_NOTIFIED, clock_ms());
-	return true;
-}
-
-bool device_remove(
-    struct devices *devices, const char *name, uint64_t *ret_operation, struct err *err)
-{
-	struct device *device = device_find(devices, name);
-
-	if (device == NULL)
-		return err_set(err, ERR_NOT_FOUND, "query-connectors lists the devices",
-		    "Device '%s' not found", name);
-	if (device->type->check_remove != NULL && !device->type->check_remove(device, err))
-		return false;
-	return device_ask_back(devices, device, ret_operation, err);
-}
-
-/* What a connector would refuse this input with. */
-static enum drc_refusal device_refusal(const struct connector *connector, enum drc_input input)
-{
-	struct drc copy = connector->drc;
-
-	return drc_step(connector->type, &copy, input).refusal;
-}
-
-static bool device_cancel_pending(
-    struct devices *devices, const struct operation *op, struct device *device, struct err *err)
-{
-	enum drc_input input = op->kind == OP_ADD ? DRC_IN_CANCEL_ADD : DRC_IN_CANCEL_REMOVE;
-	unsigned awaited = op->kind == OP_ADD ? AWAITED_BY_ADD : AWAITED_BY_REMOVE;
-	uint64_t id = op->id;
-
-	/* All or none: no connector is changed before each has been asked. */
-	for (uint32_t i = 0; i < device->count; i++) {
-		const struct connector *connector = &device->connectors[i];
-		enum drc_refusal refusal = device_refusal(connector, input);
-
-		if (refusal == DRC_GUEST_OWNS ||
-		    (op->kind == OP_ADD && refusal == DRC_NOTHING && connector->drc.attached))
-			return err_set(err, ERR_STATE, "use device_del",
-			    "operation %llu: the guest has already taken the %s",
-			    (unsigned long long)id, device->type->noun);
-		if ((connector->awaited & awaited) != 0 && refusal != DRC_ACCEPTED)
-			return err_set(err, ERR_STATE, NULL,
-			    "operation %llu cannot be cancelled now", (unsigned long long)id);
-	}
-	for (uint32_t i = 0; i < device->count; i++)
-		if (device_refusal(&device->connectors[i], input) == DRC_ACCEPTED)
-			device_apply(devices, &device->connectors[i], input, &by_operator);
-	return true;
-}
-
-bool device_cancel(struct devices *devices, uint64_t id, struct err *err)
-{
-	const struct operation *op = ops_find(&devices->ops, id);
-
-	if (op == NULL)
-		return err_set(err, ERR_NOT_FOUND, "query-operations lists those remembered",
-		    "operation %llu not found", (unsigned long long)id);
-	if (op->outcome != OP_PENDING)
-		return err_set(err, ERR_STATE, NULL, "operation %llu has ended: %s",
-		    (unsigned long long)id, op_outcome_name(op->outcome));
-	return device_cancel_pending(
-	    devices, op, connector_find(devices->connectors, op->drc_index)->device, err);
 }

@@ -13,6 +13,8 @@
  *
  * The operation ends, with the evidence of the refusal, when the last connector has settled.
  *
+ * An end that the guest does not report is proven by a fence (device_fence.h).
+ *
  * A kind of device is a struct device_type: what it is called, its family of connector, and what
  * happens to its resources. All functions are called with the machine's lock held.
  */
@@ -20,6 +22,7 @@
 #define PAPRIKA_SPAPR_DEVICE_H
 
 #include "spapr/connector.h"
+#include "spapr/fence.h"
 #include "spapr/node.h"
 
 /* A pending operation of a device; operation is 0 if there is none. */
@@ -31,61 +34,78 @@ struct device_request {
 };
 
 struct device {
-	const struct device_type *type;
-	void *context; /* the type's own */
-	uint32_t unit; /* which one of its type, as the operator counts them */
+	const struct device_type *type; /* NULL: a free place */
+	void *context;                  /* the type's own */
+	uint32_t unit;                  /* which one of its type, as the operator counts them */
 	struct connector *connectors;
 	uint32_t count;
+	uint32_t attached;        /* connectors that are */
+	uint32_t leaving;         /* connectors whose resources wait for device_type.release */
 	char name[OP_DEVICE_MAX]; /* empty if it is not attached */
 	struct device_request add, remove;
 };
 
 /* Hooks may be NULL unless it is said otherwise. */
 struct device_type {
-	const char *noun; /* what messages call it */
+	const char *noun; /* what messages and the operator's protocol call it */
 	const struct drc_type *connector;
+	bool made_on_demand; /* its place is free again when it has left */
 	/* May it be added now? May it be removed? Called before anything is changed. */
 	bool (*check_add)(const struct device *device, struct err *err);
 	bool (*check_remove)(const struct device *device, struct err *err);
 	/* Make what it needs. May fail; called before the operation begins. */
 	bool (*attach)(struct device *device, struct err *err);
+	/* After a reset, offer it by an event: it is not in the device tree. */
+	bool (*by_event)(const struct device *device);
 	/* Write the node of one connector. named: with a "name" property. Never NULL. */
 	void (*describe)(const struct device *device, const struct connector *connector, bool named,
 	    struct node_writer *writer);
 	/* A connector is part of the machine now; it has left. Cannot fail. */
 	void (*attached)(struct device *device, struct connector *connector);
 	void (*detach)(struct device *device, struct connector *connector);
+	/* Take away the resources of a detached connector: in the operator's thread, when no part
+	 * of the device is asked for any more, and before the operation ends. Cannot fail. */
+	void (*release)(struct device *device, struct connector *connector);
 	/* The guest uses it: an add of a configured connector is done. */
 	bool (*in_use)(const struct device *device, const struct connector *connector);
 	/* Add to the evidence what the machine sees of the device. */
 	void (*evidence)(const struct device *device, struct op_evidence *evidence);
-	/* What the machine concludes from a refusal of op; static text, or NULL. */
+	/* What the machine concludes from a refusal of op, or from an end that the fence proves;
+	 * static text, or NULL. */
 	const char *(*infer)(const struct device *device, const struct connector *connector,
-	    const struct operation *op);
+	    const struct operation *op, enum op_source source);
 };
 
 struct devices {
 	struct news *news;
 	struct connectors *connectors;
+	struct fence *fence;
 	struct device *list;
-	uint32_t count;
+	uint32_t room;
+	uint32_t count;   /* those behind have never been used */
+	uint32_t leaving; /* devices with connectors that do */
 	struct ops ops;
 	struct operation operations[SPAPR_OPERATIONS];
 };
 
 /* Room for so many; false if memory is out. finish also after a failed init. */
-bool devices_init(
-    struct devices *devices, uint32_t room, struct connectors *connectors, struct news *news);
+bool devices_init(struct devices *devices, uint32_t room, struct connectors *connectors,
+    struct fence *fence, struct news *news);
 void devices_finish(struct devices *devices);
 
-/* A place for a device of this type, with count connectors of ids id, id + 1, ... */
+/* A place for a device of this type, with count connectors from that of this id on: they are
+ * neighbours in a range of the type. NULL if there is no place. */
 struct device *device_create(struct devices *devices, const struct device_type *type, void *context,
     uint32_t unit, uint32_t id, uint32_t count);
 
 /* Part of the machine at its first boot: made, and configured in its device tree. */
-bool device_boot(struct device *device, const char *name, struct err *err);
+bool device_boot(struct devices *devices, struct device *device, const char *name, struct err *err);
 
-/* The device of this name, or NULL. */
+/* Write what ibm,configure-connector hands out of a connector into connectors->node. */
+bool device_describe(
+    struct connectors *connectors, const struct connector *connector, struct err *err);
+
+/* The device that is attached under this name, or NULL. */
 struct device *device_find(struct devices *devices, const char *name);
 
 /* The operator's requests: spapr_core_add(), spapr_core_remove(), spapr_operation_cancel(). */
@@ -103,10 +123,29 @@ enum rtas_status device_guest_input(struct devices *devices, struct connector *c
 /* The pending operation that the step belongs to passes it. */
 void device_pass(struct devices *devices, const struct device *device, enum op_step step);
 
-/* The guest has read the event of this connector; true if it is to be a removal. */
-bool device_event_fetched(struct devices *devices, const struct connector *connector);
+/* The guest has read the event of the connector with this number; true if it is to be a removal.
+ */
+bool device_event_fetched(struct devices *devices, uint32_t number);
 
-/* Reset: settle every connector; what is pending ends as superseded. */
+/* The guest has read the event of what is pending on this connector. */
+bool device_has_heard(const struct devices *devices, const struct connector *connector);
+
+/* A kernel begins, perhaps by kexec: queue what is pending, and interrupt for all that is queued.
+ */
+void devices_announce(struct devices *devices);
+
+/* Release the resources of what has left. The operator's thread. */
+void devices_release(struct devices *devices);
+
+/* Reset: settle every connector; what is pending ends as superseded. What is attached is in the new
+ * device tree, or is offered by an event later: devices_offer(). */
 void devices_reset(struct devices *devices);
+void devices_offer(struct devices *devices);
+
+/* The device of a pending operation. */
+struct device *device_of_operation(struct devices *devices, const struct operation *op);
+
+/* Make a place that was made on demand, and whose device is not attached, free. */
+void device_destroy(struct device *device);
 
 #endif

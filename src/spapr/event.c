@@ -25,8 +25,9 @@
 bool events_init(struct events *events, uint32_t connectors, struct news *news)
 {
 	events->news = news;
-	events->queue = calloc(connectors, sizeof *events->queue);
-	events->queued = calloc(connectors, sizeof *events->queued);
+	events->fence = connectors;
+	events->queue = calloc(connectors + 1, sizeof *events->queue);
+	events->queued = calloc(connectors + 1, sizeof *events->queued);
 	return events->queue != NULL && events->queued != NULL;
 }
 
@@ -65,6 +66,11 @@ void event_queue(struct events *events, uint32_t connector)
 		events->spare = events->spare || sent;
 	else
 		events->interrupt_owed = !sent;
+}
+
+void event_queue_fence(struct events *events)
+{
+	event_queue(events, events->fence);
 }
 
 void event_queue_shutdown(struct events *events)
@@ -139,6 +145,9 @@ enum event_kind event_fetch(struct events *events, uint32_t mask, uint32_t *ret_
 		kind = EVENT_SHUTDOWN;
 	} else if ((mask & EVENT_MASK_HOTPLUG) != 0 && events->count > 0) {
 		*ret_connector = event_take_first(events);
+		events->fetched++;
+		if (*ret_connector == events->fence)
+			kind = EVENT_FENCE;
 	} else if ((mask & EVENT_MASK_HOTPLUG) != 0 && events->spare) {
 		events->spare = false;
 		*ret_connector = 0;

@@ -3,8 +3,9 @@
  * event.h - the queue of events for the guest, and the interrupts that announce them (LoPAR,
  * "Error and Event Notification").
  *
- * The queue holds connectors by number, each at most once. Whether an event is an add or a removal
- * is decided when the guest fetches it. All functions are called with the machine's lock held.
+ * The queue holds connectors by number, each at most once, and at most one fence (fence.h). Whether
+ * an event is an add or a removal is decided when the guest fetches it. All functions are called
+ * with the machine's lock held.
  */
 #ifndef PAPRIKA_SPAPR_EVENT_H
 #define PAPRIKA_SPAPR_EVENT_H
@@ -21,9 +22,11 @@
 struct events {
 	struct kvm_vm *vm;
 	struct news *news;
-	uint32_t *queue; /* connector numbers, oldest first */
-	bool *queued;    /* by connector number: it is in the queue */
+	uint32_t *queue; /* connector numbers, or that of the fence; oldest first */
+	bool *queued;    /* by number: it is in the queue */
 	uint32_t count;
+	uint32_t fence;      /* the number that stands for the fence: that of no connector */
+	uint64_t fetched;    /* how many hot-plug events have been fetched */
 	bool interrupt_owed; /* the queue is not empty, and KVM refused its interrupt */
 	bool spare;          /* one surplus interrupt may arrive */
 	/* A shutdown is queued; KVM refused its interrupt. */
@@ -40,6 +43,9 @@ void event_queue(struct events *events, uint32_t connector);
 
 /* Queue it without an interrupt: events_announce() follows. */
 void event_requeue(struct events *events, uint32_t connector);
+
+/* Queue the fence, which must not be queued, and interrupt the guest. */
+void event_queue_fence(struct events *events);
 
 /* Queue an EPOW event that asks for a shutdown. */
 void event_queue_shutdown(struct events *events);
@@ -58,8 +64,9 @@ bool events_retry(struct events *events);
 void events_reset(struct events *events);
 
 /* Take the first event of the classes in mask. A hot-plug event is about *ret_connector. If more of
- * its class are queued, the guest is interrupted again. */
-enum event_kind { EVENT_NONE, EVENT_SHUTDOWN, EVENT_HOTPLUG };
+ * its class are queued, the guest is interrupted again. events->fetched counts up over hot-plug
+ * events and fences: it tells which was fetched before which. */
+enum event_kind { EVENT_NONE, EVENT_SHUTDOWN, EVENT_HOTPLUG, EVENT_FENCE };
 enum event_kind event_fetch(struct events *events, uint32_t mask, uint32_t *ret_connector);
 
 #endif

@@ -132,7 +132,7 @@ static void hcall_kernel_begins(struct spapr *machine)
 	pthread_mutex_lock(&machine->lock);
 	if (!events_reset_sources(&machine->events, 0, &err))
 		log_guest(&machine->events.limit, LOG_ERROR, "%s", err.message);
-	connectors_announce(&machine->connectors);
+	devices_announce(&machine->devices);
 	vty_announce(&machine->vty);
 	pthread_mutex_unlock(&machine->lock);
 }

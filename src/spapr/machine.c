@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "spapr/device_fence.h"
 #include "spapr/hcall.h"
 #include "spapr/rtas.h"
 #include "spapr/tree.h"
@@ -113,10 +114,13 @@ static bool machine_create_parts(struct spapr *machine)
 	machine->cpus.confine = config->confine_vcpu;
 	machine->cpus.context = config->context;
 	machine->fdt_buffer = malloc(FDT_MAX_BYTES);
+	fence_init(
+	    &machine->fence, &machine->events, (uint32_t)(config->memory_bytes / SPAPR_LMB_BYTES));
 	return cpus_init(&machine->cpus, config->max_cpus, machine) &&
 	       events_init(&machine->events, cores, &machine->news) &&
 	       connectors_init(&machine->connectors, cores, &machine->events) &&
-	       devices_init(&machine->devices, cores, &machine->connectors, &machine->news) &&
+	       devices_init(&machine->devices, cores, &machine->connectors, &machine->fence,
+	           &machine->news) &&
 	       machine->fdt_buffer != NULL;
 }
 
@@ -202,6 +206,8 @@ static bool machine_reset_cpus(struct spapr *machine, struct err *err)
 static bool machine_reset_events(struct spapr *machine, struct err *err)
 {
 	events_reset(&machine->events);
+	fence_forget(&machine->fence);
+	devices_offer(&machine->devices);
 	vty_reset(&machine->vty);
 	machine->cpus.finished = false;
 	news_drop(&machine->news,
@@ -343,6 +349,7 @@ bool spapr_core_remove(
 
 	pthread_mutex_lock(&machine->lock);
 	accepted = device_remove(&machine->devices, device, ret_operation, err);
+	devices_release(&machine->devices);
 	pthread_mutex_unlock(&machine->lock);
 	return accepted;
 }
@@ -353,20 +360,25 @@ bool spapr_operation_cancel(struct spapr *machine, uint64_t id, struct err *err)
 
 	pthread_mutex_lock(&machine->lock);
 	cancelled = device_cancel(&machine->devices, id, err);
+	devices_release(&machine->devices);
 	pthread_mutex_unlock(&machine->lock);
 	return cancelled;
 }
 
 int64_t spapr_check_deadline(struct spapr *machine)
 {
-	int64_t next;
+	int64_t next = -1, fence = -1;
 	bool events_owed, vty_owed;
 
 	pthread_mutex_lock(&machine->lock);
 	/* Time does not run for a guest that is stopped. */
-	next = machine->cpus.stopped ? -1
-	                             : ops_check_deadline(&machine->devices.ops,
-	                                   machine->config.unplug_deadline_ms, clock_ms());
+	if (!machine->cpus.stopped) {
+		next = ops_check_deadline(
+		    &machine->devices.ops, machine->config.unplug_deadline_ms, clock_ms());
+		fence = devices_check_fence(&machine->devices, clock_ms());
+	}
+	if (fence >= 0 && (next < 0 || next > fence))
+		next = fence;
 	/* Without its interrupt the guest would not hear of an event until the next one. */
 	events_owed = events_retry(&machine->events);
 	vty_owed = vty_retry(&machine->vty);

@@ -34,6 +34,7 @@ struct spapr {
 	/* Under lock. */
 	struct cpus cpus;
 	struct events events;
+	struct fence fence;
 	struct connectors connectors;
 	struct devices devices;
 	struct cores cores;

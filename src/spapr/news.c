@@ -37,6 +37,8 @@ size_t news_counters(const struct news *news, struct spapr_counter *ret_counters
 	    [COUNT_CONSOLE_BYTES] = "console-bytes",
 	    [COUNT_OPERATIONS_DROPPED] = "guest-operations-dropped",
 	    [COUNT_RESETS] = "boots",
+	    [COUNT_FENCES_SENT] = "fences-sent",
+	    [COUNT_FENCES_ANSWERED] = "fences-answered",
 	};
 	size_t count = 0;
 

@@ -25,6 +25,8 @@ enum news_counter {
 	COUNT_CONSOLE_BYTES,
 	COUNT_OPERATIONS_DROPPED, /* guest-made ones for which there was no slot */
 	COUNT_RESETS,
+	COUNT_FENCES_SENT,
+	COUNT_FENCES_ANSWERED,
 	COUNT_COUNTERS
 };
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "spapr/device_fence.h"
 #include "spapr/hcall.h"
 #include "spapr/machine.h"
 #include "spapr/rtas.h"
@@ -60,9 +61,11 @@ size_t spapr_operations(struct spapr *machine, struct operation *ret_operations,
 	size_t count = 0;
 
 	pthread_mutex_lock(&machine->lock);
-	while (
-	    count < max && (op = ops_after(&machine->devices.ops, op != NULL ? op->id : 0)) != NULL)
-		ret_operations[count++] = *op;
+	while (count < max &&
+	       (op = ops_after(&machine->devices.ops, op != NULL ? op->id : 0)) != NULL) {
+		ret_operations[count] = *op;
+		device_look_into(&machine->devices, &ret_operations[count++]);
+	}
 	pthread_mutex_unlock(&machine->lock);
 	return count;
 }
@@ -112,7 +115,10 @@ bool spapr_next_report(
 	bool found;
 
 	pthread_mutex_lock(&machine->lock);
+	devices_release(&machine->devices);
 	found = ops_next_report(&machine->devices.ops, guest_made, ret_operation, ret_step);
+	if (found)
+		device_look_into(&machine->devices, ret_operation);
 	pthread_mutex_unlock(&machine->lock);
 	return found;
 }

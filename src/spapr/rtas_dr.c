@@ -3,6 +3,7 @@
  * rtas_dr.c - the RTAS services of dynamic reconfiguration (LoPAR chapter 13): set-indicator,
  * get-sensor-state and ibm,configure-connector become inputs to a connector.
  */
+#include "spapr/device_fence.h"
 #include "spapr/machine.h"
 #include "spapr/rtas.h"
 
@@ -42,15 +43,23 @@ enum rtas_status rtas_set_indicator(struct rtas_call *call)
 /* get-sensor-state: sensor, index -> state. */
 enum rtas_status rtas_get_sensor_state(struct rtas_call *call)
 {
-	const struct connector *connector;
+	struct spapr *machine = call->machine;
+	uint32_t index = call->args[1];
+	enum drc_sense sense = DRC_SENSE_PRESENT;
 
 	/* Linux reads the EPOW sensor in its EPOW handler; 0 says that nothing is urgent. */
 	if (call->args[0] == SENSOR_EPOW && call->args[1] == 0)
 		return RTAS_SUCCESS;
-	connector = connector_find(&call->machine->connectors, call->args[1]);
-	if (call->args[0] != SENSOR_ENTITY_SENSE || connector == NULL)
+	if (call->args[0] != SENSOR_ENTITY_SENSE)
 		return RTAS_PARAMETER_ERROR;
-	call->outputs[0] = (uint32_t)connector->type->sense(&connector->drc);
+	/* The memory that the guest boots with stays present, and cannot be removed. */
+	if (fence_has_index(&machine->fence, index)) {
+		if (fence_answered(&machine->fence, index))
+			devices_fence_answered(&machine->devices, call->vcpu->id);
+	} else if (!connector_sense(&machine->connectors, index, &sense)) {
+		return RTAS_PARAMETER_ERROR;
+	}
+	call->outputs[0] = (uint32_t)sense;
 	return RTAS_SUCCESS;
 }
 
@@ -62,6 +71,8 @@ enum rtas_status rtas_configure_connector(struct rtas_call *call)
 	struct op_evidence by = {
 	    .source = OP_BY_GUEST, .call = "ibm,configure-connector", .vcpu = call->vcpu->id};
 	struct connector *connector;
+	struct err err;
+	enum drc_input input = DRC_IN_CONFIGURE;
 	enum rtas_status status;
 	enum configure_answer answer;
 	size_t used = 0;
@@ -72,12 +83,17 @@ enum rtas_status rtas_configure_connector(struct rtas_call *call)
 	connector = connector_find(&machine->connectors, from_be32(area.index));
 	if (connector == NULL)
 		return RTAS_PARAMETER_ERROR;
-	status = device_guest_input(&machine->devices, connector, DRC_IN_CONFIGURE, &by);
+	if (from_be32(area.walking) == 0 && connector->drc.removing &&
+	    device_has_heard(&machine->devices, connector))
+		input = DRC_IN_RECONFIGURE;
+	status = device_guest_input(&machine->devices, connector, input, &by);
 	if (status != RTAS_SUCCESS)
 		return status;
 	if (from_be32(area.walking) == 0)
 		connector_rewind(connector);
-	answer = connector_walk(connector, &area, &used);
+	if (!device_describe(&machine->connectors, connector, &err))
+		return RTAS_HARDWARE_ERROR;
+	answer = connector_walk(connector, machine->connectors.node, &area, &used);
 	area.walking = be32(1);
 	if (!gmem_write(&machine->gmem, call->args[0] + offsetof(struct work_area, walking),
 	        &area.walking, WORK_DATA - offsetof(struct work_area, walking) + used))

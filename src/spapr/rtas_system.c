@@ -28,18 +28,26 @@ static bool rtas_fetch_event(struct spapr *machine, uint32_t mask, struct event_
 {
 	uint32_t number = 0;
 	enum event_kind kind = event_fetch(&machine->events, mask, &number);
-	const struct connector *connector = &machine->connectors.list[number];
+	const struct drc_type *type = &drc_type_lmb;
 	struct tm now = {0};
+	bool removal = false;
+	uint32_t index;
 	long ns;
 
 	if (kind == EVENT_NONE)
 		return false;
 	rtas_time_of_day(machine, &now, &ns);
-	if (kind == EVENT_SHUTDOWN)
+	if (kind == EVENT_SHUTDOWN) {
 		event_log_shutdown(ret_log, ++machine->event_log_id, &now);
-	else
-		event_log_hotplug(ret_log, ++machine->event_log_id, &now, connector->type,
-		    connector->drc_index, device_event_fetched(&machine->devices, connector));
+		return true;
+	}
+	if (kind == EVENT_FENCE) {
+		index = fence_fetched(&machine->fence, clock_ms());
+	} else {
+		index = connector_index(&machine->connectors, number, &type);
+		removal = device_event_fetched(&machine->devices, number);
+	}
+	event_log_hotplug(ret_log, ++machine->event_log_id, &now, type, index, removal);
 	return true;
 }
 

@@ -22,6 +22,12 @@
 
 /* --- Connectors and devices ------------------------------------------------------------------ */
 
+static bool tree_is_listed(const struct connector *connector, const char *parent)
+{
+	return connector->type != NULL && connector->type->parent != NULL &&
+	       strcmp(connector->type->parent, parent) == 0;
+}
+
 /* "ibm,drc-names" or "ibm,drc-types": a count, then strings one behind the other. */
 static void tree_write_drc_strings(struct node_writer *w, const struct connectors *connectors,
     const char *parent, uint32_t count, bool names)
@@ -39,7 +45,7 @@ static void tree_write_drc_strings(struct node_writer *w, const struct connector
 	for (uint32_t i = 0; i < connectors->count; i++) {
 		const struct drc_type *type = connectors->list[i].type;
 
-		if (strcmp(type->parent, parent) != 0)
+		if (!tree_is_listed(&connectors->list[i], parent))
 			continue;
 		at += 1 + (size_t)(names ? snprintf(value + at, STRING_MAX, "%s%u",
 		                               type->name_prefix, connectors->list[i].id)
@@ -62,7 +68,7 @@ static void tree_write_devices(
 		return;
 	}
 	for (uint32_t i = 0; i < connectors->count; i++)
-		if (strcmp(connectors->list[i].type->parent, parent) == 0)
+		if (tree_is_listed(&connectors->list[i], parent))
 			values[++count] = be32(connectors->list[i].drc_index);
 	values[0] = be32(count);
 	node_bytes(w, "ibm,drc-indexes", values, (count + 1) * sizeof *values);
@@ -75,7 +81,7 @@ static void tree_write_devices(
 	for (uint32_t i = 0; i < connectors->count; i++) {
 		const struct connector *connector = &connectors->list[i];
 
-		if (strcmp(connector->type->parent, parent) == 0 && connector->drc.attached)
+		if (tree_is_listed(connector, parent) && connector->drc.attached)
 			connector->device->type->describe(connector->device, connector, false, w);
 	}
 }

@@ -20,7 +20,7 @@ static void report_log_rejection(const struct operation *operation)
 	    "Device hotunplug rejected by the guest for device %s "
 	    "(%sphase %s, after %llu ms, %u of %u threads running, operation %llu%s%s)",
 	    operation->device, call, op_step_name(evidence->phase),
-	    (unsigned long long)evidence->elapsed_ms, evidence->threads_running, evidence->threads,
+	    (unsigned long long)evidence->elapsed_ms, evidence->parts_used, evidence->parts,
 	    (unsigned long long)operation->id, evidence->inferred != NULL ? "; inferred: " : "",
 	    evidence->inferred != NULL ? evidence->inferred : "");
 }
@@ -28,7 +28,7 @@ static void report_log_rejection(const struct operation *operation)
 static void report_log(struct vmm *vmm, const struct operation *operation, enum op_step step)
 {
 	const char *detail = "";
-	char line[256];
+	char line[512], stuck[OP_STUCK_MAX];
 
 	if (step == OP_ENDED && operation->kind == OP_REMOVE && operation->outcome == OP_REJECTED) {
 		report_log_rejection(operation);
@@ -37,10 +37,11 @@ static void report_log(struct vmm *vmm, const struct operation *operation, enum 
 	if (step == OP_ENDED)
 		detail = op_outcome_name(operation->outcome);
 	else if (step == OP_UNRESOLVED)
-		detail = op_stuck_text(operation);
-	snprintf(line, sizeof line, "operation %llu: %s of %s (core %u): %s%s%s",
+		detail = op_stuck_text(operation, stuck);
+	snprintf(line, sizeof line, "operation %llu: %s of %s (%s %u): %s%s%s",
 	    (unsigned long long)operation->id, op_kind_name(operation->kind), operation->device,
-	    operation->core_id, op_step_name(step), detail[0] != '\0' ? ", " : "", detail);
+	    operation->noun, operation->unit, op_step_name(step), detail[0] != '\0' ? ", " : "",
+	    detail);
 	/* The guest can repeat these without limit. */
 	if (op_is_guest_made(operation->kind))
 		log_guest(&vmm->limit_report, LOG_INFO, "%s", line);

@@ -229,7 +229,8 @@ static void report(struct input *input, uint8_t about)
 
 	(void)input;
 	for (unsigned i = 0; i <= about && spapr_next_report(machine, true, &op, &step); i++)
-		FUZZ_CHECK(op.id != 0 && step < OP_STEP_COUNT && op_stuck_text(&op) != NULL);
+		FUZZ_CHECK(op.id != 0 && step < OP_STEP_COUNT &&
+		           op_stuck_text(&op, (char[OP_STUCK_MAX]){0}) != NULL);
 	still_check();
 }
 

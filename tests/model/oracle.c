@@ -51,7 +51,7 @@ static void check_evidence(
 	const struct op_evidence *evidence = &op->evidence;
 
 	if (evidence->source != source || evidence->phase != op->phase ||
-	    evidence->threads != world.config->threads)
+	    evidence->parts != world.config->threads)
 		broken("operation %llu: wrong evidence", (unsigned long long)op->id);
 	if (source != OP_BY_GUEST ? evidence->call != NULL : evidence->vcpu != vcpu)
 		broken("operation %llu: the wrong caller", (unsigned long long)op->id);
@@ -66,7 +66,7 @@ static void check_old_operation(const struct operation *old, const struct view *
     const struct view *after, const struct prediction *want, struct move move)
 {
 	const struct operation *now = oracle_find(after, old->id);
-	uint32_t core = old->core_id / world.config->threads;
+	uint32_t core = old->unit / world.config->threads;
 	enum op_outcome outcome = old->outcome;
 
 	if (old->id == before->cores[core].add)
@@ -160,7 +160,7 @@ static void check_spare(const struct view *before, const struct prediction *want
 static void check_queue(const struct view *before, const struct view *after,
     const struct prediction *want, struct move move, const struct answer *answer)
 {
-	uint32_t events[WORLD_CORES + 1], count = before->event_count, fetched = 0;
+	uint32_t events[WORLD_EVENTS + 1], count = before->event_count, fetched = 0;
 	bool removal = count > 0 && before->cores[before->events[0]].drc.removing;
 	bool epow = before->epow_queued;
 
@@ -216,7 +216,7 @@ static void check_started(const struct view *before, const struct view *after, s
 		bool is = op->steps[OP_STARTED].order != passed(before, op->id, OP_STARTED);
 
 		if (is && (move.kind != GUEST_START || answer->status != 0 ||
-		              op->core_id != move.core * world.config->threads ||
+		              op->unit != move.core * world.config->threads ||
 		              op->id != before->cores[move.core].add))
 			broken("operation %llu: a thread's start that is not its own",
 			    (unsigned long long)op->id);

@@ -13,8 +13,7 @@ static const struct operation *last_made(
 	for (size_t i = 0; i < WORLD_SLOTS; i++) {
 		const struct operation *op = &view->operations[i];
 
-		if (op->id != 0 && op->kind == kind &&
-		    op->core_id == number * world.config->threads &&
+		if (op->id != 0 && op->kind == kind && op->unit == number * world.config->threads &&
 		    (last == NULL || op->id > last->id))
 			last = op;
 	}

@@ -108,7 +108,7 @@ static void check_vcpu(const struct vcpu *vcpu)
 static void check_operation(const struct view *view, const struct operation *op)
 {
 	bool ended = op->outcome != OP_PENDING;
-	uint32_t number = op->core_id / world.config->threads;
+	uint32_t number = op->unit / world.config->threads;
 
 	if (op->id > view->last_id)
 		broken("operation %llu will be begun a second time", (unsigned long long)op->id);
@@ -125,7 +125,7 @@ static void check_operation(const struct view *view, const struct operation *op)
 	        (view->cores[number].add != op->id && view->cores[number].remove != op->id)))
 		broken("operation %llu is pending for ever: nothing knows of it any more",
 		    (unsigned long long)op->id);
-	if (!ended && op_stuck_text(op)[0] == '\0')
+	if (!ended && op_stuck_text(op, (char[OP_STUCK_MAX]){0})[0] == '\0')
 		broken("operation %llu: nothing to say about where it is stuck",
 		    (unsigned long long)op->id);
 	if (!oracle_all_reported(op) && (world.machine->news.bits & SPAPR_NEWS_OPERATION) == 0)
@@ -135,7 +135,7 @@ static void check_operation(const struct view *view, const struct operation *op)
 
 static void check_events(const struct view *view)
 {
-	bool queued[WORLD_CORES] = {false};
+	bool queued[WORLD_EVENTS] = {false};
 
 	if (view->event_count > world.machine->cores.count)
 		broken("more events than connectors");

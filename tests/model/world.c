@@ -76,9 +76,10 @@ static size_t parts(struct part *list)
 	list[count++] = (struct part){machine->devices.operations,
 	    world.config->slots * sizeof machine->devices.operations[0]};
 	list[count++] =
-	    (struct part){machine->events.queue, WORLD_CORES * sizeof machine->events.queue[0]};
+	    (struct part){machine->events.queue, WORLD_EVENTS * sizeof machine->events.queue[0]};
 	list[count++] =
-	    (struct part){machine->events.queued, WORLD_CORES * sizeof machine->events.queued[0]};
+	    (struct part){machine->events.queued, WORLD_EVENTS * sizeof machine->events.queued[0]};
+	list[count++] = SPAN(&machine->fence, state, sent_ms);
 	list[count++] = SPAN(&machine->events, count, limit);
 	list[count++] = PART(machine->vty.interrupt_owed);
 	list[count++] = PART(machine->news.bits);
@@ -86,8 +87,9 @@ static size_t parts(struct part *list)
 	for (uint32_t i = 0; i < machine->cores.count; i++) {
 		struct device *core = &machine->devices.list[i];
 
-		/* Not: the node, which is the same whenever it is there; the history. */
-		list[count++] = SPAN(core->connectors, drc, node);
+		/* Not: the history. */
+		list[count++] = SPAN(core->connectors, drc, history);
+		list[count++] = PART(core->attached);
 		list[count++] = PART(core->name);
 		list[count++] = PART(core->add);
 		list[count++] = PART(core->remove);
@@ -102,7 +104,7 @@ static size_t parts(struct part *list)
 	return count;
 }
 
-enum { PARTS_MAX = 10 + 4 * WORLD_CORES + 3 * WORLD_VCPUS };
+enum { PARTS_MAX = 11 + 5 * WORLD_CORES + 3 * WORLD_VCPUS };
 
 size_t world_save(void *to)
 {

@@ -20,6 +20,7 @@
 #include "spapr/machine.h"
 
 enum { WORLD_CORES = 3, WORLD_THREADS = 2, WORLD_VCPUS = WORLD_CORES * WORLD_THREADS };
+enum { WORLD_EVENTS = WORLD_CORES + 1 }; /* with the fence */
 enum { WORLD_SLOTS = 4 };
 
 /* What is explored; explore.c has the table of them. */
@@ -164,7 +165,7 @@ struct view {
 	enum spapr_vcpu_state vcpus[WORLD_VCPUS];
 	struct operation operations[WORLD_SLOTS];
 	uint64_t last_id;
-	uint32_t events[WORLD_CORES], event_count;
+	uint32_t events[WORLD_EVENTS], event_count;
 	bool epow_queued, interrupt_owed;
 	struct ghost ghost;
 };

@@ -247,8 +247,8 @@ void expect_evidence(struct fixture *fixture, uint64_t id, const struct op_evide
 	assert_int_equal(got.value, expected->value);
 	assert_int_equal(got.vcpu, expected->vcpu);
 	assert_string_equal(op_step_name(got.phase), op_step_name(expected->phase));
-	assert_int_equal(got.threads, fixture->config.threads);
-	assert_int_equal(got.threads_running, expected->threads_running);
+	assert_int_equal(got.parts, fixture->config.threads);
+	assert_int_equal(got.parts_used, expected->parts_used);
 	if (expected->inferred == NULL)
 		assert_null(got.inferred);
 	else

@@ -40,13 +40,13 @@ static const struct op_evidence by_guest = {.source = OP_BY_GUEST,
     .indicator = 9001,
     .value = 1,
     .vcpu = 3,
-    .threads_running = 2,
-    .threads = 4};
+    .parts_used = 2,
+    .parts = 4};
 static const struct op_evidence by_reset = {.source = OP_BY_RESET};
 
 static inline struct operation *begin(struct book *book, enum op_kind kind, uint64_t now_ms)
 {
-	return ops_begin(&book->ops, kind, INDEX, 8, "core1", now_ms);
+	return ops_begin(&book->ops, kind, &(struct op_subject){INDEX, "core", 8, "core1"}, now_ms);
 }
 
 /* The next report must be this step of this operation. */

@@ -36,12 +36,18 @@ static const struct drc_row half_rows[] = {
 
     ROW(UNU | AVA, CONFIGURE, 0, DRC_STAY, .status = RTAS_NOT_CONFIGURABLE),
     ROW(UNI | CON, CONFIGURE, 0, DRC_STAY),
+    ROW(UNU | AVA, RECONFIGURE, 0, DRC_STAY, .status = RTAS_NOT_CONFIGURABLE),
+    ROW(UNI | CON, RECONFIGURE, 0, DRC_STAY),
     ROW(UNU | AVA, CONFIGURE_END, 0, DRC_STAY, .status = RTAS_NOT_CONFIGURABLE),
     ROW(UNI, CONFIGURE_END, ADDING, DRC_TO_CONFIGURED, .step = OP_CONFIGURED, .add = OP_DONE,
         .effects = DRC_FX_REWIND),
     ROW(UNI, CONFIGURE_END, 0, DRC_TO_CONFIGURED, .effects = DRC_FX_REWIND | DRC_FX_TAKEN),
     ROW(CON, CONFIGURE_END, 0, DRC_STAY, .effects = DRC_FX_REWIND),
     ROW(ANY, START, 0, DRC_STAY, .status = RTAS_PARAMETER_ERROR),
+    ROW(UNI | CON, FENCE, REMOVING, DRC_STAY, .remove = OP_REJECTED),
+    ROW(AVA, FENCE, REMOVING, DRC_STAY, .remove = OP_REJECTED),
+    ROW(UNU, FENCE, ADDING, DRC_STAY, .add = OP_REJECTED, .effects = DRC_FX_DETACH),
+    ROW(ANY, FENCE, 0, DRC_STAY),
 
     ROW(ANY, ATTACH, ATTACHED, DRC_STAY, .refusal = DRC_OCCUPIED),
     ROW(UNU, ATTACH, 0, DRC_STAY, .effects = DRC_FX_ATTACH | DRC_FX_NOTIFY),
@@ -63,6 +69,7 @@ static const struct drc_row half_rows[] = {
     ROW(ANY, RESET, ADDING, DRC_TO_CONFIGURED, .add = OP_SUPERSEDED, .effects = DRC_FX_REWIND),
     ROW(ANY, RESET, ATTACHED, DRC_TO_CONFIGURED, .effects = DRC_FX_REWIND),
     ROW(UNU, RESET, 0, DRC_STAY, .effects = DRC_FX_REWIND),
+    ROW(ANY, RESET_OFFER, 0, DRC_STAY, .refusal = DRC_NOTHING),
 };
 
 static enum drc_sense half_sense(const struct drc *drc)
@@ -115,10 +122,11 @@ static void pair_detach(struct device *device, struct connector *connector)
 	((struct pair *)device->context)->here[connector - device->connectors] = false;
 }
 
-static const char *pair_infer(
-    const struct device *device, const struct connector *connector, const struct operation *op)
+static const char *pair_infer(const struct device *device, const struct connector *connector,
+    const struct operation *op, enum op_source source)
 {
 	(void)op;
+	(void)source;
 	return connector == device->connectors ? "the first half" : "the second half";
 }
 

@@ -39,7 +39,7 @@ static void an_add_is_done_when_the_guest_has_started_the_core(void **state)
 	expect_steps(f, id, "started ended");
 	expect_end(f, id, OP_DONE, OP_BY_GUEST, OP_STARTED);
 	EVIDENCE(f, id, .source = OP_BY_GUEST, .call = "start-cpu", .phase = OP_STARTED,
-	    .threads_running = 1);
+	    .parts_used = 1);
 	assert_int_equal(core_info(f, 1).add_operation, 0);
 	expect_core(f, 1, DRC_CONFIGURED, SPAPR_VCPU_RUNNING);
 	assert_int_equal(fake_vcpu_enters(1), 1);
@@ -82,7 +82,7 @@ static void a_thread_started_before_its_core_is_configured_counts_then(void **st
 	configure(0, 1);
 	expect_steps(f, id, "configured ended");
 	EVIDENCE(f, id, .source = OP_BY_GUEST, .call = "ibm,configure-connector",
-	    .phase = OP_CONFIGURED, .threads_running = 1);
+	    .phase = OP_CONFIGURED, .parts_used = 1);
 	assert_int_equal(core_info(f, 1).add_operation, 0);
 }
 
@@ -305,7 +305,7 @@ static void a_refusal_leaves_everything_as_it_was(void **state)
 		expect_steps(f, id, "requested notified fetched ended");
 		expect_end(f, id, OP_REJECTED, OP_BY_GUEST, OP_FETCHED);
 		EVIDENCE(f, id, .source = OP_BY_GUEST, .call = "set-indicator", .indicator = 9001,
-		    .value = 1, .vcpu = 1, .phase = OP_FETCHED, .threads_running = 1,
+		    .value = 1, .vcpu = 1, .phase = OP_FETCHED, .parts_used = 1,
 		    .inferred = "last running CPUs");
 		after = core_info(f, 1);
 		expect_same(&before, &after);
@@ -334,7 +334,7 @@ static void a_refusal_after_isolating_leaves_everything_as_it_was(void **state)
 	unisolate(0, 1);
 	expect_steps(f, id, "requested notified fetched isolated ended");
 	EVIDENCE(f, id, .source = OP_BY_GUEST, .call = "set-indicator", .indicator = 9001,
-	    .value = 1, .phase = OP_ISOLATED, .threads_running = 1);
+	    .value = 1, .phase = OP_ISOLATED, .parts_used = 1);
 	assert_int_equal(operation_of(f, id).outcome, OP_REJECTED);
 	after = core_info(f, 1);
 	expect_same(&before, &after);

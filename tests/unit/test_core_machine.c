@@ -35,8 +35,10 @@ static void a_deadline_is_said_and_changes_nothing_else(void **state)
 	expect_event(0, 1, 2);
 	spapr_check_deadline(f->machine);
 	expect_steps(f, id, "notified fetched unresolved");
-	assert_string_equal(op_stuck_text(&(struct operation){.phase = OP_FETCHED}),
-	    op_stuck_text(&(struct operation){.phase = operation_of(f, id).phase}));
+	assert_string_equal(
+	    op_stuck_text(&(struct operation){.phase = OP_FETCHED}, (char[OP_STUCK_MAX]){0}),
+	    op_stuck_text(
+	        &(struct operation){.phase = operation_of(f, id).phase}, (char[OP_STUCK_MAX]){0}));
 	/* A late answer counts. */
 	linux_release(0, 1);
 	expect_steps(f, id, "isolated released ended");
@@ -70,7 +72,7 @@ static void a_vcpu_that_still_runs_is_stopping_until_it_has_left(void **state)
 	expect_event(0, 1, 2);
 	linux_release(0, 1);
 	EVIDENCE(f, id, .source = OP_BY_GUEST, .call = "set-indicator", .indicator = 9003,
-	    .phase = OP_RELEASED, .threads_running = 1);
+	    .phase = OP_RELEASED, .parts_used = 1);
 	expect_core(f, 1, DRC_UNUSABLE, SPAPR_VCPU_STOPPING);
 	assert_int_equal(cpu_stopped_state(0, 1), 1);
 	assert_int_equal(start_cpu(0, 1), -3);
@@ -114,7 +116,7 @@ static void a_vcpu_may_release_the_core_it_runs_on(void **state)
 	fake_wait_parks(1, 1);
 	wait_vcpu(f, 1, SPAPR_VCPU_ABSENT);
 	EVIDENCE(f, id, .source = OP_BY_GUEST, .call = "set-indicator", .indicator = 9003,
-	    .vcpu = 1, .phase = OP_RELEASED, .threads_running = 1);
+	    .vcpu = 1, .phase = OP_RELEASED, .parts_used = 1);
 	add_in_use(f, 1);
 }
 
@@ -225,7 +227,7 @@ static void a_core_s_threads_come_and_go_together(void **state)
 	unisolate(10, 8);
 	/* The boot core has one running thread, so these are not the last. */
 	EVIDENCE(f, id, .source = OP_BY_GUEST, .call = "set-indicator", .indicator = 9001,
-	    .value = 1, .vcpu = 10, .phase = OP_FETCHED, .threads_running = 1);
+	    .value = 1, .vcpu = 10, .phase = OP_FETCHED, .parts_used = 1);
 	id = take_away(f, 8);
 	stop_self(10);
 	wait_vcpu(f, 10, SPAPR_VCPU_STOPPED);
@@ -233,7 +235,7 @@ static void a_core_s_threads_come_and_go_together(void **state)
 	assert_int_equal(start_cpu(0, 9), 0);
 	linux_release(0, 8);
 	EVIDENCE(f, id, .source = OP_BY_GUEST, .call = "set-indicator", .indicator = 9003,
-	    .phase = OP_RELEASED, .threads_running = 1);
+	    .phase = OP_RELEASED, .parts_used = 1);
 	for (uint32_t thread = 8; thread < 12; thread++)
 		wait_vcpu(f, thread, SPAPR_VCPU_ABSENT);
 }

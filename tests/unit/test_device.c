@@ -20,6 +20,7 @@ enum { PAIRS = 2, FIRST_INDEX = 0x90000000 };
 struct bench {
 	struct news news;
 	struct events events;
+	struct fence fence;
 	struct connectors connectors;
 	struct devices devices;
 	struct pair pairs[PAIRS];
@@ -47,7 +48,10 @@ static int bench_setup(void **state)
 	    bench->events.vm, 1, &(struct kvm_xics_tokens){1, 2, 3, 4}, &err));
 	assert_true(events_reset_sources(&bench->events, 0, &err));
 	assert_true(connectors_init(&bench->connectors, PAIRS * PAIR_HALVES, &bench->events));
-	assert_true(devices_init(&bench->devices, PAIRS, &bench->connectors, &bench->news));
+	assert_true(
+	    devices_init(&bench->devices, PAIRS, &bench->connectors, &bench->fence, &bench->news));
+	fence_init(&bench->fence, &bench->events, 2);
+	connectors_add_range(&bench->connectors, &drc_type_half, 0, 1, PAIRS * PAIR_HALVES);
 	for (uint32_t i = 0; i < PAIRS; i++)
 		device_create(&bench->devices, &device_type_pair, &bench->pairs[i], i,
 		    i * PAIR_HALVES, PAIR_HALVES);
@@ -131,8 +135,7 @@ static void expect_event(struct bench *bench, uint32_t half, bool removal)
 
 	assert_int_equal(event_fetch(&bench->events, EVENT_MASK_HOTPLUG, &number), EVENT_HOTPLUG);
 	assert_int_equal(number, half);
-	assert_int_equal(
-	    device_event_fetched(&bench->devices, &bench->connectors.list[number]), removal);
+	assert_int_equal(device_event_fetched(&bench->devices, number), removal);
 }
 
 static const struct operation *expect(struct bench *bench, uint64_t id, enum op_outcome outcome)

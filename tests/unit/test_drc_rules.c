@@ -231,7 +231,9 @@ static void a_core_leaves_only_if_asked_for_refused_or_never_taken(void **state)
 			case DRC_IN_UNUSABLE: may = before->removing || before->adding; break;
 			case DRC_IN_REMOVE: may = before->state == DRC_UNUSABLE; break;
 			case DRC_IN_CANCEL_ADD: may = before->state == DRC_UNUSABLE; break;
-			case DRC_IN_RESET: may = before->removing; break;
+			case DRC_IN_FENCE: may = before->state == DRC_UNUSABLE; break;
+			case DRC_IN_RESET:
+			case DRC_IN_RESET_OFFER: may = before->removing; break;
 			default: break;
 			}
 			require_at(may || (effects & FX(DETACH)) == 0, spot, input);
@@ -317,6 +319,12 @@ static bool second_is_an_answer(enum spot spot, enum drc_input input)
 	return input == DRC_IN_UNISOLATE && (spot == AVA_REM || spot == AVA_ADD_REM);
 }
 
+/* The first fence undoes the isolation, the second finds the core configured. */
+static bool second_ends_the_add(enum spot spot, enum drc_input input)
+{
+	return input == DRC_IN_FENCE && spot == AVA_ADD_REM_CON;
+}
+
 static void repeating_an_input_does_no_harm(void **state)
 {
 	(void)state;
@@ -330,6 +338,10 @@ static void repeating_an_input_does_no_harm(void **state)
 			effects = step(&drc, input).effects;
 			if (second_is_an_answer(spot, input)) {
 				require_at(effects == FX(REMOVE_REJECTED), spot, input);
+				continue;
+			}
+			if (second_ends_the_add(spot, input)) {
+				require_at(effects == FX(ADD_DONE), spot, input);
 				continue;
 			}
 			require_at(same(&drc, &once), spot, input);
@@ -371,6 +383,8 @@ static void follow(struct pairs *pairs, struct pair pair, enum drc_input input)
 
 	if (result.effects & FX(REMOVE_REJECTED)) {
 		pairs->rejections++;
+		if (input == DRC_IN_FENCE && !isolated)
+			step(&pair.unasked, input);
 		require_at(same(&pair.asked, &pair.unasked), spot_of(&pair.asked), input);
 		return;
 	}

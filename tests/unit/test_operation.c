@@ -67,12 +67,13 @@ static void operations_are_met_in_the_order_they_began(void **state)
 static void a_new_operation_says_what_was_asked_of_whom(void **state)
 {
 	struct book *book = *state;
-	struct operation *op = ops_begin(&book->ops, OP_REMOVE, 0x1000000c, 12, "core3", 77);
+	struct operation *op = ops_begin(
+	    &book->ops, OP_REMOVE, &(struct op_subject){0x1000000c, "core", 12, "core3"}, 77);
 
 	assert_int_equal(op->kind, OP_REMOVE);
 	assert_int_equal(op->outcome, OP_PENDING);
 	assert_int_equal(op->drc_index, 0x1000000c);
-	assert_int_equal(op->core_id, 12);
+	assert_int_equal(op->unit, 12);
 	assert_string_equal(op->device, "core3");
 	assert_int_equal(op->phase, OP_REQUESTED);
 	assert_int_equal(op->asked_ms, 77);
@@ -92,7 +93,7 @@ static void long_device_names_are_cut_and_terminated(void **state)
 
 		memset(name, 'x', length);
 		name[length] = '\0';
-		op = ops_begin(&book->ops, OP_ADD, INDEX, 8, name, 0);
+		op = ops_begin(&book->ops, OP_ADD, &(struct op_subject){INDEX, "core", 8, name}, 0);
 		assert_non_null(op);
 		assert_int_equal(strnlen(op->device, OP_DEVICE_MAX),
 		    length < OP_DEVICE_MAX ? length : OP_DEVICE_MAX - 1);
@@ -198,8 +199,10 @@ static void the_operator_does_not_push_the_guests_history_out(void **state)
 
 static enum op_noted note(struct book *book, enum op_kind kind, uint32_t core_id, uint64_t now_ms)
 {
-	return ops_note_guest(&book->ops, kind, 0x10000000 + core_id, core_id, "core",
-	    kind == OP_TAKE ? OP_CONFIGURED : OP_RELEASED, &by_guest, now_ms);
+	const struct op_subject subject = {0x10000000 + core_id, "core", core_id, "core"};
+
+	return ops_note_guest(&book->ops, kind, &subject,
+	    kind == OP_TAKE ? OP_CONFIGURED : OP_RELEASED, false, &by_guest, now_ms);
 }
 
 static void without_a_slot_what_the_guest_made_is_not_noted(void **state)
@@ -310,8 +313,8 @@ static void the_outcome_carries_its_evidence(void **state)
 	assert_int_equal(op->evidence.indicator, 9001);
 	assert_int_equal(op->evidence.value, 1);
 	assert_int_equal(op->evidence.vcpu, 3);
-	assert_int_equal(op->evidence.threads_running, 2);
-	assert_int_equal(op->evidence.threads, 4);
+	assert_int_equal(op->evidence.parts_used, 2);
+	assert_int_equal(op->evidence.parts, 4);
 	assert_false(op->unresolved);
 }
 

@@ -187,7 +187,8 @@ static void the_guest_reading_a_second_event_is_news(void **state)
 	report_all(book);
 	op_ask_again(op, 3);
 	op_pass(&book->ops, op, OP_NOTIFIED, 3);
-	assert_string_equal(op_stuck_text(op), "event never fetched by the guest");
+	assert_string_equal(op_stuck_text(op, (char[OP_STUCK_MAX]){0}),
+	    "event never fetched by the guest: it does not hear events");
 	op_pass(&book->ops, op, OP_FETCHED, 4);
 	expect_report(book, op->id, OP_NOTIFIED);
 	expect_report(book, op->id, OP_FETCHED);
@@ -247,13 +248,14 @@ static void each_phase_says_where_it_is_stuck(void **state)
 	(void)state;
 	for (enum op_step step = OP_REQUESTED; step < OP_RELEASED; step++) {
 		op.phase = step;
-		assert_string_not_equal(op_stuck_text(&op), "");
+		assert_string_not_equal(op_stuck_text(&op, (char[OP_STUCK_MAX]){0}), "");
 	}
 	op.phase = OP_FETCHED;
-	assert_string_equal(op_stuck_text(&op), "event fetched, no answer since");
+	assert_string_equal(
+	    op_stuck_text(&op, (char[OP_STUCK_MAX]){0}), "event fetched, no answer since");
 	/* The step that ends a removal leaves nothing to be stuck in. */
 	op.phase = OP_RELEASED;
-	assert_string_equal(op_stuck_text(&op), "");
+	assert_string_equal(op_stuck_text(&op, (char[OP_STUCK_MAX]){0}), "");
 }
 
 #define TEST(name) cmocka_unit_test_setup(name, open_book)
