@@ -50,7 +50,7 @@ struct call {
 	const char *class; /* the protocol's class of err; NULL: GenericError */
 };
 
-#define ARGUMENTS_MAX 4
+#define ARGUMENTS_MAX 6
 
 struct command {
 	const char *name;

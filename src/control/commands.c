@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "control/json_out.h"
+#include "control/devices.h"
 #include "control/query.h"
 #include "spapr/spapr.h"
 
@@ -61,105 +61,6 @@ static json_t *run_quit(struct call *call)
 {
 	call->guest->ops->quit(call->guest->vmm);
 	return json_object();
-}
-
-/* --- Cores ---------------------------------------------------------------------------------- */
-
-#define CORE_DRIVER_SUFFIX "spapr-cpu-core"
-
-/* "host-spapr-cpu-core"; names of other machines begin with a CPU model and are accepted, too. */
-static bool is_core_driver(const char *driver)
-{
-	size_t length = strlen(driver), suffix = strlen(CORE_DRIVER_SUFFIX);
-
-	return length >= suffix && strcmp(driver + length - suffix, CORE_DRIVER_SUFFIX) == 0;
-}
-
-static bool is_letter(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-
-static bool is_device_id(const char *id)
-{
-	size_t length = strlen(id);
-
-	if (!is_letter(id[0]) || length >= OP_DEVICE_MAX)
-		return false;
-	for (size_t i = 1; i < length; i++)
-		if (!is_letter(id[i]) && !(id[i] >= '0' && id[i] <= '9') &&
-		    strchr("-._", id[i]) == NULL)
-			return false;
-	return true;
-}
-
-/* The core-id, the number of threads and the device id of a device_add. */
-static bool check_device_add(struct call *call, uint32_t *ret_core_id, char device[OP_DEVICE_MAX])
-{
-	const char *driver = call_string(call, "driver"), *id = call_string(call, "id");
-	uint32_t threads = spapr_get_config(call->guest->machine)->threads;
-	json_int_t core_id, nr_threads;
-
-	if (driver == NULL)
-		return call_fail(call, NULL, "Parameter 'driver' expects a device model name");
-	if (!is_core_driver(driver))
-		return call_fail(call, NULL, "'%s' is not a valid device model name", driver);
-	if (id != NULL && !is_device_id(id)) {
-		return err_set(&call->err, ERR_USAGE,
-		    "an identifier is a letter followed by letters, digits, '-', '.' and '_', at "
-		    "most 63 in all",
-		    "Parameter 'id' expects an identifier");
-	}
-	call_integer(call, "core-id", &core_id);
-	if (core_id < 0 || core_id > INT32_MAX)
-		return call_fail(call, NULL, "core id %lld out of range", (long long)core_id);
-	if (call_integer(call, "nr-threads", &nr_threads) && nr_threads != (json_int_t)threads)
-		return call_fail(call, NULL, "invalid nr-threads %lld, must be %u",
-		    (long long)nr_threads, (unsigned)threads);
-	*ret_core_id = (uint32_t)core_id;
-	if (id != NULL)
-		snprintf(device, OP_DEVICE_MAX, "%s", id);
-	else
-		snprintf(device, OP_DEVICE_MAX, "core%u", (unsigned)*ret_core_id);
-	return true;
-}
-
-/* The reply to a request that has begun an operation. QMP's is empty. */
-static json_t *operation_reply(const struct call *call, uint64_t operation)
-{
-	return call->session->subscribed ? json_pack("{s:I}", "operation", (json_int_t)operation)
-	                                 : json_object();
-}
-
-static json_t *run_device_add(struct call *call)
-{
-	char device[OP_DEVICE_MAX];
-	uint32_t core_id = 0;
-	uint64_t operation = 0;
-
-	if (!check_device_add(call, &core_id, device) ||
-	    !spapr_core_add(call->guest->machine, core_id, device, &operation, &call->err))
-		return NULL;
-	return operation_reply(call, operation);
-}
-
-static json_t *run_device_del(struct call *call)
-{
-	static const char path[] = JSON_DEVICE_PATH;
-	const char *id = call_string(call, "id");
-	uint64_t operation = 0;
-
-	if (strncmp(id, path, sizeof path - 1) == 0)
-		id += sizeof path - 1;
-	if (!is_device_id(id)) {
-		call_fail(call, "DeviceNotFound", "Device '%s' not found", id);
-		return NULL;
-	}
-	if (spapr_core_remove(call->guest->machine, id, &operation, &call->err))
-		return operation_reply(call, operation);
-	if (call->err.class == ERR_NOT_FOUND)
-		call->class = "DeviceNotFound";
-	return NULL;
 }
 
 /* --- Operations ----------------------------------------------------------------------------- */
@@ -220,27 +121,56 @@ const struct command commands[] = {
   .doc = "All places for a core, the highest first; qom-path only where there is one." },
 { .name = "device_add", .run = run_device_add, .as_options = true,
   .arguments = {
-	{"driver", ARGUMENT_STRING, true, "host-spapr-cpu-core"},
-	{"core-id", ARGUMENT_INTEGER, true, "the place; see query-hotpluggable-cpus"},
-	{"id", ARGUMENT_STRING, false, "name of the device; core<core-id> if not given"},
-	{"nr-threads", ARGUMENT_INTEGER, false, "must be what the machine has"}},
+	{"driver", ARGUMENT_STRING, true, "host-spapr-cpu-core, or pc-dimm"},
+	{"core-id", ARGUMENT_INTEGER, false, "of a core: the place; see query-hotpluggable-cpus"},
+	{"id", ARGUMENT_STRING, false, "name of the device; if not given core<core-id>, or memdev"},
+	{"nr-threads", ARGUMENT_INTEGER, false, "of a core: must be what the machine has"},
+	{"memdev", ARGUMENT_STRING, false, "of pc-dimm: the backend, made by object-add"},
+	{"addr", ARGUMENT_INTEGER, false, "of pc-dimm: where it begins; if not given where it fits"}},
   .returns = "{operation}",
-  .doc = "Add a core. The reply means that this has begun." },
+  .doc = "Add a core, or memory. The reply means that this has begun." },
 { .name = "device_del", .run = run_device_del,
   .arguments = {
 	{"id", ARGUMENT_STRING, true, "name of the device, or its qom-path"}},
   .returns = "{operation}",
-  .doc = "Ask the guest for a core back. The reply means that this has begun. Asked again "
+  .doc = "Ask the guest for a device back. The reply means that this has begun. Asked again "
 	"while that is pending, the guest is notified again." },
+{ .name = "object-add", .run = run_object_add,
+  .arguments = {
+	{"qom-type", ARGUMENT_STRING, true, "memory-backend-ram"},
+	{"id", ARGUMENT_STRING, true, "its name"},
+	{"size", ARGUMENT_INTEGER, true, "in bytes"}},
+  .returns = "{}",
+  .doc = "Name a size, for a pc-dimm to have. Nothing is allocated." },
+{ .name = "object-del", .run = run_object_del,
+  .arguments = {{"id", ARGUMENT_STRING, true, "its name"}},
+  .returns = "{}",
+  .doc = "Forget a backend that no device has." },
+{ .name = "set-memory", .run = run_set_memory,
+  .arguments = {{"size", ARGUMENT_INTEGER, true, "of all memory, in bytes"}},
+  .returns = "{operations: [id], incomplete}",
+  .doc = "Add memory blocks, or ask for the highest back, so that this size is reached." },
+{ .name = "set-cores", .run = run_set_cores,
+  .arguments = {{"count", ARGUMENT_INTEGER, true, "of all cores"}},
+  .returns = "{operations: [id], incomplete}",
+  .doc = "Add cores, or ask for the highest back, so that there are so many." },
+{ .name = "query-memory-devices", .run = query_memory_devices,
+  .returns = "[{type, data: {id, addr, size, slot, node, memdev, hotplugged, hotpluggable}}]",
+  .doc = "The memory that was added." },
+{ .name = "query-memory-size-summary", .run = query_memory_size_summary,
+  .returns = "{base-memory, plugged-memory}",
+  .doc = "How much memory the guest booted with, and how much was added." },
 { .name = "query-connectors", .run = query_connectors,
-  .arguments = {START("core-id"), AT_MOST},
-  .returns = "[{core-id, drc-index, name, state, attached, device, adding, add-operation, "
+  .arguments = {
+	{"resource", ARGUMENT_STRING, false, "core or memory: only these"}, START("unit"), AT_MOST},
+  .returns = "[{resource, unit, core-id, blocks, blocks-in-use, drc-index, name, state, attached, device, adding, add-operation, "
 	"removing, remove-operation, vcpus: [{id, state}], "
 	"history: [{ms-ago, call, vcpu, status}]}]",
-  .doc = "The connector of each core, and the guest's last calls on it, newest first." },
+  .doc = "The connector of each core and of added memory, and the guest's last calls on it, "
+	"newest first." },
 { .name = "query-operations", .run = query_operations,
   .arguments = {{"id", ARGUMENT_INTEGER, false, "only this one"}, START("id"), AT_MOST},
-  .returns = "[{id, kind, device, core-id, drc-index, outcome, phase, unresolved, "
+  .returns = "[{id, kind, device, resource, unit, core-id, drc-index, outcome, phase, unresolved, "
 	"notifications, stuck, elapsed-ms, steps: [{step, at-ms}], evidence}]",
   .doc = "The operations remembered, oldest first." },
 { .name = "operation-cancel", .run = run_operation_cancel,

@@ -32,10 +32,21 @@ struct guest_ops {
 	void (*quit)(struct vmm *vmm); /* with exit code 0, once the replies are sent */
 };
 
+/* Sizes with names: devices.h. Their users know no other memory. */
+#define BACKENDS_MAX 64
+struct backends {
+	struct backend {
+		uint64_t bytes; /* 0: free */
+		char id[OP_DEVICE_MAX];
+		char device[OP_DEVICE_MAX]; /* the last that was added with it */
+	} list[BACKENDS_MAX];
+};
+
 struct guest {
 	const struct guest_ops *ops;
 	struct vmm *vmm; /* the argument of ops */
 	struct spapr *machine;
+	struct backends *backends;
 	const char *name; /* empty: none */
 };
 

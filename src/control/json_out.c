@@ -112,7 +112,7 @@ static void json_out_part_names(
 {
 	bool core = strcmp(op->noun, "core") == 0;
 
-	*ret_used = core ? "threads-running" : "blocks-attached";
+	*ret_used = core ? "threads-running" : "blocks-in-use";
 	*ret_all = core ? "threads" : "blocks";
 }
 
@@ -144,11 +144,13 @@ json_t *json_out_operation(const struct operation *op)
 	    pending ? clock_ms() - op->steps[OP_REQUESTED].at_ms : op->evidence.elapsed_ms;
 
 	return json_pack(
-	    "{s:o, s:s, s:s, s:I, s:I, s:s, s:s, s:b, s:I, s:o*, s:s*, s:o, s:o, s:o*}", "id",
-	    json_out_integer(op->id), "kind", op_kind_name(op->kind), "device", op->device,
-	    "core-id", (json_int_t)op->unit, "drc-index", (json_int_t)op->drc_index, "outcome",
-	    op_outcome_name(op->outcome), "phase", op_step_name(op->phase), "unresolved",
-	    op->unresolved, "notifications", (json_int_t)op->notifications, "times",
+	    "{s:o, s:s, s:s, s:s, s:I, s:o*, s:I, s:s, s:s, s:b, s:I, s:o*, s:s*, s:o, s:o, s:o*}",
+	    "id", json_out_integer(op->id), "kind", op_kind_name(op->kind), "device", op->device,
+	    "resource", op->noun, "unit", (json_int_t)op->unit, "core-id",
+	    strcmp(op->noun, "core") == 0 ? json_integer(op->unit) : NULL, "drc-index",
+	    (json_int_t)op->drc_index, "outcome", op_outcome_name(op->outcome), "phase",
+	    op_step_name(op->phase), "unresolved", op->unresolved, "notifications",
+	    (json_int_t)op->notifications, "times",
 	    op_is_guest_made(op->kind) ? json_out_integer(op->times) : NULL, "stuck",
 	    pending ? op_stuck_text(op, stuck) : NULL, "elapsed-ms", json_out_integer(elapsed_ms),
 	    "steps", operation_steps(op), "evidence", pending ? NULL : json_out_evidence(op));

@@ -4,8 +4,10 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/log.h"
+#include "control/devices.h"
 #include "control/json_out.h"
 
 #define CORE_TYPE "host-spapr-cpu-core"
@@ -183,49 +185,124 @@ static json_t *connector_vcpus(const struct spapr_core_info *core, uint32_t thre
 	return list;
 }
 
-static json_t *connector_history(const struct spapr_core_info *core, uint64_t now_ms)
+static json_t *connector_calls(
+    const struct spapr_guest_call *history, uint32_t count, uint64_t now_ms)
 {
 	json_t *list = json_array();
 
-	for (size_t i = 0; i < core->history_count && i < SPAPR_HISTORY; i++)
-		list = json_out_append(list,
-		    json_pack("{s:o, s:s, s:I, s:i}", "ms-ago",
-		        json_out_integer(now_ms - core->history[i].at_ms), "call",
-		        drc_input_name(core->history[i].input), "vcpu",
-		        (json_int_t)core->history[i].vcpu, "status", (int)core->history[i].status));
+	for (size_t i = 0; i < count && i < SPAPR_HISTORY; i++)
+		list = json_out_append(
+		    list, json_pack("{s:o, s:s, s:I, s:i}", "ms-ago",
+		              json_out_integer(now_ms - history[i].at_ms), "call",
+		              drc_input_name(history[i].input), "vcpu", (json_int_t)history[i].vcpu,
+		              "status", (int)history[i].status));
 	return list;
 }
 
-static json_t *connector_json(const struct spapr_core_info *core, uint32_t threads, uint64_t now_ms)
+/* What the connectors of all families have. */
+static json_t *connector_json(const struct drc_type *type, const char *resource, uint32_t unit,
+    uint32_t drc_index, const struct drc *drc, const char *device, uint64_t add, uint64_t remove,
+    json_t *calls)
 {
 	char name[32];
 
-	snprintf(name, sizeof name, "%s%u", drc_type_cpu.name_prefix, (unsigned)core->core_id);
-	return json_pack("{s:I, s:I, s:s, s:s, s:b, s:s*, s:b, s:o*, s:b, s:o*, s:o, s:o}",
-	    "core-id", (json_int_t)core->core_id, "drc-index", (json_int_t)core->drc_index, "name",
-	    name, "state", drc_state_name(core->drc.state), "attached", core->drc.attached,
-	    "device", core->device[0] != '\0' ? core->device : NULL, "adding", core->drc.adding,
-	    "add-operation",
-	    core->add_operation != 0 ? json_out_integer(core->add_operation) : NULL, "removing",
-	    core->drc.removing, "remove-operation",
-	    core->remove_operation != 0 ? json_out_integer(core->remove_operation) : NULL, "vcpus",
-	    connector_vcpus(core, threads), "history", connector_history(core, now_ms));
+	snprintf(name, sizeof name, "%s%u", type->name_prefix, (unsigned)(drc_index & 0x0fffffff));
+	return json_pack("{s:s, s:I, s:I, s:s, s:s, s:b, s:s*, s:b, s:o*, s:b, s:o*, s:o}",
+	    "resource", resource, "unit", (json_int_t)unit, "drc-index", (json_int_t)drc_index,
+	    "name", name, "state", drc_state_name(drc->state), "attached", drc->attached, "device",
+	    device[0] != '\0' ? device : NULL, "adding", drc->adding, "add-operation",
+	    add != 0 ? json_out_integer(add) : NULL, "removing", drc->removing, "remove-operation",
+	    remove != 0 ? json_out_integer(remove) : NULL, "history", calls);
+}
+
+static json_t *with_member(json_t *object, const char *name, json_t *value)
+{
+	if (json_object_set_new(object, name, value) == 0)
+		return object;
+	json_decref(object);
+	return NULL;
+}
+
+static json_t *connector_of_core(
+    const struct spapr_core_info *core, uint32_t threads, uint64_t now_ms)
+{
+	json_t *connector = connector_json(&drc_type_cpu, "core", core->core_id, core->drc_index,
+	    &core->drc, core->device, core->add_operation, core->remove_operation,
+	    connector_calls(core->history, core->history_count, now_ms));
+
+	connector = with_member(connector, "core-id", json_integer(core->core_id));
+	return with_member(connector, "vcpus", connector_vcpus(core, threads));
+}
+
+static json_t *connector_of_memory(const struct spapr_memory_info *memory, uint64_t now_ms)
+{
+	json_t *connector =
+	    connector_json(&drc_type_lmb, "memory", memory->block, memory->drc_index, &memory->drc,
+	        memory->device, memory->add_operation, memory->remove_operation,
+	        connector_calls(memory->history, memory->history_count, now_ms));
+
+	connector = with_member(connector, "blocks", json_integer(memory->blocks));
+	return with_member(connector, "blocks-in-use", json_integer(memory->blocks_in_use));
 }
 
 json_t *query_connectors(struct call *call)
 {
 	uint64_t start = call_selection(call, "start", 0);
 	uint64_t most = call_selection(call, "count", UINT64_MAX);
+	const char *resource = call_string(call, "resource");
+	bool cores = resource == NULL || strcmp(resource, "core") == 0;
+	bool memories = resource == NULL || strcmp(resource, "memory") == 0;
 	struct spapr *machine = call->guest->machine;
 	uint64_t now_ms = clock_ms();
 	struct spapr_core_info core;
+	struct spapr_memory_info memory;
 
-	for (uint32_t n = 0; n < spapr_core_count(machine) && call->items < most; n++) {
+	if (!cores && !memories) {
+		call_fail(call, NULL, "Parameter 'resource' does not accept value '%s'", resource);
+		return NULL;
+	}
+	for (uint32_t n = 0; cores && n < spapr_core_count(machine) && call->items < most; n++) {
 		spapr_core_info(machine, n, &core);
 		if (core.core_id >= start)
-			call_item(call, connector_json(&core, threads_per_core(machine), now_ms));
+			call_item(
+			    call, connector_of_core(&core, threads_per_core(machine), now_ms));
+	}
+	for (uint64_t from = 0;
+	     memories && call->items < most && spapr_memory_info(machine, from, &memory);
+	     from = memory.address + memory.bytes)
+		if (memory.block >= start)
+			call_item(call, connector_of_memory(&memory, now_ms));
+	return json_array();
+}
+
+/* --- Memory ------------------------------------------------------------------------------ */
+
+json_t *query_memory_devices(struct call *call)
+{
+	struct spapr *machine = call->guest->machine;
+	struct spapr_memory_info memory;
+	char path[sizeof "/objects/" + OP_DEVICE_MAX];
+
+	for (uint64_t from = 0; spapr_memory_info(machine, from, &memory);
+	     from = memory.address + memory.bytes) {
+		snprintf(path, sizeof path, "/objects/%s",
+		    backend_of_device(call->guest->backends, memory.device));
+		call_item(call,
+		    json_pack("{s:s, s:{s:s, s:I, s:I, s:I, s:i, s:s, s:b, s:b}}", "type", "dimm",
+		        "data", "id", memory.device, "addr", (json_int_t)memory.address, "size",
+		        (json_int_t)memory.bytes, "slot", (json_int_t)memory.block, "node", 0,
+		        "memdev", path, "hotplugged", 1, "hotpluggable", 1));
 	}
 	return json_array();
+}
+
+json_t *query_memory_size_summary(struct call *call)
+{
+	struct spapr *machine = call->guest->machine;
+
+	return json_pack("{s:o, s:o}", "base-memory",
+	    json_out_integer(spapr_get_config(machine)->memory_bytes), "plugged-memory",
+	    json_out_integer(spapr_memory_added(machine)));
 }
 
 /* --- Operations -------------------------------------------------------------------------- */

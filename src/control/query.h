@@ -19,6 +19,8 @@ json_t *query_cpus_fast(struct call *call);
 json_t *query_registers(struct call *call);
 json_t *query_hotpluggable_cpus(struct call *call);
 json_t *query_connectors(struct call *call);
+json_t *query_memory_devices(struct call *call);
+json_t *query_memory_size_summary(struct call *call);
 json_t *query_operations(struct call *call);
 
 /* These two are in command.c. */

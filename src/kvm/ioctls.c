@@ -26,6 +26,7 @@ const struct kvm_ioctl_use kvm_ioctls[] = {
 
     ROW(KVM_CREATE_VCPU, KVM_BY_OPERATOR, "make the vCPUs of a core that is added"),
     ROW(KVM_ENABLE_CAP, KVM_BY_OPERATOR, "put such a vCPU into PAPR mode, connect it to XICS"),
+    ROW(KVM_SET_USER_MEMORY_REGION, KVM_BY_OPERATOR, "memory blocks that come and go"),
 
     ROW(KVM_GET_API_VERSION, KVM_AT_SETUP, "is this /dev/kvm?"),
     ROW(KVM_GET_VCPU_MMAP_SIZE, KVM_AT_SETUP, "how large a vCPU's run area is"),
@@ -33,7 +34,6 @@ const struct kvm_ioctl_use kvm_ioctls[] = {
     ROW(KVM_CHECK_EXTENSION, KVM_AT_SETUP, "what the host offers"),
     ROW(KVM_PPC_GET_RMMU_INFO, KVM_AT_SETUP, "page sizes of a radix guest"),
     ROW(KVM_PPC_GET_CPU_CHAR, KVM_AT_SETUP, "what the processor leaks, for the guest to know"),
-    ROW(KVM_SET_USER_MEMORY_REGION, KVM_AT_SETUP, "give the guest its memory"),
     ROW(KVM_PPC_RTAS_DEFINE_TOKEN, KVM_AT_SETUP, "RTAS services that KVM answers"),
     ROW(KVM_CREATE_DEVICE, KVM_AT_SETUP, "make the interrupt controller"),
     ROW(KVM_HAS_DEVICE_ATTR, KVM_AT_SETUP, "can its number of servers be set?"),

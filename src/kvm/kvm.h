@@ -32,6 +32,7 @@ struct kvm_facts {
 	bool papr, rtas_tokens, enable_hcall, immediate_exit, one_reg, cpu_char, sync_mmu;
 	uint32_t smt_modes; /* bit set: 1, 2, 4, 8 threads per core possible */
 	uint32_t max_vcpus, max_vcpu_id, recommended_vcpus;
+	uint32_t memory_slots;
 	uint32_t page_bytes; /* of the host */
 
 	uint32_t pvr;
@@ -70,8 +71,11 @@ struct kvm_vm *kvm_vm_create(int kvm_fd, struct err *err);
 void kvm_vm_destroy(struct kvm_vm *vm);
 const struct kvm_facts *kvm_vm_facts(const struct kvm_vm *vm);
 
-/* Put guest RAM at guest-physical 0. Once. */
-bool kvm_vm_set_memory(struct kvm_vm *vm, const struct gmem *gmem, struct err *err);
+/* Put bytes of guest memory at this guest-physical address, as memory slot number `slot`. Then take
+ * the slot away again: no vCPU reaches it after that. Negative errno; it is there then. */
+bool kvm_vm_add_memory(struct kvm_vm *vm, uint32_t slot, const struct gmem *gmem, uint64_t address,
+    uint64_t bytes, struct err *err);
+int kvm_vm_remove_memory(struct kvm_vm *vm, uint32_t slot);
 
 /* threads per core, before any vCPU; 1 needs nothing. */
 bool kvm_vm_set_threads(struct kvm_vm *vm, uint32_t threads, struct err *err);

@@ -43,6 +43,7 @@ void kvm_read_capabilities(struct kvm_vm *vm)
 	facts->cpu_char = kvm_extension(fd, KVM_CAP_PPC_GET_CPU_CHAR) != 0;
 	facts->sync_mmu = kvm_extension(fd, KVM_CAP_SYNC_MMU) != 0;
 	facts->smt_modes = (uint32_t)kvm_extension(fd, KVM_CAP_PPC_SMT_POSSIBLE);
+	facts->memory_slots = (uint32_t)kvm_extension(fd, KVM_CAP_NR_MEMSLOTS);
 	facts->max_vcpus = (uint32_t)kvm_extension(fd, KVM_CAP_MAX_VCPUS);
 	facts->max_vcpu_id = (uint32_t)kvm_extension(fd, KVM_CAP_MAX_VCPU_ID);
 	facts->recommended_vcpus = (uint32_t)kvm_extension(fd, KVM_CAP_NR_VCPUS);
@@ -169,18 +170,29 @@ const struct kvm_facts *kvm_vm_facts(const struct kvm_vm *vm)
 	return &vm->facts;
 }
 
-bool kvm_vm_set_memory(struct kvm_vm *vm, const struct gmem *gmem, struct err *err)
+bool kvm_vm_add_memory(struct kvm_vm *vm, uint32_t slot, const struct gmem *gmem, uint64_t address,
+    uint64_t bytes, struct err *err)
 {
-	struct kvm_userspace_memory_region region = {
-	    .memory_size = gmem->size_bytes, .userspace_addr = (uintptr_t)gmem->host};
+	struct kvm_userspace_memory_region region = {.slot = slot,
+	    .guest_phys_addr = address,
+	    .memory_size = bytes,
+	    .userspace_addr = (uintptr_t)gmem->host + address};
 
 	if (ioctl(vm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region) == 0)
 		return true;
 	/* It keeps a word for each page of it, which have to fit the host's own memory. */
-	err_system(err, errno, "use a smaller --memory", "KVM refuses %llu MiB of guest memory",
-	    (unsigned long long)(gmem->size_bytes >> 20));
-	err->class = ERR_USAGE;
+	err_system(err, errno, slot == 0 ? "use a smaller --memory" : "free memory of the host",
+	    "KVM refuses %llu MiB of guest memory", (unsigned long long)(bytes >> 20));
+	if (slot == 0)
+		err->class = ERR_USAGE;
 	return false;
+}
+
+int kvm_vm_remove_memory(struct kvm_vm *vm, uint32_t slot)
+{
+	struct kvm_userspace_memory_region region = {.slot = slot};
+
+	return ioctl(vm->vm_fd, KVM_SET_USER_MEMORY_REGION, &region) == 0 ? 0 : -errno;
 }
 
 bool kvm_vm_set_threads(struct kvm_vm *vm, uint32_t threads, struct err *err)

@@ -3,6 +3,10 @@
  * gmem.h - guest memory: a bounds-checked copy in and out.
  *
  * Guest RAM starts at guest-physical 0 and is one mapping, populated as the guest touches it.
+ * Behind what is always there, blocks of GMEM_BLOCK_BYTES come and go: in the operator's thread,
+ * while others copy. Host addresses are reserved for all of them. A copy that has been checked when
+ * its block goes still finds memory there; what it writes is gone when the block comes again.
+ *
  * Outside the loader all accesses copy through these functions. They check the whole range without
  * overflow and copy nothing if it is not RAM. No pointer into guest RAM is handed out, so no value
  * is read twice with different results, and nothing is written past the end.
@@ -10,6 +14,7 @@
 #ifndef PAPRIKA_GMEM_H
 #define PAPRIKA_GMEM_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -19,14 +24,25 @@
 
 #define GMEM_CHECKED __attribute__((warn_unused_result))
 
+#define GMEM_BLOCK_BYTES (UINT64_C(256) << 20)
+
 struct gmem {
-	uint8_t *host; /* for KVM to map; others use the functions below */
-	uint64_t size_bytes;
+	uint8_t *host;        /* for KVM to map; others use the functions below */
+	uint64_t size_bytes;  /* always there */
+	uint64_t max_bytes;   /* reserved */
+	atomic_bool *present; /* by block; NULL if there can be none */
 };
 
-/* Map size_bytes of zeroed memory, none of it populated. */
-bool gmem_init(struct gmem *gmem, uint64_t size_bytes, struct err *err);
+/* Map size_bytes of zeroed memory, none of it populated, and reserve addresses up to max_bytes (at
+ * least size_bytes). If they differ both are multiples of GMEM_BLOCK_BYTES. */
+bool gmem_init(struct gmem *gmem, uint64_t size_bytes, uint64_t max_bytes, struct err *err);
 void gmem_finish(struct gmem *gmem);
+
+/* The block, which begins at a multiple of its size from size_bytes on, becomes memory, zeroed and
+ * not populated. Then it stops being memory, and its pages go back to the host: no one maps it any
+ * more. Only the operator's thread. */
+bool gmem_add_block(struct gmem *gmem, uint64_t address, struct err *err);
+void gmem_remove_block(struct gmem *gmem, uint64_t address);
 
 /* Zero all of it, and give its pages back to the host. */
 bool gmem_clear(struct gmem *gmem, struct err *err);

@@ -54,6 +54,63 @@ struct device *core_of(struct cores *cores, const struct vcpu *vcpu)
 	return &cores->list[vcpu->id / cores->threads];
 }
 
+/* --- A number as a target --------------------------------------------------------------------- */
+
+/* The lowest free ones. */
+static size_t cores_grow(
+    struct cores *cores, uint32_t add, uint64_t *ret_operations, size_t max, struct err *err)
+{
+	size_t count = 0;
+
+	for (uint32_t i = 0; i < cores->count && count < add && count < max; i++) {
+		char name[OP_DEVICE_MAX];
+
+		if (cores->list[i].attached > 0)
+			continue;
+		snprintf(name, sizeof name, "core%u", cores->list[i].unit);
+		if (!device_add(cores->devices, &cores->list[i], name, &ret_operations[count], err))
+			break;
+		count++;
+	}
+	return count;
+}
+
+/* The highest, without core 0. What has been asked back already is asked again. */
+static size_t cores_shrink(
+    struct cores *cores, uint32_t remove, uint64_t *ret_operations, size_t max, struct err *err)
+{
+	size_t count = 0;
+
+	for (uint32_t i = cores->count; i-- > 1 && count < remove && count < max;) {
+		if (cores->list[i].attached == 0)
+			continue;
+		if (!device_remove(
+		        cores->devices, cores->list[i].name, &ret_operations[count], err))
+			break;
+		count++;
+	}
+	return count;
+}
+
+size_t cores_set(
+    struct cores *cores, uint32_t count, uint64_t *ret_operations, size_t max, struct err *err)
+{
+	uint32_t attached = 0, staying = 0;
+
+	if (count == 0 || count > cores->count) {
+		err_set(err, ERR_STATE, NULL, "count must be from 1 to %u", cores->count);
+		return 0;
+	}
+	for (uint32_t i = 0; i < cores->count; i++) {
+		attached += cores->list[i].attached;
+		if (cores->list[i].remove.operation == 0)
+			staying += cores->list[i].attached;
+	}
+	if (count > staying)
+		return cores_grow(cores, count - staying, ret_operations, max, err);
+	return cores_shrink(cores, attached - count, ret_operations, max, err);
+}
+
 /* --- The device type ---------------------------------------------------------------------- */
 
 static uint32_t core_running(const struct device *core)

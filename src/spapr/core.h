@@ -28,6 +28,10 @@ bool cores_boot(struct cores *cores, uint32_t count, struct err *err);
 /* The core with this core-id: an error if there can be none. */
 struct device *core_with_id(struct cores *cores, uint32_t core_id, struct err *err);
 
+/* spapr_set_cores(). */
+size_t cores_set(
+    struct cores *cores, uint32_t count, uint64_t *ret_operations, size_t max, struct err *err);
+
 /* The core of a vCPU. */
 struct device *core_of(struct cores *cores, const struct vcpu *vcpu);
 

@@ -191,7 +191,7 @@ void device_await(struct device_request *request, struct connector *connector, u
 }
 
 /* A connector has settled for a request. The first outcome that is not OP_DONE decides. */
-static void device_settle(struct devices *devices, struct connector *connector, unsigned awaited,
+void device_settle(struct devices *devices, struct connector *connector, unsigned awaited,
     enum op_outcome outcome, const struct op_evidence *by)
 {
 	struct device *device = connector->device;
@@ -296,6 +296,9 @@ static void device_give_back(struct devices *devices, const struct connector *ke
 			if (connector != kept && connector->drc.removing)
 				device_apply(
 				    devices, connector, DRC_IN_CANCEL_REMOVE, &by_operator);
+			else if (connector != kept) /* it has not been asked for */
+				device_settle(devices, connector, AWAITED_BY_REMOVE, OP_CANCELLED,
+				    &by_operator);
 			continue;
 		}
 		if ((connector->awaited & RELEASED_FOR_REMOVE) == 0)
@@ -338,6 +341,8 @@ struct drc_result device_apply(struct devices *devices, struct connector *connec
 	if (remove_before == OP_PENDING &&
 	    (device->remove.outcome == OP_REJECTED || device->remove.outcome == OP_CANCELLED))
 		device_give_back(devices, connector);
+	if (device->type->one_by_one && result.remove == OP_DONE && input != DRC_IN_REMOVE)
+		device_ask(devices, device);
 	device_requests_finish(devices, device);
 	if (result.effects & (DRC_FX_ATTACH | DRC_FX_DETACH | DRC_FX_NOTIFY | DRC_FX_FENCE) ||
 	    result.add != OP_PENDING || result.remove != OP_PENDING)
@@ -435,6 +440,11 @@ void devices_reset(struct devices *devices)
 	for (uint32_t i = 0; i < devices->count; i++) {
 		struct device *device = &devices->list[i];
 
+		/* A reset completes a removal as a whole. */
+		for (uint32_t c = 0; c < device->count; c++)
+			if (device_asks_later(device, &device->connectors[c]))
+				device_apply(
+				    devices, &device->connectors[c], DRC_IN_REMOVE, &by_reset);
 		for (uint32_t c = 0; c < device->count; c++) {
 			device->connectors[c].fetched = 0;
 			device_apply(devices, &device->connectors[c],

@@ -50,6 +50,9 @@ struct device_type {
 	const char *noun; /* what messages and the operator's protocol call it */
 	const struct drc_type *connector;
 	bool made_on_demand; /* its place is free again when it has left */
+	/* A removal asks for the next connector, from the last to the first, when the one before
+	 * has been released: what follows a refusal has not been asked for. */
+	bool one_by_one;
 	/* May it be added now? May it be removed? Called before anything is changed. */
 	bool (*check_add)(const struct device *device, struct err *err);
 	bool (*check_remove)(const struct device *device, struct err *err);
@@ -108,7 +111,7 @@ bool device_describe(
 /* The device that is attached under this name, or NULL. */
 struct device *device_find(struct devices *devices, const char *name);
 
-/* The operator's requests: spapr_core_add(), spapr_core_remove(), spapr_operation_cancel(). */
+/* The operator's requests: spapr_core_add(), spapr_device_remove(), spapr_operation_cancel(). */
 bool device_add(struct devices *devices, struct device *device, const char *name,
     uint64_t *ret_operation, struct err *err);
 bool device_remove(

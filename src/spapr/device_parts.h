@@ -29,6 +29,21 @@ void device_unmake(struct device *device);
 /* The request waits for this connector. */
 void device_await(struct device_request *request, struct connector *connector, unsigned awaited);
 
+/* The pending removal asks for what it awaits; true if the guest is notified. */
+bool device_ask(struct devices *devices, struct device *device);
+
+/* A connector has settled for a request: AWAITED_BY_ADD or AWAITED_BY_REMOVE. */
+void device_settle(struct devices *devices, struct connector *connector, unsigned awaited,
+    enum op_outcome outcome, const struct op_evidence *by);
+
+/* The pending removal of its device awaits the connector, and has not asked for it yet. */
+static inline bool device_asks_later(const struct device *device, const struct connector *connector)
+{
+	return device->type->one_by_one && device->remove.outcome == OP_PENDING &&
+	       connector->drc.attached && !connector->drc.removing &&
+	       (connector->awaited & AWAITED_BY_REMOVE) != 0;
+}
+
 /* Apply an input, of any party, and carry out what follows from it. */
 struct drc_result device_apply(struct devices *devices, struct connector *connector,
     enum drc_input input, const struct op_evidence *by);

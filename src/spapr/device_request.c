@@ -61,11 +61,32 @@ bool device_add(struct devices *devices, struct device *device, const char *name
 	return true;
 }
 
+/* One that has left already, or is being given back, is not asked for. */
+bool device_ask(struct devices *devices, struct device *device)
+{
+	bool notified = false;
+
+	for (uint32_t i = 0; i < device->count; i++) {
+		bool one = device->type->one_by_one;
+		struct connector *connector = &device->connectors[one ? device->count - 1 - i : i];
+		struct drc_result result;
+
+		if (device->remove.operation == 0 || device->remove.outcome != OP_PENDING)
+			break;
+		if (!connector->drc.attached || (connector->awaited & AWAITED_BY_REMOVE) == 0)
+			continue;
+		result = device_apply(devices, connector, DRC_IN_REMOVE, &by_operator);
+		notified = notified || (result.effects & DRC_FX_NOTIFY) != 0;
+		if (one && connector->drc.removing)
+			break;
+	}
+	return notified;
+}
+
 static bool device_ask_back(
     struct devices *devices, struct device *device, uint64_t *ret_operation, struct err *err)
 {
 	struct operation *op = ops_find(&devices->ops, device->remove.operation);
-	bool notified = false;
 
 	if (op != NULL) {
 		op_ask_again(op, clock_ms());
@@ -80,17 +101,7 @@ static bool device_ask_back(
 				    &device->remove, &device->connectors[i], AWAITED_BY_REMOVE);
 	}
 	*ret_operation = op->id;
-	for (uint32_t i = 0; i < device->count; i++) {
-		struct connector *connector = &device->connectors[i];
-		struct drc_result result;
-
-		/* One that has left already, or is being given back, is not asked for. */
-		if (!connector->drc.attached || device->remove.outcome != OP_PENDING)
-			continue;
-		result = device_apply(devices, connector, DRC_IN_REMOVE, &by_operator);
-		notified = notified || (result.effects & DRC_FX_NOTIFY) != 0;
-	}
-	if (notified)
+	if (device_ask(devices, device))
 		op_pass(&devices->ops, op, OP_NOTIFIED, clock_ms());
 	return true;
 }
@@ -133,6 +144,8 @@ static bool device_cancel_pending(
 		const struct connector *connector = &device->connectors[i];
 		enum drc_refusal refusal = device_refusal(connector, input);
 
+		if (op->kind == OP_REMOVE && device_asks_later(device, connector))
+			continue;
 		if (refusal == DRC_GUEST_OWNS ||
 		    (op->kind == OP_ADD && refusal == DRC_NOTHING && connector->drc.attached))
 			return err_set(err, ERR_STATE, "use device_del",

@@ -56,6 +56,38 @@ static bool machine_check_cpus(
 	return true;
 }
 
+static uint64_t machine_max_memory(const struct spapr_config *config)
+{
+	return config->max_memory_bytes != 0 ? config->max_memory_bytes : config->memory_bytes;
+}
+
+/* A slot of KVM's for the boot memory, and one for each block that can be added. */
+static bool machine_check_max_memory(
+    const struct spapr_config *config, const struct kvm_facts *facts, struct err *err)
+{
+	uint64_t max = machine_max_memory(config);
+	uint64_t slots = 1 + (max - config->memory_bytes) / SPAPR_LMB_BYTES;
+
+	if (max == config->memory_bytes)
+		return true;
+	if (max % SPAPR_LMB_BYTES != 0 || max < config->memory_bytes)
+		return err_set(err, ERR_USAGE,
+		    "use --memory size=2G,max=16G, max no less than size",
+		    "cannot boot %llu MiB of at most %llu MiB of memory",
+		    (unsigned long long)(config->memory_bytes >> 20),
+		    (unsigned long long)(max >> 20));
+	if (max > SPAPR_MAX_MEMORY)
+		return err_set(err, ERR_USAGE, "use --memory with a max of 4T or less",
+		    "room for %llu MiB of memory is more than a guest can have here",
+		    (unsigned long long)(max >> 20));
+	if (facts != NULL && slots > facts->memory_slots)
+		return err_set(err, ERR_USAGE, "use --memory with a smaller max",
+		    "room for %llu MiB of memory needs %llu memory slots, this host's KVM has %u",
+		    (unsigned long long)(max >> 20), (unsigned long long)slots,
+		    facts->memory_slots);
+	return true;
+}
+
 bool spapr_check_config(
     const struct spapr_config *config, const struct kvm_facts *facts, struct err *err)
 {
@@ -63,7 +95,8 @@ bool spapr_check_config(
 		return err_set(err, ERR_USAGE, "use a multiple, such as --memory 512M",
 		    "memory of %llu bytes is not a multiple of 256 MiB",
 		    (unsigned long long)config->memory_bytes);
-	return machine_check_cpus(config, facts, err);
+	return machine_check_max_memory(config, facts, err) &&
+	       machine_check_cpus(config, facts, err);
 }
 
 static void machine_place_low(struct spapr *machine)
@@ -87,12 +120,14 @@ static bool machine_create_vm(struct spapr *machine, struct err *err)
 	};
 
 	machine->vm = kvm_vm_create(machine->config.kvm_fd, err);
-	machine->events.vm = machine->vty.vm = machine->cpus.vm = machine->vm;
+	machine->events.vm = machine->vty.vm = machine->cpus.vm = machine->memory.vm = machine->vm;
 	if (machine->vm == NULL ||
 	    !spapr_check_config(&machine->config, kvm_vm_facts(machine->vm), err) ||
 	    !kvm_vm_set_threads(machine->vm, machine->config.threads, err) ||
-	    !gmem_init(&machine->gmem, machine->config.memory_bytes, err) ||
-	    !kvm_vm_set_memory(machine->vm, &machine->gmem, err) ||
+	    !gmem_init(&machine->gmem, machine->config.memory_bytes,
+	        machine_max_memory(&machine->config), err) ||
+	    !kvm_vm_add_memory(
+	        machine->vm, 0, &machine->gmem, 0, machine->config.memory_bytes, err) ||
 	    !kvm_vm_create_irqchip(machine->vm, machine->config.max_cpus, &tokens, err))
 		return false;
 	hcalls_enable(machine);
@@ -103,7 +138,9 @@ static bool machine_create_vm(struct spapr *machine, struct err *err)
 static bool machine_create_parts(struct spapr *machine)
 {
 	const struct spapr_config *config = &machine->config;
-	uint32_t cores = config->max_cpus / config->threads;
+	uint32_t boot_blocks = (uint32_t)(config->memory_bytes / SPAPR_LMB_BYTES);
+	uint32_t devices = config->max_cpus / config->threads +
+	                   (uint32_t)(machine_max_memory(config) / SPAPR_LMB_BYTES) - boot_blocks;
 
 	pthread_mutex_init(&machine->lock, NULL);
 	news_init(&machine->news, config->wake, config->context);
@@ -114,12 +151,12 @@ static bool machine_create_parts(struct spapr *machine)
 	machine->cpus.confine = config->confine_vcpu;
 	machine->cpus.context = config->context;
 	machine->fdt_buffer = malloc(FDT_MAX_BYTES);
-	fence_init(
-	    &machine->fence, &machine->events, (uint32_t)(config->memory_bytes / SPAPR_LMB_BYTES));
+	fence_init(&machine->fence, &machine->events, boot_blocks);
+	machine->memory.by_event = config->memory_by_event;
 	return cpus_init(&machine->cpus, config->max_cpus, machine) &&
-	       events_init(&machine->events, cores, &machine->news) &&
-	       connectors_init(&machine->connectors, cores, &machine->events) &&
-	       devices_init(&machine->devices, cores, &machine->connectors, &machine->fence,
+	       events_init(&machine->events, devices, &machine->news) &&
+	       connectors_init(&machine->connectors, devices, &machine->events) &&
+	       devices_init(&machine->devices, devices, &machine->connectors, &machine->fence,
 	           &machine->news) &&
 	       machine->fdt_buffer != NULL;
 }
@@ -130,6 +167,8 @@ static bool machine_create_cores(struct spapr *machine, struct err *err)
 	bool created;
 
 	cores_init(&machine->cores, &machine->cpus, &machine->devices, config->threads);
+	memory_init(&machine->memory, &machine->gmem, &machine->devices, config->memory_bytes,
+	    machine_max_memory(config));
 	pthread_mutex_lock(&machine->lock);
 	created = cores_boot(&machine->cores, config->boot_cpus / config->threads, err);
 	pthread_mutex_unlock(&machine->lock);
@@ -342,7 +381,43 @@ bool spapr_core_add(struct spapr *machine, uint32_t core_id, const char *device,
 	return added;
 }
 
-bool spapr_core_remove(
+bool spapr_memory_add(struct spapr *machine, uint64_t address, uint64_t bytes, const char *device,
+    uint64_t *ret_operation, struct err *err)
+{
+	bool added;
+
+	pthread_mutex_lock(&machine->lock);
+	devices_release(&machine->devices);
+	added = memory_add(&machine->memory, address, bytes, device, ret_operation, err);
+	pthread_mutex_unlock(&machine->lock);
+	return added;
+}
+
+size_t spapr_set_memory(
+    struct spapr *machine, uint64_t bytes, uint64_t *ret_operations, size_t max, struct err *err)
+{
+	size_t count;
+
+	pthread_mutex_lock(&machine->lock);
+	devices_release(&machine->devices);
+	count = memory_set(&machine->memory, bytes, ret_operations, max, err);
+	devices_release(&machine->devices);
+	pthread_mutex_unlock(&machine->lock);
+	return count;
+}
+
+size_t spapr_set_cores(
+    struct spapr *machine, uint32_t count, uint64_t *ret_operations, size_t max, struct err *err)
+{
+	size_t operations;
+
+	pthread_mutex_lock(&machine->lock);
+	operations = cores_set(&machine->cores, count, ret_operations, max, err);
+	pthread_mutex_unlock(&machine->lock);
+	return operations;
+}
+
+bool spapr_device_remove(
     struct spapr *machine, const char *device, uint64_t *ret_operation, struct err *err)
 {
 	bool accepted;

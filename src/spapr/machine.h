@@ -12,6 +12,7 @@
 #define PAPRIKA_SPAPR_MACHINE_H
 
 #include "spapr/core.h"
+#include "spapr/memory.h"
 #include "spapr/vty.h"
 
 #define RTAS_BLOB_BYTES 0x10000u
@@ -38,6 +39,7 @@ struct spapr {
 	struct connectors connectors;
 	struct devices devices;
 	struct cores cores;
+	struct memory memory;
 	struct spapr_image image;
 	uint32_t event_log_id;
 	int64_t clock_offset_s; /* the guest's time of day less the host's */

@@ -43,6 +43,47 @@ void spapr_core_info(struct spapr *machine, uint32_t number, struct spapr_core_i
 	pthread_mutex_unlock(&machine->lock);
 }
 
+bool spapr_memory_info(struct spapr *machine, uint64_t from, struct spapr_memory_info *ret_info)
+{
+	const struct device *device;
+	const struct connector *shown;
+
+	pthread_mutex_lock(&machine->lock);
+	device = memory_lowest(&machine->memory, from);
+	if (device != NULL) {
+		struct op_evidence evidence;
+
+		shown = device->connectors;
+		for (uint32_t i = device->count; i-- > 0;)
+			if (device->connectors[i].drc.state != DRC_CONFIGURED)
+				shown = &device->connectors[i];
+		device->type->evidence(device, &evidence);
+		*ret_info = (struct spapr_memory_info){.address = memory_address(device),
+		    .bytes = device->count * SPAPR_LMB_BYTES,
+		    .block = device->unit,
+		    .blocks = device->count,
+		    .blocks_in_use = evidence.parts_used,
+		    .add_operation = device->add.operation,
+		    .remove_operation = device->remove.operation,
+		    .drc_index = shown->drc_index,
+		    .drc = shown->drc};
+		memcpy(ret_info->device, device->name, sizeof ret_info->device);
+		ret_info->history_count = connector_history(shown, ret_info->history);
+	}
+	pthread_mutex_unlock(&machine->lock);
+	return device != NULL;
+}
+
+uint64_t spapr_memory_added(struct spapr *machine)
+{
+	uint32_t attached, staying;
+
+	pthread_mutex_lock(&machine->lock);
+	attached = memory_attached(&machine->memory, &staying);
+	pthread_mutex_unlock(&machine->lock);
+	return attached * SPAPR_LMB_BYTES;
+}
+
 bool spapr_vcpu_registers(struct spapr *machine, uint32_t vcpu, struct kvm_registers *ret_registers)
 {
 	struct vcpu *found;

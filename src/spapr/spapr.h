@@ -20,9 +20,13 @@
 #include "drc/drc.h"
 #include "drc/operation.h"
 #include "kvm/kvm.h"
+#include "mem/gmem.h"
 
 /* Memory comes in logical memory blocks of this size (ibm,lmb-size). */
-#define SPAPR_LMB_BYTES (UINT64_C(256) << 20)
+#define SPAPR_LMB_BYTES GMEM_BLOCK_BYTES
+
+/* The most memory a machine can have room for. */
+#define SPAPR_MAX_MEMORY (UINT64_C(4) << 40)
 
 /* RTAS is 32-bit, and the tree is read before the MMU is on: both lie below this. */
 #define SPAPR_LOW_MEMORY_END (UINT64_C(2) << 30)
@@ -46,11 +50,15 @@ struct spapr_layout {
 };
 
 struct spapr_config {
-	uint64_t memory_bytes; /* multiple of SPAPR_LMB_BYTES, not 0 */
-	uint32_t threads;      /* per core: a power of two */
-	uint32_t boot_cpus;    /* multiple of threads */
-	uint32_t max_cpus;     /* multiple of threads, >= boot_cpus */
-	const char *bootargs;  /* the caller keeps it */
+	uint64_t memory_bytes; /* at boot: multiple of SPAPR_LMB_BYTES, not 0 */
+	/* With what can be added: the same, no less, at most SPAPR_MAX_MEMORY. 0: none. */
+	uint64_t max_memory_bytes;
+	/* After a reset, added memory is offered by events; else it is in the device tree. */
+	bool memory_by_event;
+	uint32_t threads;     /* per core: a power of two */
+	uint32_t boot_cpus;   /* multiple of threads */
+	uint32_t max_cpus;    /* multiple of threads, >= boot_cpus */
+	const char *bootargs; /* the caller keeps it */
 	const char *name; /* of the partition, for the guest; may be NULL; the caller keeps it */
 	const char *uuid; /* of the machine, for the guest; NULL or empty: none; kept as name is */
 	uint64_t unplug_deadline_ms;
@@ -104,9 +112,28 @@ void spapr_settle(struct spapr *machine);
 bool spapr_core_add(struct spapr *machine, uint32_t core_id, const char *device,
     uint64_t *ret_operation, struct err *err);
 
-/* Ask for a core back. If that is already pending, notify the guest again: same operation. */
-bool spapr_core_remove(
+/*
+ * Add memory: bytes (a multiple of SPAPR_LMB_BYTES) at an address (the same), or where there is
+ * room first, as one device. All of it comes, or none.
+ */
+#define SPAPR_ANYWHERE UINT64_MAX
+bool spapr_memory_add(struct spapr *machine, uint64_t address, uint64_t bytes, const char *device,
+    uint64_t *ret_operation, struct err *err);
+
+/* Ask for a device back. If that is already pending, notify the guest again: same operation. */
+bool spapr_device_remove(
     struct spapr *machine, const char *device, uint64_t *ret_operation, struct err *err);
+
+/*
+ * Add or ask for as many devices as lead to this size of all memory, or to this number of cores:
+ * the highest that can be removed first. What is being removed does not count, so the same request
+ * again asks for what is missing. At most max operations; returns how many. If those do not lead to
+ * the target, err is set: 0 and no error means that there is nothing to do.
+ */
+size_t spapr_set_memory(
+    struct spapr *machine, uint64_t bytes, uint64_t *ret_operations, size_t max, struct err *err);
+size_t spapr_set_cores(
+    struct spapr *machine, uint32_t count, uint64_t *ret_operations, size_t max, struct err *err);
 
 /* Cancel a pending operation. */
 bool spapr_operation_cancel(struct spapr *machine, uint64_t id, struct err *err);
@@ -146,6 +173,26 @@ struct spapr_core_info {
 	struct spapr_guest_call history[SPAPR_HISTORY];
 	uint32_t history_count;
 };
+
+/* A device that is memory. */
+struct spapr_memory_info {
+	char device[OP_DEVICE_MAX];
+	uint64_t address, bytes;
+	uint32_t block;                           /* number of its first memory block */
+	uint32_t blocks, blocks_in_use;           /* of those: configured by the guest */
+	uint64_t add_operation, remove_operation; /* pending ones, or 0 */
+	/* Of its first block that is not configured, or else of the first. */
+	uint32_t drc_index;
+	struct drc drc;
+	struct spapr_guest_call history[SPAPR_HISTORY];
+	uint32_t history_count;
+};
+
+/* Copy one that has an address from `from` on, the one with the lowest; false if there is none. */
+bool spapr_memory_info(struct spapr *machine, uint64_t from, struct spapr_memory_info *ret_info);
+
+/* Bytes that are attached, without those the machine boots with. */
+uint64_t spapr_memory_added(struct spapr *machine);
 
 const struct spapr_config *spapr_get_config(const struct spapr *machine);
 

@@ -118,7 +118,7 @@ static void tree_write_hypertas_functions(struct node_writer *w)
 
 static void tree_write_rtas(struct node_writer *w, struct spapr *machine)
 {
-	uint64_t memory = machine->config.memory_bytes;
+	uint64_t memory = machine->gmem.max_bytes;
 
 	node_begin(w, "rtas");
 	node_cell(w, "linux,rtas-base", (uint32_t)machine->layout.rtas);
@@ -252,6 +252,7 @@ static void tree_write_root(struct node_writer *w, struct spapr *machine)
 	NODE_CELLS(w, "reg", 0, 0, (uint32_t)(machine->config.memory_bytes >> 32),
 	    (uint32_t)machine->config.memory_bytes);
 	node_end(w);
+	memory_write_list(&machine->memory, w);
 	tree_write_cpus(w, machine);
 	tree_write_rtas(w, machine);
 	tree_write_interrupt_controller(w, machine);

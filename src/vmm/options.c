@@ -42,6 +42,8 @@ struct spapr_config options_machine(const struct options *options)
 {
 	return (struct spapr_config){
 	    .memory_bytes = options->memory_bytes,
+	    .max_memory_bytes = options->max_memory_bytes,
+	    .memory_by_event = options->memory_by_event,
 	    .threads = options->threads,
 	    .boot_cpus = options->boot_cpus,
 	    .max_cpus = options->max_cpus,
@@ -171,8 +173,9 @@ static bool option_set_cpus(
 	return true;
 }
 
-static bool option_set_memory(
-    struct options *options, const struct option_row *row, const char *text, struct err *err)
+/* A size as part of --memory: a multiple of a block. */
+static bool option_read_memory(
+    const char *key, const char *text, uint64_t *ret_bytes, struct err *err)
 {
 	uint64_t bytes = 0, blocks;
 	char hint[96];
@@ -183,16 +186,66 @@ static bool option_set_memory(
 	if (bytes == 0 || bytes % SPAPR_LMB_BYTES != 0) {
 		/* In M, the blocks below and above it. */
 		if (blocks == 0)
-			snprintf(hint, sizeof hint, "give --memory 256M or more");
+			snprintf(hint, sizeof hint, "give --memory %s256M or more", key);
 		else
-			snprintf(hint, sizeof hint, "give --memory %lluM or %lluM",
-			    (unsigned long long)(blocks * (SPAPR_LMB_BYTES >> 20)),
+			snprintf(hint, sizeof hint, "give --memory %s%lluM or %s%lluM", key,
+			    (unsigned long long)(blocks * (SPAPR_LMB_BYTES >> 20)), key,
 			    (unsigned long long)((blocks + 1) * (SPAPR_LMB_BYTES >> 20)));
 		return err_set(
-		    err, ERR_USAGE, hint, "--%s %.64s is not a multiple of 256M", row->name, text);
+		    err, ERR_USAGE, hint, "--memory %s%.64s is not a multiple of 256M", key, text);
 	}
-	options->memory_bytes = bytes;
+	*ret_bytes = bytes;
 	return true;
+}
+
+static bool option_set_memory_item(struct options *options, const char *item, struct err *err)
+{
+	const char *value = strchr(item, '=');
+
+	if (value == NULL || strncmp(item, "size=", 5) == 0)
+		return option_read_memory(value == NULL ? "" : "size=",
+		    value == NULL ? item : value + 1, &options->memory_bytes, err);
+	value++;
+	if (strncmp(item, "max=", 4) == 0)
+		return option_read_memory("max=", value, &options->max_memory_bytes, err);
+	if (strncmp(item, "reset=", 6) != 0)
+		return err_set(err, ERR_USAGE, "the keys are size, max and reset",
+		    "--memory does not know \"%.64s\"", item);
+	if (strcmp(value, "boot") != 0 && strcmp(value, "event") != 0)
+		return err_set(err, ERR_USAGE, "give reset=boot or reset=event",
+		    "--memory reset cannot be \"%.64s\"", value);
+	options->memory_by_event = strcmp(value, "event") == 0;
+	return true;
+}
+
+/* Each key at most once. */
+static bool option_set_memory(
+    struct options *options, const struct option_row *row, const char *text, struct err *err)
+{
+	char item[80];
+	unsigned seen = 0;
+
+	options->max_memory_bytes = 0;
+	options->memory_by_event = false;
+	for (const char *at = text;; at++) {
+		size_t length = strcspn(at, ",");
+		unsigned key;
+
+		snprintf(item, sizeof item, "%.*s", (int)length, at);
+		key = strncmp(item, "max=", 4) == 0 ? 2 : strncmp(item, "reset=", 6) == 0 ? 4 : 1;
+		if (!option_set_memory_item(options, item, err))
+			return false;
+		if (seen & key)
+			return err_set(err, ERR_USAGE, "write --memory size=2G,max=16G",
+			    "--memory names %s twice; a size alone is size",
+			    key == 2   ? "max"
+			    : key == 4 ? "reset"
+			               : "size");
+		seen |= key;
+		at += length;
+		if (*at == '\0')
+			return true;
+	}
 }
 
 static bool option_set_console(
@@ -314,8 +367,8 @@ static const struct option_row option_rows[] = {
         "its command line (console=hvc0)"},
     {"cpus", "boot=N,max=M,threads=T", 0, MACHINE, AS_STRING | AS_INTEGER | AS_CPUS,
         option_set_cpus, 0, 0, "vCPUs at boot (one core), at most (as at boot), and per core (1)"},
-    {"memory", "SIZE", 0, MACHINE, AS_STRING | AS_INTEGER, option_set_memory, 0, 0,
-        "memory, a multiple of 256M (512M)"},
+    {"memory", "SIZE,max=SIZE", 0, MACHINE, AS_STRING | AS_INTEGER, option_set_memory, 0, 0,
+        "memory at boot, and at most; in 256M (512M)"},
     {"control", "PATH", 0, COMMAND_RUN, AS_STRING, option_set_name, FIELD(control),
         "listen on a UNIX socket for paprikactl and other clients; systemd: one passed by it"},
     {"console", "KIND", 0, COMMAND_RUN, AS_STRING, option_set_console, 0, 0,
@@ -364,7 +417,7 @@ static const struct {
 } others[] = {
     {" smp vcpus ", "use --cpus boot=N,max=M,threads=T"},
     {" cpu ", "leave it out: the guest has the host's processor; --cpus sets how many"},
-    {" m ram maxmem ", "use --memory SIZE, like --memory 2G"},
+    {" m ram maxmem ", "use --memory SIZE or --memory SIZE,max=SIZE, like --memory 2G,max=8G"},
     {" initramfs ramdisk ", "use --initrd FILE"},
     {" cmdline params ", "use --append S"},
     {" M machine accel enable-kvm ", "leave it out: there is one machine, and it runs under KVM"},

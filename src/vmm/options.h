@@ -24,6 +24,8 @@ struct options {
 	char append[2048];            /* Linux' COMMAND_LINE_SIZE, the NUL included */
 	uint32_t boot_cpus, max_cpus, threads;
 	uint64_t memory_bytes;
+	uint64_t max_memory_bytes; /* 0: no more than that */
+	bool memory_by_event;
 	char control[OPTION_TEXT_MAX]; /* socket path; empty: none */
 	enum console_kind console;
 	char console_path[OPTION_TEXT_MAX];

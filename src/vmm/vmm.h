@@ -22,6 +22,7 @@ struct vmm {
 	struct spapr *machine;
 	struct console *console;
 	struct bus bus;
+	struct backends backends;
 	struct guest guest; /* all this, for the control socket */
 	bool no_reboot;
 	enum run_state state;

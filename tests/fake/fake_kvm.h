@@ -105,7 +105,11 @@ uint32_t fake_threads(void);
 uint32_t fake_servers(void);
 struct kvm_xics_tokens fake_xics_tokens(void);
 bool fake_hcall_enabled(uint64_t nr);
-const struct gmem *fake_memory(void); /* the argument of kvm_vm_set_memory(), or NULL */
+const struct gmem *fake_memory(void); /* the argument of kvm_vm_add_memory(), or NULL */
+
+/* Memory slots that are set, the boot memory's included. */
+#define FAKE_SLOTS 20000
+uint32_t fake_memory_slots(void);
 
 /* Created and not destroyed since fake_reset(). */
 uint32_t fake_live_vms(void);
@@ -115,7 +119,8 @@ uint32_t fake_live_vcpus(void);
 
 enum fake_call {
 	FAKE_VM_CREATE,
-	FAKE_SET_MEMORY,
+	FAKE_ADD_MEMORY,
+	FAKE_REMOVE_MEMORY,
 	FAKE_SET_THREADS,
 	FAKE_CREATE_IRQCHIP,
 	FAKE_ENABLE_HCALL,

@@ -45,6 +45,7 @@ static void facts_set_defaults(void)
 	    .sync_mmu = true,
 	    .ail3 = true,
 	    .smt_modes = 1 | 2 | 4 | 8,
+	    .memory_slots = FAKE_SLOTS,
 	    .max_vcpus = 2048,
 	    .max_vcpu_id = VCPU_IDS,
 	    .recommended_vcpus = 2,
@@ -198,19 +199,53 @@ const struct kvm_facts *kvm_vm_facts(const struct kvm_vm *vm)
 	return &vm->facts; /* constant since creation */
 }
 
-bool kvm_vm_set_memory(struct kvm_vm *vm, const struct gmem *gmem, struct err *err)
+/* Slot 0 is the memory that the guest boots with. */
+bool kvm_vm_add_memory(struct kvm_vm *vm, uint32_t slot, const struct gmem *gmem, uint64_t address,
+    uint64_t bytes, struct err *err)
 {
 	bool done = true;
 
 	pthread_mutex_lock(&fake.lock);
-	if (fake_call_fails(FAKE_SET_MEMORY))
+	if (slot >= FAKE_SLOTS)
+		fake_die("there is no such memory slot");
+	if (fake_call_fails(FAKE_ADD_MEMORY))
 		done = fake_call_fail(err, EINVAL, "cannot set the memory");
-	else if (vm->memory != NULL)
-		fake_die("the memory is set twice");
+	else if (vm->slots[slot] != 0)
+		fake_die("a memory slot is set twice");
+	else if (!gmem_contains(gmem, address, bytes) || (slot == 0) != (address == 0))
+		fake_die("a memory slot is not guest memory");
 	else
+		vm->slots[slot] = bytes;
+	if (done)
 		vm->memory = gmem;
 	pthread_mutex_unlock(&fake.lock);
 	return done;
+}
+
+int kvm_vm_remove_memory(struct kvm_vm *vm, uint32_t slot)
+{
+	int result = 0;
+
+	pthread_mutex_lock(&fake.lock);
+	if (slot == 0 || slot >= FAKE_SLOTS || vm->slots[slot] == 0)
+		fake_die("a memory slot that is not set is taken away");
+	if (fake_call_fails(FAKE_REMOVE_MEMORY))
+		result = -ENOMEM;
+	else
+		vm->slots[slot] = 0;
+	pthread_mutex_unlock(&fake.lock);
+	return result;
+}
+
+uint32_t fake_memory_slots(void)
+{
+	uint32_t count = 0;
+
+	pthread_mutex_lock(&fake.lock);
+	for (uint32_t slot = 0; slot < FAKE_SLOTS; slot++)
+		count += fake.vm != NULL && fake.vm->slots[slot] != 0;
+	pthread_mutex_unlock(&fake.lock);
+	return count;
 }
 
 bool kvm_vm_set_threads(struct kvm_vm *vm, uint32_t threads, struct err *err)

@@ -9,8 +9,8 @@
  * while the code under test handles it, IDLE when the answer has been carried back.
  *
  * The rules of kvm.h about threads and order are checked: a vCPU belongs to the thread that created
- * it, its registers are set before it runs, memory and interrupt controller are set once and before
- * the first vCPU.
+ * it, its registers are set before it runs, the interrupt controller is set once and before the
+ * first vCPU, a memory slot only if it is not set.
  */
 #ifndef PAPRIKA_FAKE_INTERNAL_H
 #define PAPRIKA_FAKE_INTERNAL_H
@@ -57,6 +57,7 @@ struct irq {
 struct kvm_vm {
 	struct kvm_facts facts;
 	const struct gmem *memory;
+	uint64_t slots[FAKE_SLOTS]; /* bytes; 0: not set */
 	uint32_t threads, servers, vcpus;
 	struct kvm_xics_tokens tokens;
 	uint64_t process_table;

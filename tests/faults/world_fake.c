@@ -45,7 +45,8 @@ static bool fault(enum fake_call call)
 {
 	static const char *const names[FAKE_CALL_COUNT] = {
 	    [FAKE_VM_CREATE] = "kvm_vm_create",
-	    [FAKE_SET_MEMORY] = "kvm_vm_set_memory",
+	    [FAKE_ADD_MEMORY] = "kvm_vm_add_memory",
+	    [FAKE_REMOVE_MEMORY] = "kvm_vm_remove_memory",
 	    [FAKE_SET_THREADS] = "kvm_vm_set_threads",
 	    [FAKE_CREATE_IRQCHIP] = "kvm_vm_create_irqchip",
 	    [FAKE_ENABLE_HCALL] = "kvm_vm_enable_hcall",

@@ -158,7 +158,7 @@ static void take_away(struct input *input, uint8_t about)
 {
 	struct err err = {0};
 	uint64_t id = 0;
-	bool accepted = spapr_core_remove(machine, core_about(about)->name, &id, &err);
+	bool accepted = spapr_device_remove(machine, core_about(about)->name, &id, &err);
 
 	(void)input;
 	FUZZ_CHECK(accepted == (err.class == ERR_NONE) && accepted == (id != 0));

@@ -37,6 +37,7 @@ static const char probe[] = "\n\xff\n{\"execute\": \"query-name\", \"id\": \"the
 
 struct vmm {
 	struct spapr *machine;
+	struct backends backends;
 	struct guest guest;
 	struct bus bus;
 	struct control *control;
@@ -126,7 +127,8 @@ static void start(void)
 	FUZZ_CHECK(mkdtemp(directory) != NULL);
 	snprintf(path, sizeof path, "%s/control", directory);
 	loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
-	vmm.guest = (struct guest){.ops = &vmm_ops, .vmm = &vmm, .name = "fuzz"};
+	vmm.guest =
+	    (struct guest){.ops = &vmm_ops, .vmm = &vmm, .backends = &vmm.backends, .name = "fuzz"};
 	atexit(clean_up);
 }
 

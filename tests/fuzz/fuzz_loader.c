@@ -81,7 +81,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (kernel_fd < 0) {
 		prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
 		memset(mine, 0xa5, sizeof mine);
-		FUZZ_CHECK(gmem_init(&gmem, MEMORY_BYTES, &err));
+		FUZZ_CHECK(gmem_init(&gmem, MEMORY_BYTES, MEMORY_BYTES, &err));
 		kernel_fd = memfd_create("kernel", MFD_CLOEXEC);
 		initrd_fd = memfd_create("initrd", MFD_CLOEXEC);
 		snprintf(kernel, sizeof kernel, "/proc/self/fd/%d", kernel_fd);

@@ -47,7 +47,7 @@ static void operate(bool add)
 	uint64_t id = 0;
 
 	FUZZ_CHECK(add ? spapr_core_add(machine, machine->devices.list[1].unit, "core", &id, &err)
-	               : spapr_core_remove(machine, "core", &id, &err));
+	               : spapr_device_remove(machine, "core", &id, &err));
 	still_check();
 }
 

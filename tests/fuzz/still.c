@@ -522,7 +522,7 @@ void still_prove_alive(void)
 		FUZZ_CHECK(outcome_of(id) == OP_DONE);
 		drain();
 	}
-	FUZZ_CHECK(spapr_core_remove(machine, core->name, &id, &err));
+	FUZZ_CHECK(spapr_device_remove(machine, core->name, &id, &err));
 	still_check();
 	fetch_event();
 	FUZZ_CHECK(set_indicator(9001, core, 0) == RTAS_SUCCESS);

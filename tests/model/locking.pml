@@ -348,7 +348,7 @@ inline on_wake()
 #endif
 }
 
-/* spapr_core_remove(), _add(), spapr_operation_cancel() */
+/* spapr_device_remove(), _add(), spapr_operation_cancel() */
 inline remove_core()
 {
 	acquire();

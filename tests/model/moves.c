@@ -343,12 +343,12 @@ static void make_operator_move(struct answer *answer, struct move move)
 	case OPERATOR_ADD_TWIN:
 	case OPERATOR_ADD_FAILS: add(answer, move); break;
 	case OPERATOR_REMOVE:
-		answer->accepted = spapr_core_remove(
+		answer->accepted = spapr_device_remove(
 		    machine, name_of(move.core), &answer->operation, &answer->err);
 		break;
 	case OPERATOR_REMOVE_NOTHING:
 		answer->accepted =
-		    spapr_core_remove(machine, "nothing", &answer->operation, &answer->err);
+		    spapr_device_remove(machine, "nothing", &answer->operation, &answer->err);
 		break;
 	case OPERATOR_CANCEL:
 		answer->accepted =

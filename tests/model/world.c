@@ -320,9 +320,15 @@ const struct kvm_facts *kvm_vm_facts(const struct kvm_vm *vm)
 	return &vm->facts;
 }
 
-bool kvm_vm_set_memory(struct kvm_vm *vm, const struct gmem *gmem, struct err *err)
+bool kvm_vm_add_memory(struct kvm_vm *vm, uint32_t slot, const struct gmem *gmem, uint64_t address,
+    uint64_t bytes, struct err *err)
 {
 	return vm != NULL && gmem != NULL && err != NULL;
+}
+
+int kvm_vm_remove_memory(struct kvm_vm *vm, uint32_t slot)
+{
+	return 0;
 }
 
 bool kvm_vm_set_threads(struct kvm_vm *vm, uint32_t threads, struct err *err)

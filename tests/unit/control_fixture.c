@@ -81,6 +81,19 @@ void spapr_core_info(struct spapr *machine, uint32_t number, struct spapr_core_i
 	*ret_info = machine->cores[number];
 }
 
+/* What a request for a target begins: machine->begins operations, of those at most max. */
+static size_t control_target(
+    struct spapr *machine, uint64_t *ret_operations, size_t max, struct err *err)
+{
+	size_t count = machine->begins < max ? machine->begins : max;
+
+	for (size_t i = 0; i < count; i++)
+		ret_operations[i] = 20 + i;
+	if (machine->target_error != NULL)
+		err_set(err, ERR_STATE, NULL, "%s", machine->target_error);
+	return count;
+}
+
 bool spapr_core_add(struct spapr *machine, uint32_t core_id, const char *device,
     uint64_t *ret_operation, struct err *err)
 {
@@ -95,7 +108,7 @@ bool spapr_core_add(struct spapr *machine, uint32_t core_id, const char *device,
 	return true;
 }
 
-bool spapr_core_remove(
+bool spapr_device_remove(
     struct spapr *machine, const char *device, uint64_t *ret_operation, struct err *err)
 {
 	machine->calls++;
@@ -109,6 +122,60 @@ bool spapr_core_remove(
 		return true;
 	}
 	return err_set(err, ERR_NOT_FOUND, NULL, "Device '%s' not found", device);
+}
+
+bool spapr_memory_add(struct spapr *machine, uint64_t address, uint64_t bytes, const char *device,
+    uint64_t *ret_operation, struct err *err)
+{
+	struct spapr_memory_info *memory = &machine->memory[machine->memory_count];
+
+	machine->calls++;
+	if (machine->memory_count == MEMORIES)
+		return err_set(err, ERR_STATE, NULL, "there is no room");
+	*memory = (struct spapr_memory_info){.bytes = bytes,
+	    .address = address != SPAPR_ANYWHERE ? address : UINT64_C(1) << 30,
+	    .drc_index = 0x80000004,
+	    .block = 4,
+	    .blocks = 1};
+	snprintf(memory->device, sizeof memory->device, "%s", device);
+	machine->memory_count++;
+	*ret_operation = 9;
+	return true;
+}
+
+size_t spapr_set_memory(
+    struct spapr *machine, uint64_t bytes, uint64_t *ret_operations, size_t max, struct err *err)
+{
+	machine->calls++;
+	machine->memory_target = bytes;
+	return control_target(machine, ret_operations, max, err);
+}
+
+size_t spapr_set_cores(
+    struct spapr *machine, uint32_t count, uint64_t *ret_operations, size_t max, struct err *err)
+{
+	machine->calls++;
+	machine->core_target = count;
+	return control_target(machine, ret_operations, max, err);
+}
+
+bool spapr_memory_info(struct spapr *machine, uint64_t from, struct spapr_memory_info *ret_info)
+{
+	for (uint32_t i = 0; i < machine->memory_count; i++) {
+		*ret_info = machine->memory[i];
+		if (ret_info->address >= from)
+			return true;
+	}
+	return false;
+}
+
+uint64_t spapr_memory_added(struct spapr *machine)
+{
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 0; i < machine->memory_count; i++)
+		bytes += machine->memory[i].bytes;
+	return bytes;
 }
 
 bool spapr_operation_cancel(struct spapr *machine, uint64_t id, struct err *err)
@@ -189,6 +256,7 @@ int fixture_setup(void **state)
 	make_machine(&fixture->vmm.machine, 4);
 	fixture->vmm.guest = (struct guest){.ops = &vmm_ops,
 	    .vmm = &fixture->vmm,
+	    .backends = &fixture->vmm.backends,
 	    .machine = &fixture->vmm.machine,
 	    .name = "test"};
 	fixture->vmm.control = control_create(

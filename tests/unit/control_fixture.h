@@ -29,6 +29,7 @@
 
 #define TURNS_MAX 20000
 #define CORES_MAX 2048
+#define MEMORIES 4
 
 struct spapr {
 	struct spapr_config config;
@@ -41,11 +42,17 @@ struct spapr {
 	uint32_t added_core;
 	char added_device[OP_DEVICE_MAX];
 	char removed_device[OP_DEVICE_MAX];
-	uint64_t cancelled;
+	uint64_t cancelled, memory_target, core_target;
+	struct spapr_memory_info memory[MEMORIES];
+	uint32_t memory_count;
+	/* What a request for a target is answered with. */
+	size_t begins;
+	const char *target_error;
 };
 
 struct vmm {
 	struct spapr machine;
+	struct backends backends;
 	struct guest guest;
 	struct bus bus;
 	struct control *control;

@@ -126,7 +126,7 @@ uint64_t take_away(struct fixture *fixture, uint32_t core_id)
 	uint64_t id = 0;
 
 	succeeded(
-	    spapr_core_remove(fixture->machine, device_name(core_id, device), &id, &err), &err);
+	    spapr_device_remove(fixture->machine, device_name(core_id, device), &id, &err), &err);
 	assert_int_not_equal(id, 0);
 	return id;
 }
@@ -153,7 +153,7 @@ void remove_fails(struct fixture *fixture, const char *device, const char *text)
 	struct err err = {0};
 	uint64_t id = 0;
 
-	expect_failure(spapr_core_remove(fixture->machine, device, &id, &err), &err, text);
+	expect_failure(spapr_device_remove(fixture->machine, device, &id, &err), &err, text);
 	assert_int_equal(id, 0);
 }
 

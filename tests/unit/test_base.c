@@ -239,7 +239,7 @@ static struct gmem make_gmem(uint64_t size_bytes)
 	struct gmem gmem;
 	struct err err = {0};
 
-	assert_true(gmem_init(&gmem, size_bytes, &err));
+	assert_true(gmem_init(&gmem, size_bytes, size_bytes, &err));
 	assert_int_equal(gmem.size_bytes, size_bytes);
 	return gmem;
 }
@@ -362,7 +362,7 @@ static void more_than_an_address_space_is_an_error(void **state)
 	struct err err = {0};
 
 	(void)state;
-	assert_false(gmem_init(&gmem, UINT64_C(1) << 60, &err));
+	assert_false(gmem_init(&gmem, UINT64_C(1) << 60, UINT64_C(1) << 60, &err));
 	assert_int_equal(err.class, ERR_USAGE);
 	assert_non_null(strstr(err.message, "1099511627776 MiB"));
 	assert_string_not_equal(err.hint, "");

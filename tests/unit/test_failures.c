@@ -71,7 +71,7 @@ static void a_machine_that_cannot_be_made_leaves_nothing_behind(void **state)
 	static const struct {
 		enum fake_call call;
 		uint32_t skip;
-	} failures[] = {{FAKE_VM_CREATE, 0}, {FAKE_SET_MEMORY, 0}, {FAKE_SET_THREADS, 0},
+	} failures[] = {{FAKE_VM_CREATE, 0}, {FAKE_ADD_MEMORY, 0}, {FAKE_SET_THREADS, 0},
 	    {FAKE_CREATE_IRQCHIP, 0}, {FAKE_VCPU_CREATE, 0}, {FAKE_VCPU_CREATE, 5}};
 	struct fixture *f = *state;
 

@@ -503,7 +503,7 @@ static int set_up(void **state)
 		return -1;
 	snprintf(kernel_path, sizeof kernel_path, "%s/vmlinux", directory);
 	snprintf(initrd_path, sizeof initrd_path, "%s/initrd", directory);
-	return gmem_init(&gmem, MEMORY_BYTES, &e) ? 0 : -1;
+	return gmem_init(&gmem, MEMORY_BYTES, MEMORY_BYTES, &e) ? 0 : -1;
 }
 
 static int take_down(void **state)

@@ -172,7 +172,7 @@ static void operate(struct fixture *f, uint32_t *random)
 	case 4:
 	case 5:
 	case 6:
-	case 7: spapr_core_remove(f->machine, device, &id, &err); break;
+	case 7: spapr_device_remove(f->machine, device, &id, &err); break;
 	case 8:
 		count = spapr_operations(f->machine, operations, SPAPR_OPERATIONS);
 		if (count > 0)

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * devices.c - the commands that add and remove: devices one by one, and sizes and counts as
+ * targets.
+ *
+ * A driver is a row of `drivers`: the name that device_add knows it by, and the function that reads
+ * its arguments.
+ */
+#include "control/devices.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "control/json_out.h"
+
+static bool is_letter(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+static bool is_device_id(const char *id)
+{
+	size_t length = strlen(id);
+
+	if (!is_letter(id[0]) || length >= OP_DEVICE_MAX)
+		return false;
+	for (size_t i = 1; i < length; i++)
+		if (!is_letter(id[i]) && !(id[i] >= '0' && id[i] <= '9') &&
+		    strchr("-._", id[i]) == NULL)
+			return false;
+	return true;
+}
+
+static bool check_id(struct call *call, const char *id)
+{
+	return id == NULL || is_device_id(id) ||
+	       err_set(&call->err, ERR_USAGE,
+	           "an identifier is a letter followed by letters, digits, '-', '.' and '_', at "
+	           "most 63 in all",
+	           "Parameter 'id' expects an identifier");
+}
+
+/* The reply to a request that has begun an operation. QMP's is empty. */
+static json_t *operation_reply(const struct call *call, uint64_t operation)
+{
+	return call->session->subscribed ? json_pack("{s:I}", "operation", (json_int_t)operation)
+	                                 : json_object();
+}
+
+/* --- The drivers ----------------------------------------------------------------------------- */
+
+static bool add_core(struct call *call, const char *id, uint64_t *ret_operation)
+{
+	uint32_t threads = spapr_get_config(call->guest->machine)->threads;
+	json_int_t core_id, nr_threads;
+	char device[OP_DEVICE_MAX];
+
+	if (!call_integer(call, "core-id", &core_id))
+		return call_fail(call, NULL, "Parameter 'core-id' is missing");
+	if (core_id < 0 || core_id > INT32_MAX)
+		return call_fail(call, NULL, "core id %lld out of range", (long long)core_id);
+	if (call_integer(call, "nr-threads", &nr_threads) && nr_threads != (json_int_t)threads)
+		return call_fail(call, NULL, "invalid nr-threads %lld, must be %u",
+		    (long long)nr_threads, (unsigned)threads);
+	snprintf(device, sizeof device, "core%u", (unsigned)core_id);
+	return spapr_core_add(call->guest->machine, (uint32_t)core_id, id != NULL ? id : device,
+	    ret_operation, &call->err);
+}
+
+static bool add_memory(struct call *call, const char *id, uint64_t *ret_operation)
+{
+	const char *memdev = call_string(call, "memdev");
+	struct backend *backend =
+	    memdev != NULL ? backend_find(call->guest->backends, memdev) : NULL;
+	json_int_t address;
+	bool placed = call_integer(call, "addr", &address);
+	char device[OP_DEVICE_MAX];
+
+	if (memdev == NULL)
+		return call_fail(call, NULL, "'memdev' property is not set");
+	if (backend == NULL)
+		return call_fail(call, "DeviceNotFound", "Device '%s' not found", memdev);
+	if (backend_is_used(call->guest->machine, backend))
+		return call_fail(call, NULL, "can't use already busy memdev: %s", memdev);
+	if (placed && address < 0)
+		return call_fail(call, NULL, "addr %lld out of range", (long long)address);
+	snprintf(device, sizeof device, "%s", id != NULL ? id : memdev);
+	if (!spapr_memory_add(call->guest->machine, placed ? (uint64_t)address : SPAPR_ANYWHERE,
+	        backend->bytes, device, ret_operation, &call->err))
+		return false;
+	backend_use(call->guest->backends, backend, device);
+	return true;
+}
+
+/* What ends a driver's name decides: names of a core begin with a processor, and clients made for
+ * other machines use theirs. */
+static const struct {
+	const char *name;
+	bool (*add)(struct call *call, const char *id, uint64_t *ret_operation);
+	const char *arguments[3]; /* that it takes, besides driver and id */
+} drivers[] = {
+    {"spapr-cpu-core", add_core, {"core-id", "nr-threads"}},
+    {"pc-dimm", add_memory, {"memdev", "addr"}},
+};
+
+#define DRIVERS (sizeof drivers / sizeof drivers[0])
+
+static bool ends_with(const char *text, const char *end)
+{
+	size_t length = strlen(text), end_length = strlen(end);
+
+	return length >= end_length && strcmp(text + length - end_length, end) == 0;
+}
+
+/* An argument of another driver. */
+static bool check_driver_arguments(struct call *call, size_t driver)
+{
+	for (size_t other = 0; other < DRIVERS; other++)
+		for (size_t i = 0; other != driver && drivers[other].arguments[i] != NULL; i++)
+			if (json_object_get(call->arguments, drivers[other].arguments[i]) != NULL)
+				return call_fail(call, NULL, "Property '%s.%s' not found",
+				    drivers[driver].name, drivers[other].arguments[i]);
+	return true;
+}
+
+json_t *run_device_add(struct call *call)
+{
+	const char *driver = call_string(call, "driver"), *id = call_string(call, "id");
+	uint64_t operation = 0;
+
+	if (driver == NULL) {
+		call_fail(call, NULL, "Parameter 'driver' expects a device model name");
+		return NULL;
+	}
+	for (size_t i = 0; i < DRIVERS; i++)
+		if (ends_with(driver, drivers[i].name))
+			return check_id(call, id) && check_driver_arguments(call, i) &&
+			               drivers[i].add(call, id, &operation)
+			           ? operation_reply(call, operation)
+			           : NULL;
+	call_fail(call, NULL, "'%s' is not a valid device model name", driver);
+	return NULL;
+}
+
+json_t *run_device_del(struct call *call)
+{
+	static const char path[] = JSON_DEVICE_PATH;
+	const char *id = call_string(call, "id");
+	uint64_t operation = 0;
+
+	if (strncmp(id, path, sizeof path - 1) == 0)
+		id += sizeof path - 1;
+	if (!is_device_id(id)) {
+		call_fail(call, "DeviceNotFound", "Device '%s' not found", id);
+		return NULL;
+	}
+	if (spapr_device_remove(call->guest->machine, id, &operation, &call->err))
+		return operation_reply(call, operation);
+	if (call->err.class == ERR_NOT_FOUND)
+		call->class = "DeviceNotFound";
+	return NULL;
+}
+
+/* --- Targets --------------------------------------------------------------------------------- */
+
+/* Operations that one request may begin: there is room for twice as many. */
+enum { TARGET_OPERATIONS = SPAPR_OPERATIONS / 2 };
+
+static json_t *target_reply(struct call *call, const uint64_t *operations, size_t count)
+{
+	json_t *list = json_array();
+	const char *incomplete = NULL;
+
+	if (count == 0 && call->err.message[0] != '\0') {
+		json_decref(list);
+		return NULL;
+	}
+	for (size_t i = 0; i < count; i++)
+		list = json_out_append(list, json_out_integer(operations[i]));
+	if (call->err.message[0] != '\0')
+		incomplete = call->err.message;
+	else if (count == TARGET_OPERATIONS)
+		incomplete = "ask again when these have ended: no more can be pending at once";
+	return json_pack("{s:o, s:o*}", "operations", list, "incomplete",
+	    incomplete != NULL ? json_out_text(incomplete) : NULL);
+}
+
+json_t *run_set_memory(struct call *call)
+{
+	uint64_t operations[TARGET_OPERATIONS];
+	json_int_t size;
+
+	call_integer(call, "size", &size);
+	return target_reply(call, operations,
+	    spapr_set_memory(call->guest->machine, size < 0 ? 0 : (uint64_t)size, operations,
+	        TARGET_OPERATIONS, &call->err));
+}
+
+json_t *run_set_cores(struct call *call)
+{
+	uint64_t operations[TARGET_OPERATIONS];
+	json_int_t count;
+
+	call_integer(call, "count", &count);
+	return target_reply(call, operations,
+	    spapr_set_cores(call->guest->machine,
+	        count < 0 || count > UINT32_MAX ? 0 : (uint32_t)count, operations,
+	        TARGET_OPERATIONS, &call->err));
+}
+
+/* --- Memory backends, which QMP's clients make before the device -------------------------------
+ */
+
+struct backend *backend_find(struct backends *backends, const char *id)
+{
+	for (size_t i = 0; i < BACKENDS_MAX; i++)
+		if (backends->list[i].bytes != 0 && strcmp(backends->list[i].id, id) == 0)
+			return &backends->list[i];
+	return NULL;
+}
+
+bool backend_is_used(struct spapr *machine, const struct backend *backend)
+{
+	struct spapr_memory_info memory;
+
+	for (uint64_t from = 0; spapr_memory_info(machine, from, &memory);
+	     from = memory.address + memory.bytes)
+		if (backend->device[0] != '\0' && strcmp(memory.device, backend->device) == 0)
+			return true;
+	return false;
+}
+
+void backend_use(struct backends *backends, struct backend *backend, const char *device)
+{
+	/* The last device of this name has left. */
+	for (size_t i = 0; i < BACKENDS_MAX; i++)
+		if (strcmp(backends->list[i].device, device) == 0)
+			backends->list[i].device[0] = '\0';
+	snprintf(backend->device, sizeof backend->device, "%s", device);
+}
+
+const char *backend_of_device(const struct backends *backends, const char *device)
+{
+	for (size_t i = 0; i < BACKENDS_MAX; i++)
+		if (backends->list[i].bytes != 0 && strcmp(backends->list[i].device, device) == 0)
+			return backends->list[i].id;
+	return device;
+}
+
+static bool check_object(struct call *call, const char *id, json_int_t size)
+{
+	const char *type = call_string(call, "qom-type");
+
+	if (type == NULL || strcmp(type, "memory-backend-ram") != 0)
+		return call_fail(call, NULL, "Parameter 'qom-type' does not accept value '%s'",
+		    type != NULL ? type : "?");
+	if (!check_id(call, id))
+		return false;
+	if (size <= 0)
+		return call_fail(call, NULL,
+		    "property 'size' of memory-backend-ram doesn't take "
+		    "value '%lld'",
+		    (long long)size);
+	if (backend_find(call->guest->backends, id) != NULL)
+		return call_fail(call, NULL,
+		    "attempt to add duplicate property '%s' to object (type 'container')", id);
+	return true;
+}
+
+json_t *run_object_add(struct call *call)
+{
+	struct backends *backends = call->guest->backends;
+	const char *id = call_string(call, "id");
+	json_int_t size;
+
+	call_integer(call, "size", &size);
+	if (!check_object(call, id, size))
+		return NULL;
+	for (size_t i = 0; i < BACKENDS_MAX; i++) {
+		if (backends->list[i].bytes != 0)
+			continue;
+		backends->list[i] = (struct backend){.bytes = (uint64_t)size};
+		snprintf(backends->list[i].id, sizeof backends->list[i].id, "%s", id);
+		return json_object();
+	}
+	err_set(&call->err, ERR_STATE, "set-memory needs no backends; or use object-del",
+	    "there can be no more than %u memory backends", (unsigned)BACKENDS_MAX);
+	return NULL;
+}
+
+json_t *run_object_del(struct call *call)
+{
+	const char *id = call_string(call, "id");
+	struct backend *backend = backend_find(call->guest->backends, id);
+
+	if (backend == NULL)
+		call_fail(call, NULL, "object '%s' not found", id);
+	else if (backend_is_used(call->guest->machine, backend))
+		call_fail(call, NULL, "object '%s' is in use, can not be deleted", id);
+	else
+		*backend = (struct backend){0};
+	return call->err.message[0] == '\0' ? json_object() : NULL;
+}
