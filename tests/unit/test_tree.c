@@ -249,6 +249,24 @@ static void expect_chosen(const void *fdt, bool initrd)
 	has_nothing_else(&node, 0);
 }
 
+/* Boot memory is listed, but reserved: /memory@0 has it. */
+static void expect_all_memory(const void *fdt, uint64_t memory_bytes)
+{
+	struct node node = open_node(fdt, "/memory@0");
+
+	has_text(&node, "device_type", "memory");
+	HAS_CELLS(&node, "reg", 0, 0, (uint32_t)(memory_bytes >> 32), (uint32_t)memory_bytes);
+	has_nothing_else(&node, 0);
+	node = open_node(fdt, "/ibm,dynamic-reconfiguration-memory");
+	HAS_CELLS(&node, "ibm,lmb-size", 0, 256 << 20);
+	HAS_CELLS(&node, "ibm,memory-flags-mask", 0xff);
+	HAS_CELLS(&node, "ibm,memory-preservation-time", 0);
+	HAS_CELLS(&node, "ibm,dynamic-memory-v2", 1, (uint32_t)(memory_bytes / (256 * MIB)), 0, 0,
+	    0x80000000, UINT32_MAX, 0x88);
+	HAS_CELLS(&node, "ibm,associativity-lookup-arrays", 1, 4, 0, 0, 0, 0);
+	has_nothing_else(&node, 0);
+}
+
 static void expect_interrupts(const void *fdt)
 {
 	struct node node = open_node(fdt, "/interrupt-controller");
@@ -304,7 +322,7 @@ static void expect_root(const void *fdt)
 	has_bytes(&node, "compatible", compatible, sizeof compatible);
 	HAS_CELLS(&node, "#address-cells", 2);
 	HAS_CELLS(&node, "#size-cells", 2);
-	has_nothing_else(&node, 8);
+	has_nothing_else(&node, 9);
 	node = open_node(fdt, "/hypervisor");
 	has_text(&node, "compatible", "linux,kvm");
 	has_nothing_else(&node, 0);
@@ -313,13 +331,10 @@ static void expect_root(const void *fdt)
 static void expect_tree(
     const void *fdt, uint64_t memory_bytes, uint32_t boot, uint32_t threads, bool initrd)
 {
-	struct node node = open_node(fdt, "/memory@0");
 	uint64_t address, size;
 
 	expect_root(fdt);
-	has_text(&node, "device_type", "memory");
-	HAS_CELLS(&node, "reg", 0, 0, (uint32_t)(memory_bytes >> 32), (uint32_t)memory_bytes);
-	has_nothing_else(&node, 0);
+	expect_all_memory(fdt, memory_bytes);
 	expect_chosen(fdt, initrd);
 	expect_cpus(fdt, boot, threads);
 	expect_rtas(fdt, memory_bytes, threads);
