@@ -231,7 +231,9 @@ static const char *op_phase_text(const struct operation *op)
 {
 	switch (op->phase) {
 	case OP_REQUESTED:
-	case OP_NOTIFIED: return "event never fetched by the guest: it does not hear events";
+	case OP_NOTIFIED:
+		return op->unresolved ? "event never fetched by the guest: it does not hear events"
+		                      : "event not fetched by the guest yet";
 	case OP_FETCHED: return "event fetched, no answer since";
 	case OP_ALLOCATED: return "connector allocated, not unisolated since";
 	case OP_UNISOLATED: return "connector unisolated, description not read to the end";

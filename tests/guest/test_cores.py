@@ -182,7 +182,7 @@ def test_silent_guest_is_reported_and_reset_settles_it(start, silent_kernel) -> 
     operation = guest.ask_remove(1)
     unresolved = guest.control.wait_step(operation, "unresolved")
     assert unresolved["outcome"] == "pending"
-    assert unresolved["stuck"] == "event never fetched by the guest"
+    assert unresolved["stuck"] == "event never fetched by the guest: it does not hear events"
     # Asked again: the same operation, another interrupt, and `unresolved` is reported again.
     assert guest.ask_remove(1) == operation
     guest.control.wait_step(operation, "unresolved")

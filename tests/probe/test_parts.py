@@ -85,7 +85,7 @@ def test_an_event_never_fetched(start_probe) -> None:
     guest.probe.wait_note("hotplug ignored")
     unresolved = guest.control.wait_step(operation, "unresolved")
     assert (unresolved["outcome"], unresolved["phase"]) == ("pending", "notified")
-    assert unresolved["stuck"] == "event never fetched by the guest"
+    assert unresolved["stuck"] == "event never fetched by the guest: it does not hear events"
     # Asked again while the event is queued: the same operation and event. The guest gets a second
     # interrupt, and for that an event that requires nothing.
     assert guest.ask_remove(1) == operation
@@ -106,7 +106,7 @@ def test_an_add_whose_event_is_never_fetched(start_probe) -> None:
     guest.probe.run("plan ignore")
     operation = guest.ask_add(1)
     unresolved = guest.control.wait_step(operation, "unresolved")
-    assert unresolved["stuck"] == "event never fetched by the guest"
+    assert unresolved["stuck"] == "event never fetched by the guest: it does not hear events"
     # It takes the core without fetching the event.
     assert guest.probe.do(1, TAKE)["start"] == 0
     assert guest.control.wait_end(operation)["outcome"] == "done"
