@@ -435,16 +435,28 @@ static bool device_by_event(const struct device *device)
 	return device->type->by_event != NULL && device->type->by_event(device);
 }
 
+/* A reset completes a removal as a whole, also at those connectors that it has not asked for. There
+ * is no event: the guest is not going to read it. */
+static void device_ask_for_reset(struct devices *devices, struct device *device)
+{
+	for (uint32_t c = 0; c < device->count; c++) {
+		struct connector *connector = &device->connectors[c];
+
+		if (!device_asks_later(device, connector))
+			continue;
+		if (connector->drc.state == DRC_UNUSABLE)
+			device_apply(devices, connector, DRC_IN_REMOVE, &by_reset);
+		else
+			drc_step(connector->type, &connector->drc, DRC_IN_REMOVE);
+	}
+}
+
 void devices_reset(struct devices *devices)
 {
 	for (uint32_t i = 0; i < devices->count; i++) {
 		struct device *device = &devices->list[i];
 
-		/* A reset completes a removal as a whole. */
-		for (uint32_t c = 0; c < device->count; c++)
-			if (device_asks_later(device, &device->connectors[c]))
-				device_apply(
-				    devices, &device->connectors[c], DRC_IN_REMOVE, &by_reset);
+		device_ask_for_reset(devices, device);
 		for (uint32_t c = 0; c < device->count; c++) {
 			device->connectors[c].fetched = 0;
 			device_apply(devices, &device->connectors[c],

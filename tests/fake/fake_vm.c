@@ -210,6 +210,8 @@ bool kvm_vm_add_memory(struct kvm_vm *vm, uint32_t slot, const struct gmem *gmem
 		fake_die("there is no such memory slot");
 	if (fake_call_fails(FAKE_ADD_MEMORY))
 		done = fake_call_fail(err, EINVAL, "cannot set the memory");
+	else if (vm->slots[slot] == (bytes | SLOT_STUCK))
+		vm->slots[slot] = bytes; /* as it was */
 	else if (vm->slots[slot] != 0)
 		fake_die("a memory slot is set twice");
 	else if (!gmem_contains(gmem, address, bytes) || (slot == 0) != (address == 0))
@@ -230,7 +232,7 @@ int kvm_vm_remove_memory(struct kvm_vm *vm, uint32_t slot)
 	if (slot == 0 || slot >= FAKE_SLOTS || vm->slots[slot] == 0)
 		fake_die("a memory slot that is not set is taken away");
 	if (fake_call_fails(FAKE_REMOVE_MEMORY))
-		result = -ENOMEM;
+		result = -ENOMEM, vm->slots[slot] |= SLOT_STUCK;
 	else
 		vm->slots[slot] = 0;
 	pthread_mutex_unlock(&fake.lock);

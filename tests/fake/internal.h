@@ -54,10 +54,12 @@ struct irq {
 	uint64_t resets, pulses;
 };
 
+#define SLOT_STUCK 1u
+
 struct kvm_vm {
 	struct kvm_facts facts;
 	const struct gmem *memory;
-	uint64_t slots[FAKE_SLOTS]; /* bytes; 0: not set */
+	uint64_t slots[FAKE_SLOTS]; /* bytes; 0: not set. SLOT_STUCK: it could not be taken away */
 	uint32_t threads, servers, vcpus;
 	struct kvm_xics_tokens tokens;
 	uint64_t process_table;

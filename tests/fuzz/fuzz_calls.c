@@ -7,6 +7,7 @@
  * bytes where a step wants them. Behind the last step the machine must still be able to do its
  * work: still_prove_alive().
  */
+#include "spapr/device_fence.h"
 #include "still.h"
 
 #include "base/be.h"
@@ -208,8 +209,10 @@ static void deadline(struct input *input, uint8_t about)
 	machine->config.unplug_deadline_ms = 0;
 	comes_again = spapr_check_deadline(machine) != -1;
 	FUZZ_CHECK(
-	    comes_again == (machine->events.interrupt_owed || machine->events.shutdown_owed ||
-	                       machine->vty.interrupt_owed));
+	    comes_again ==
+	    (machine->events.interrupt_owed || machine->events.shutdown_owed ||
+	        machine->vty.interrupt_owed ||
+	        (!machine->cpus.stopped && devices_check_fence(&machine->devices, 0) != -1)));
 	machine->config.unplug_deadline_ms = 3600 * 1000;
 	still_check();
 }
@@ -274,6 +277,94 @@ static void refuse(struct input *input, uint8_t about)
 	    1 + (uint32_t)input_take(input, 1) % 4);
 }
 
+/* Much later: a fence is sent if one is needed. */
+static void wait_for_fence(struct input *input, uint8_t about)
+{
+	(void)input;
+	(void)about;
+	pthread_mutex_lock(&machine->lock);
+	devices_check_fence(&machine->devices, clock_ms() + 1000000);
+	pthread_mutex_unlock(&machine->lock);
+	still_check();
+}
+
+/* --- Memory ---------------------------------------------------------------------------------- */
+
+/* Of a block that boots, that can be there, or that cannot. */
+static uint32_t block_about(uint8_t about)
+{
+	return drc_index(&drc_type_lmb, about % (STILL_BLOCKS + 1));
+}
+
+static void set_block_indicator(struct input *input, uint8_t about)
+{
+	const uint32_t args[] = {9001 + 2u * (about / 16 % 2), block_about(about), about / 8 % 2};
+
+	(void)input;
+	still_rtas(0, "set-indicator", args, 3, 1, NULL);
+}
+
+static void get_block_sensor(struct input *input, uint8_t about)
+{
+	const uint32_t args[] = {9003, block_about(about)};
+
+	(void)input;
+	still_rtas(0, "get-sensor-state", args, 2, 2, NULL);
+}
+
+static void configure_block(struct input *input, uint8_t about)
+{
+	const uint32_t args[] = {0xa000, 0};
+	struct be32 head[2] = {be32(block_about(about)), be32(0)};
+	int32_t answer = 1;
+
+	FUZZ_CHECK(gmem_write(&machine->gmem, 0xa000, head, sizeof head));
+	for (uint64_t calls = input_take(input, 1) % 16; answer > 0 && calls > 0; calls--)
+		answer = still_rtas(0, "ibm,configure-connector", args, 2, 1, NULL);
+}
+
+static void add_memory(struct input *input, uint8_t about)
+{
+	char device[8] = "dimm0";
+	struct err err = {0};
+	uint64_t id = 0, address = about % 8 * SPAPR_LMB_BYTES;
+	bool added;
+
+	(void)input;
+	device[4] = (char)('0' + about / 64);
+	added = spapr_memory_add(machine, about % 8 == 7 ? SPAPR_ANYWHERE : address,
+	    about / 8 % 4 * SPAPR_LMB_BYTES, device, &id, &err);
+	FUZZ_CHECK(added == (err.class == ERR_NONE) && added == (id != 0));
+	still_check();
+}
+
+static void take_memory_away(struct input *input, uint8_t about)
+{
+	struct spapr_memory_info info;
+	struct err err = {0};
+	uint64_t id = 0;
+
+	(void)input;
+	if (spapr_memory_info(machine, about % STILL_BLOCKS * SPAPR_LMB_BYTES, &info))
+		FUZZ_CHECK(spapr_device_remove(machine, info.device, &id, &err) ==
+		           (err.class == ERR_NONE));
+	still_check();
+}
+
+static void set_target(struct input *input, uint8_t about)
+{
+	uint64_t ids[8];
+	struct err err = {0};
+
+	(void)input;
+	if (about % 2 == 0)
+		spapr_set_memory(
+		    machine, about / 2 % 6 * SPAPR_LMB_BYTES, ids, 1 + about / 16 % 8, &err);
+	else
+		spapr_set_cores(machine, about / 2 % 6, ids, 1 + about / 16 % 8, &err);
+	still_check();
+}
+
 static void (*const steps[])(struct input *input, uint8_t about) = {
     set_indicator,
     set_indicator,
@@ -301,15 +392,32 @@ static void (*const steps[])(struct input *input, uint8_t about) = {
     refuse,
 };
 
+/* Chosen by the bytes that are left over, so that inputs kept from before mean what they meant. */
+static void (*const more_steps[])(struct input *input, uint8_t about) = {
+    wait_for_fence,
+    set_block_indicator,
+    get_block_sensor,
+    configure_block,
+    add_memory,
+    take_memory_away,
+    set_target,
+    set_block_indicator,
+};
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input input = {data, size};
 
 	machine = still_fresh();
 	for (unsigned i = 0; i < STEPS_MAX && input.left > 0; i++) {
-		size_t step = input_take(&input, 1) % (sizeof steps / sizeof steps[0]);
+		size_t chosen = input_take(&input, 1), rows = sizeof steps / sizeof steps[0];
+		size_t more = sizeof more_steps / sizeof more_steps[0];
+		uint8_t about = (uint8_t)input_take(&input, 1);
 
-		steps[step](&input, (uint8_t)input_take(&input, 1));
+		if (chosen < 256 - 256 % rows)
+			steps[chosen % rows](&input, about);
+		else
+			more_steps[chosen % more](&input, about);
 	}
 	still_prove_alive();
 	return 0;

@@ -169,14 +169,43 @@ static struct {
 	bool owed, spare;
 } seen;
 
-FUZZ_UNSEEN static void check_operation(
-    uint64_t id, enum op_kind kind, const struct device *core, bool pending)
+FUZZ_UNSEEN static void check_operation(uint64_t id, enum op_kind kind, const struct device *device)
 {
 	const struct operation *op = ops_find(&machine->devices.ops, id);
 
-	FUZZ_CHECK(pending == (id != 0));
 	FUZZ_CHECK(id == 0 || (op != NULL && op->outcome == OP_PENDING && op->kind == kind &&
-	                          op->drc_index == core->connectors->drc_index));
+	                          op->drc_index == device->connectors->drc_index));
+}
+
+/* Of any type. */
+FUZZ_UNSEEN static void check_devices(void)
+{
+	uint32_t leaving = 0;
+
+	for (uint32_t i = 0; i < machine->devices.count; i++) {
+		const struct device *device = &machine->devices.list[i];
+		uint32_t attached = 0, left = 0;
+
+		for (uint32_t c = 0; c < device->count; c++) {
+			const struct connector *connector = &device->connectors[c];
+
+			FUZZ_CHECK(drc_valid(&connector->drc));
+			FUZZ_CHECK(connector->device == device);
+			FUZZ_CHECK(connector->node_depth >= 0 && connector->node_depth < 8);
+			FUZZ_CHECK(connector->node_offset >= 0 &&
+			           connector->node_offset <= CONNECTOR_NODE_MAX);
+			attached += connector->drc.attached;
+			left += connector->leaving;
+		}
+		FUZZ_CHECK(attached == device->attached && left == device->leaving);
+		leaving += left > 0;
+		if (device->type == NULL)
+			continue;
+		check_operation(device->add.operation, OP_ADD, device);
+		check_operation(device->remove.operation, OP_REMOVE, device);
+		FUZZ_CHECK((attached + left > 0) == (device->name[0] != '\0'));
+	}
+	FUZZ_CHECK(leaving == machine->devices.leaving);
 }
 
 FUZZ_UNSEEN static void check_cores(void)
@@ -184,14 +213,8 @@ FUZZ_UNSEEN static void check_cores(void)
 	for (uint32_t i = 0; i < STILL_CORES; i++) {
 		const struct device *core = &machine->devices.list[i];
 
-		FUZZ_CHECK(drc_valid(&core->connectors->drc));
-		check_operation(core->add.operation, OP_ADD, core, core->connectors->drc.adding);
-		check_operation(
-		    core->remove.operation, OP_REMOVE, core, core->connectors->drc.removing);
-		FUZZ_CHECK(core->connectors->drc.attached == (core->name[0] != '\0'));
-		FUZZ_CHECK(core->connectors->node_depth >= 0 && core->connectors->node_depth < 8);
-		FUZZ_CHECK(core->connectors->node_offset >= 0 &&
-		           core->connectors->node_offset <= CONNECTOR_NODE_MAX);
+		FUZZ_CHECK(core->connectors->drc.adding == (core->add.operation != 0));
+		FUZZ_CHECK(core->connectors->drc.removing == (core->remove.operation != 0));
 		for (uint32_t t = 0; t < STILL_THREADS; t++) {
 			enum spapr_vcpu_state state = machine->cpus.list[core->unit + t].state;
 			bool here = state == SPAPR_VCPU_STOPPED || state == SPAPR_VCPU_RUNNING;
@@ -202,14 +225,14 @@ FUZZ_UNSEEN static void check_cores(void)
 	}
 }
 
-/* Each operation is pending, and some core's, or has ended, once and for good. */
+/* Each operation is pending, and some device's, or has ended, once and for good. */
 FUZZ_UNSEEN static void check_operations(void)
 {
-	uint32_t of_guest = 0, pending = 0, held_by_cores = 0;
+	uint32_t of_guest = 0, pending = 0, held_by_devices = 0;
 
-	for (uint32_t i = 0; i < STILL_CORES; i++)
-		held_by_cores += (machine->devices.list[i].add.operation != 0 ? 1u : 0u) +
-		                 (machine->devices.list[i].remove.operation != 0 ? 1u : 0u);
+	for (uint32_t i = 0; i < machine->devices.count; i++)
+		held_by_devices += (machine->devices.list[i].add.operation != 0 ? 1u : 0u) +
+		                   (machine->devices.list[i].remove.operation != 0 ? 1u : 0u);
 	for (size_t i = 0; i < STILL_OPERATIONS; i++) {
 		const struct operation *op = &machine->devices.operations[i];
 
@@ -225,7 +248,7 @@ FUZZ_UNSEEN static void check_operations(void)
 		    seen.outcomes[op->id] == OP_PENDING || seen.outcomes[op->id] == op->outcome);
 		seen.outcomes[op->id] = (uint8_t)op->outcome;
 	}
-	FUZZ_CHECK(pending == held_by_cores);
+	FUZZ_CHECK(pending == held_by_devices);
 	FUZZ_CHECK(of_guest <= STILL_OPERATIONS / 4);
 	FUZZ_CHECK(machine->devices.ops.last_id >= seen.last_id);
 	seen.last_id = machine->devices.ops.last_id;
@@ -239,8 +262,7 @@ FUZZ_UNSEEN static void check_events(void)
 	uint64_t pulses = fake_irq_pulses(IRQ_HOTPLUG);
 	uint32_t flagged = 0;
 
-	FUZZ_CHECK(machine->events.count <= STILL_CORES);
-	for (uint32_t i = 0; i < STILL_CORES; i++)
+	for (uint32_t i = 0; i <= machine->events.fence; i++)
 		flagged += machine->events.queued[i];
 	FUZZ_CHECK(flagged == machine->events.count);
 	for (uint32_t i = 0; i < machine->events.count; i++)
@@ -263,6 +285,7 @@ FUZZ_UNSEEN void still_check(void)
 {
 	waits = 0;
 	FUZZ_CHECK(pthread_mutex_trylock(&machine->lock) == 0); /* nobody has kept it */
+	check_devices();
 	check_cores();
 	check_operations();
 	check_events();
@@ -371,6 +394,7 @@ static void wake(void *context)
 static void create(void)
 {
 	const struct spapr_config config = {.memory_bytes = STILL_MEMORY_BYTES,
+	    .max_memory_bytes = STILL_BLOCKS * SPAPR_LMB_BYTES,
 	    .threads = STILL_THREADS,
 	    .boot_cpus = STILL_THREADS,
 	    .max_cpus = STILL_VCPUS,
@@ -385,6 +409,14 @@ static void create(void)
 	log_level = LOG_ERROR;
 	machine = spapr_create(&config, &err);
 	FUZZ_CHECK(machine != NULL);
+}
+
+static void forget_memory(struct device *device)
+{
+	for (uint32_t c = 0; c < device->count; c++)
+		if (device->connectors[c].drc.attached || device->connectors[c].leaving)
+			device->type->release(device, &device->connectors[c]);
+	device_destroy(device);
 }
 
 /* What a reset leaves as it was, because it is to outlive one. */
@@ -412,6 +444,10 @@ static void forget(void)
 		core->connectors->history_next = 0;
 		snprintf(core->name, sizeof core->name, "%s", i == 0 ? "core0" : "");
 	}
+	for (uint32_t i = STILL_CORES; i < machine->devices.count; i++)
+		forget_memory(&machine->devices.list[i]);
+	machine->devices.leaving = 0;
+	machine->devices.count = STILL_CORES;
 	memset(machine->devices.operations, 0,
 	    STILL_OPERATIONS * sizeof machine->devices.operations[0]);
 	ops_init(&machine->devices.ops, machine->devices.operations, STILL_OPERATIONS);

@@ -21,6 +21,8 @@
 enum { STILL_CORES = 4, STILL_THREADS = 2, STILL_VCPUS = STILL_CORES * STILL_THREADS };
 /* Fewer than the machine remembers otherwise, so that an input can fill them. */
 enum { STILL_OPERATIONS = 32 };
+/* Memory blocks there can be; one boots. */
+#define STILL_BLOCKS 4
 #define STILL_MEMORY_BYTES (UINT64_C(256) << 20)
 
 /* The machine, as it is right after its first boot. */
