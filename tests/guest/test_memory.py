@@ -47,7 +47,7 @@ def test_blocks_come_and_go(start) -> None:
 def test_a_dimm_of_four_blocks(start) -> None:
     guest: Guest = start(memory="size=512M,max=2G", append=f"console=hvc0 quiet {MOVABLE}")
     guest.wait_ready()
-    guest.control.execute("object-add", **{"qom-type": "memory-backend-ram"}, id="m1",
+    guest.control.execute("object-add", qom_type="memory-backend-ram", id="m1",
                           size=4 * BLOCK)
     reply = guest.control.execute("device_add", driver="pc-dimm", id="dimm1", memdev="m1")
     added = guest.control.wait_end(reply["operation"])
@@ -65,3 +65,80 @@ def test_a_dimm_of_four_blocks(start) -> None:
     assert guest.control.wait_event("DEVICE_DELETED")["device"] == "dimm1"
     assert blocks_online(guest) == 2
     guest.control.execute("object-del", id="m1")
+
+
+def memory_devices(guest: Guest) -> list[dict[str, Any]]:
+    return [device["data"] for device in guest.control.execute("query-memory-devices")]
+
+
+def mem_total(guest: Guest) -> int:
+    return int(guest.sh("awk '/MemTotal/ { print $2 }' /proc/meminfo")) << 10
+
+
+@pytest.mark.parametrize("reset", ["boot", "event"])
+def test_added_memory_survives_a_reset(start, reset: str) -> None:
+    """It is in the new tree, or it is offered by an event."""
+    guest: Guest = start(memory=f"size=512M,max=2G,reset={reset}",
+                         append=f"console=hvc0 quiet {MOVABLE}")
+    guest.wait_ready()
+    assert outcomes(set_memory(guest, 1024 * MIB)) == ["done", "done"]
+    devices = memory_devices(guest)
+    total = mem_total(guest)
+    guest.control.execute("system_reset")
+    guest.wait_ready()
+    if reset == "event":
+        guest.control.wait_event("OPERATION", lambda data: (
+            data["operation"]["kind"], data["operation"]["device"]) == ("guest-take", "memory3"))
+    assert memory_devices(guest) == devices
+    assert blocks_online(guest) == 4
+    assert abs(mem_total(guest) - total) < 64 * MIB
+    if reset == "event":  # movable again
+        assert outcomes(set_memory(guest, 512 * MIB)) == ["done", "done"]
+
+
+def test_what_the_guest_releases_by_itself_stays_and_comes_back(start) -> None:
+    guest: Guest = start(memory="size=512M,max=1G", append=f"console=hvc0 quiet {MOVABLE}")
+    guest.wait_ready()
+    assert outcomes(set_memory(guest, 768 * MIB)) == ["done"]
+    guest.sh("echo 'memory remove count 1' >/sys/kernel/dlpar")
+    given = guest.control.wait_event("OPERATION", lambda data: (
+        data["operation"]["kind"] == "guest-release"))["operation"]
+    assert (given["device"], given["outcome"]) == ("memory2", "done"), given
+    assert blocks_online(guest) == 2
+    assert [device["id"] for device in memory_devices(guest)] == ["memory2"]
+    guest.sh("echo 'memory add count 1' >/sys/kernel/dlpar")
+    taken = guest.control.wait_event("OPERATION", lambda data: (
+        data["operation"]["kind"] == "guest-take"))["operation"]
+    assert (taken["device"], taken["outcome"]) == ("memory2", "done"), taken
+    assert blocks_online(guest) == 3
+    # Released by the guest, it leaves as soon as it is asked for.
+    guest.sh("echo 'memory remove count 1' >/sys/kernel/dlpar")
+    [removed] = set_memory(guest, 512 * MIB)
+    assert removed["outcome"] == "done", removed
+
+
+@pytest.mark.parametrize("most", ["64G", "1T", "4T"])
+def test_room_for_much_memory(start, most: str) -> None:
+    """The last block there can be comes and goes."""
+    guest: Guest = start(memory=f"size=512M,max={most}", append=f"console=hvc0 quiet {MOVABLE}")
+    guest.wait_ready()
+    last = int(most[:-1]) * (1 << 30 if most[-1] == "G" else 1 << 40) - BLOCK
+    guest.control.execute("object-add", qom_type="memory-backend-ram", id="m1", size=BLOCK)
+    reply = guest.control.execute("device_add", driver="pc-dimm", id="last", memdev="m1", addr=last)
+    added = guest.control.wait_end(reply["operation"])
+    assert added["outcome"] == "done", added
+    assert blocks_online(guest) == 3
+    reply = guest.control.execute("device_del", id="last")
+    removed = guest.control.wait_end(reply["operation"])
+    assert removed["outcome"] == "done", removed
+
+
+def test_nothing_is_added_beyond_what_there_is_room_for(start) -> None:
+    guest: Guest = start()
+    guest.wait_ready()
+    with pytest.raises(CommandError, match="size must be a multiple of 256 MiB, from 512 to 512"):
+        guest.control.execute("set-memory", size=1024 * MIB)
+    guest.control.execute("object-add", qom_type="memory-backend-ram", id="m1", size=BLOCK)
+    with pytest.raises(CommandError, match="no memory can be added: this machine has no room"):
+        guest.control.execute("device_add", driver="pc-dimm", id="d1", memdev="m1")
+    assert blocks_online(guest) == 2
