@@ -58,9 +58,11 @@ int64_t devices_check_fence(struct devices *devices, uint64_t now_ms)
 static void fence_prove(
     struct devices *devices, struct connector *connector, const struct op_evidence *by)
 {
+	bool isolated = connector->drc.state == DRC_AVAILABLE;
+
 	device_apply(devices, connector, DRC_IN_FENCE, by);
 	/* A refused removal has brought it back to configured: so its add has ended, too. */
-	if (connector->drc.adding && connector->drc.state == DRC_CONFIGURED &&
+	if (isolated && connector->drc.adding && connector->drc.state == DRC_CONFIGURED &&
 	    device_has_heard(devices, connector))
 		device_apply(devices, connector, DRC_IN_FENCE, by);
 }
