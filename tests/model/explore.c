@@ -357,6 +357,9 @@ static bool mutate(size_t number, int how, unsigned effect)
 	if (never_reached(was) ||
 	    (how == MUTATE_NEXT && (refuses || was->input == DRC_IN_ATTACH)) ||
 	    (how == MUTATE_STATUS && was->input >= DRC_IN_ATTACH) ||
+	    /* The fence's answer has no status of the connector: it only stops what follows. */
+	    (how == MUTATE_STATUS && was->input == DRC_IN_FENCE && was->remove == OP_PENDING &&
+	        was->add == OP_PENDING) ||
 	    (how == MUTATE_REFUSAL && (was->input < DRC_IN_ATTACH || was->input == DRC_IN_RESET)) ||
 	    (how == MUTATE_STEP && was->step == OP_REQUESTED) ||
 	    (how == MUTATE_ADD && was->add == OP_PENDING) ||
