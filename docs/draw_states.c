@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * draw_states.c - draws docs/connector-states.svg from the transition table the program runs.
+ * draw_states.c - draws docs/connector-states.svg and docs/connector-states-memory.svg from the
+ * transition tables the program runs.
  *
- * Prints a graph in the language of Graphviz. It takes every state a connector can come to, gives
- * it every input, and notes which row of the table decides. What differs only in what is pending is
- * one node; a row that leads elsewhere, or is a refusal by the guest, is a line on an edge; what
- * stays is a line in the node. `ninja -C build drawing` makes the picture anew.
+ * Prints the graph of a family, cores or memory, in the language of Graphviz. It takes every state
+ * a connector can come to, gives it every input, and notes which row of the table decides. What
+ * differs only in what is pending is one node; a row that leads elsewhere, or is a refusal by the
+ * guest, is a line on an edge; what stays is a line in the node. `ninja -C build drawing` makes the
+ * picture anew.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +15,7 @@
 
 #include "drc/drc.h"
 
-enum { EMPTY = DRC_STATE_COUNT, NODES }; /* a node per state, and one for no core */
+enum { EMPTY = DRC_STATE_COUNT, NODES }; /* a node per state, and one for nothing attached */
 enum { STATES_MAX = 64, LINES_MAX = 64, LINE_MAX = 160 };
 
 /* Who makes a move, and whether it is a "no": the colours of the picture. */
@@ -31,7 +33,7 @@ static const struct {
 static const struct {
 	const char *title, *text;
 } nodes[NODES] = {
-    [EMPTY] = {"no core", "nothing is plugged in"},
+    [EMPTY] = {"empty", "nothing is plugged in"},
     [DRC_UNUSABLE] = {"unusable", "plugged in; the guest does not own it"},
     [DRC_AVAILABLE] = {"available", "allocated to the guest, isolated"},
     [DRC_UNISOLATED] = {"unisolated", "the guest may read its description"},
@@ -55,6 +57,7 @@ static const struct {
     {0, 0, OP_CANCELLED, "removal cancelled"},
     {DRC_FX_GIVEN, 0, 0, "given back unasked"},
     {DRC_FX_TAKEN, 0, 0, "taken unasked"},
+    {DRC_FX_FENCE, 0, 0, "fence sent"},
 };
 
 /* Lines of text, each once, in the order of the table. */
@@ -92,7 +95,7 @@ static unsigned node_of(const struct drc *drc)
 
 static enum party party_of(const struct drc_row *row)
 {
-	if (row->input == DRC_IN_RESET)
+	if (row->input == DRC_IN_RESET || row->input == DRC_IN_RESET_OFFER)
 		return RESET;
 	if (row->input >= DRC_IN_ATTACH)
 		return OPERATOR;
@@ -148,7 +151,7 @@ static void note(const struct drc *from, const struct drc *to, const struct drc_
 }
 
 /* Everything a connector can come to, from an empty one and from one of the first boot. */
-static void walk(void)
+static void walk(const struct drc_type *type)
 {
 	struct drc states[STATES_MAX] = {{0}, {.attached = true, .state = DRC_CONFIGURED}};
 	size_t count = 2;
@@ -156,11 +159,11 @@ static void walk(void)
 	for (size_t i = 0; i < count; i++)
 		for (int input = 0; input < DRC_INPUT_COUNT; input++) {
 			const struct drc_row *row =
-			    drc_row_for(&drc_type_cpu, &states[i], (enum drc_input)input);
+			    drc_row_for(type, &states[i], (enum drc_input)input);
 			struct drc next = states[i];
 			size_t known = 0;
 
-			drc_step(&drc_type_cpu, &next, (enum drc_input)input);
+			drc_step(type, &next, (enum drc_input)input);
 			note(&states[i], &next, row);
 			while (known < count && memcmp(&states[known], &next, sizeof next) != 0)
 				known++;
@@ -235,9 +238,9 @@ static void print_legend(void)
 	printf("</tr></table>>]\n");
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-	walk();
+	walk(argc == 2 && strcmp(argv[1], "memory") == 0 ? &drc_type_lmb : &drc_type_cpu);
 	printf("digraph connector {\n"
 	       "  graph [rankdir=TB, fontname=\"Helvetica\", nodesep=0.7, ranksep=0.75, pad=0.3, "
 	       "bgcolor=white]\n"

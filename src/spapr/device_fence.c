@@ -54,6 +54,19 @@ int64_t devices_check_fence(struct devices *devices, uint64_t now_ms)
 	return -1;
 }
 
+/* The guest has handled the connector's event to the end. */
+static void fence_prove(
+    struct devices *devices, struct connector *connector, const struct op_evidence *by)
+{
+	bool isolated = connector->drc.state == DRC_AVAILABLE;
+
+	device_apply(devices, connector, DRC_IN_FENCE, by);
+	/* A refused removal has brought it back to configured: so its add has ended, too. */
+	if (isolated && connector->drc.adding && connector->drc.state == DRC_CONFIGURED &&
+	    device_has_heard(devices, connector))
+		device_apply(devices, connector, DRC_IN_FENCE, by);
+}
+
 void devices_fence_answered(struct devices *devices, uint32_t vcpu)
 {
 	const struct op_evidence by = {
@@ -71,7 +84,7 @@ void devices_fence_answered(struct devices *devices, uint32_t vcpu)
 
 			if (device_has_heard(devices, connector) &&
 			    connector->fetched < devices->fence->proven)
-				device_apply(devices, connector, DRC_IN_FENCE, &by);
+				fence_prove(devices, connector, &by);
 		}
 	}
 	/* Another may be due. */

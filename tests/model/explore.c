@@ -21,20 +21,23 @@
 
 /* clang-format off */
 static const struct world_config configs[] = {
-    /* One core beside the boot core: the whole of it. The mutants are tried on this one. */
+    /* One core beside the boot core: the whole of it. The mutants are tried on the first two. */
     {"core",    .cores = 2, .threads = 1, .first_core = 1, .slots = 4, .starts = true, .boot_starts = true},
+    /* ... with time that passes, so that fences are sent. */
+    {"fence",   .cores = 2, .threads = 1, .first_core = 1, .slots = 2, .starts = true, .boot_starts = true, .fences = true},
     /* ... with each vCPU as the one that calls; with the steps of operations. */
     {"callers", .cores = 2, .threads = 1, .first_core = 1, .slots = 4, .starts = true, .boot_starts = true, .any_caller = true},
     {"steps",   .cores = 2, .threads = 1, .first_core = 1, .slots = 2, .starts = true, .boot_starts = true, .steps = true},
     /* ... with reports that come late; with all that may fail, or halt the machine. */
     {"reports", .cores = 2, .threads = 1, .first_core = 1, .slots = 2, .late_reports = true, .steps = true},
     {"faults",  .cores = 2, .threads = 1, .first_core = 1, .slots = 2, .starts = true, .boot_starts = true, .faults = true},
-    {"halts",   .cores = 2, .threads = 1, .first_core = 1, .slots = 2, .starts = true, .boot_starts = true, .halts = true},
+    {"halts",   .cores = 2, .threads = 1, .first_core = 1, .slots = 2, .starts = true, .fences = true, .halts = true},
     /* The boot core too, which cannot be removed but can be given back. */
-    {"boot",    .cores = 2, .threads = 1, .first_core = 0, .slots = 2},
-    /* Two threads to a core; two cores beside the boot core. */
+    {"boot",    .cores = 2, .threads = 1, .first_core = 0, .slots = 2, .fences = true},
+    /* Two threads to a core; two cores beside the boot core, also with fences. */
     {"threads", .cores = 2, .threads = 2, .first_core = 1, .slots = 2, .starts = true},
     {"cores",   .cores = 3, .threads = 1, .first_core = 1, .slots = 2},
+    {"order",   .cores = 3, .threads = 1, .first_core = 1, .slots = 2, .fences = true, .whole_walks = true},
 };
 /* clang-format on */
 
@@ -289,7 +292,9 @@ static void check_twins(void)
  * not own; and starts, where no guest makes any. */
 static bool never_reached(const struct drc_row *row)
 {
-	return row->refusal == DRC_OCCUPIED || row->refusal == DRC_EMPTY ||
+	return row->input == DRC_IN_RESET_OFFER ||
+	       (row->input == DRC_IN_FENCE && !world.config->fences) ||
+	       row->refusal == DRC_OCCUPIED || row->refusal == DRC_EMPTY ||
 	       row->refusal == DRC_NOTHING ||
 	       (row->input == DRC_IN_CONFIGURE_END && row->status != RTAS_SUCCESS) ||
 	       (row->input == DRC_IN_START &&
@@ -352,6 +357,9 @@ static bool mutate(size_t number, int how, unsigned effect)
 	if (never_reached(was) ||
 	    (how == MUTATE_NEXT && (refuses || was->input == DRC_IN_ATTACH)) ||
 	    (how == MUTATE_STATUS && was->input >= DRC_IN_ATTACH) ||
+	    /* The fence's answer has no status of the connector: it only stops what follows. */
+	    (how == MUTATE_STATUS && was->input == DRC_IN_FENCE && was->remove == OP_PENDING &&
+	        was->add == OP_PENDING) ||
 	    (how == MUTATE_REFUSAL && (was->input < DRC_IN_ATTACH || was->input == DRC_IN_RESET)) ||
 	    (how == MUTATE_STEP && was->step == OP_REQUESTED) ||
 	    (how == MUTATE_ADD && was->add == OP_PENDING) ||
@@ -385,24 +393,34 @@ static const struct world_config *config_named(const char *name)
 }
 
 /* In a process of its own: 1 found, 0 not found, -1 there is no such mutant. */
-static int try_mutant(size_t row, int how, unsigned effect, enum fault fault)
+static int try_mutant_on(const char *name, size_t row, int how, unsigned effect, enum fault fault)
 {
 	int status = 0;
 	pid_t child = fork();
 
 	if (child == 0) {
+		const struct world_config *config = config_named(name);
+
 		quiet = true;
 		world_fault = fault;
-		world.config = config_named("core"); /* never_reached() looks there */
+		world.config = config; /* never_reached() looks there */
 		if (fault == FAULT_NONE && !mutate(row, how, effect))
 			_exit(3);
-		explore(config_named("core"));
+		explore(config);
 		_exit(0);
 	}
 	waitpid(child, &status, 0);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 3)
 		return -1;
 	return !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+}
+
+/* Fences take many states, and few mutants need them. */
+static int try_mutant(size_t row, int how, unsigned effect, enum fault fault)
+{
+	int without = try_mutant_on("core", row, how, effect, fault);
+
+	return without > 0 ? without : try_mutant_on("fence", row, how, effect, fault);
 }
 
 static struct {

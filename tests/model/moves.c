@@ -14,6 +14,9 @@
 #define WORK 0x3000u
 #define NOT_IN_RAM 0xffff0000u
 
+#define H_REGISTER_PROC_TBL 0x37c
+#define PROC_TABLE_NEW_RADIX 0x1c
+
 enum { BEYOND = 64 }; /* the index of no connector, by so much beyond a core's */
 
 const struct world_indicator world_indicators[] = {
@@ -41,6 +44,8 @@ static const char *const move_names[MOVE_KINDS] = {
     [GUEST_FETCH_BAD] = "check-exception, no buffer",
     [GUEST_FETCH_SHUTDOWN] = "check-exception for EPOW",
     [GUEST_POWER_OFF] = "power-off",
+    [GUEST_FENCE] = "get-sensor-state of a boot block",
+    [GUEST_NEW_KERNEL] = "a kernel begins",
     [VCPU_ATTEND] = "the thread attends",
     [VCPU_ATTEND_FAILS] = "the thread attends, KVM fails",
     [OPERATOR_ADD] = "device_add",
@@ -58,6 +63,7 @@ static const char *const move_names[MOVE_KINDS] = {
     [OPERATOR_REPORT] = "reports are fetched",
     [OPERATOR_SETTLE] = "quit",
     [DEADLINE_PASSES] = "the deadline passes",
+    [TIME_PASSES] = "time passes",
     [KVM_REFUSES] = "KVM will refuse the next interrupt",
 };
 
@@ -110,7 +116,8 @@ static void offer_guest(struct list *list, uint32_t vcpu)
 			offer(list, GUEST_INDICATOR, vcpu, core, i);
 		offer(list, GUEST_SENSE, vcpu, core, 0);
 		offer(list, GUEST_CONFIGURE_FIRST, vcpu, core, 0);
-		offer(list, GUEST_CONFIGURE_NEXT, vcpu, core, 0);
+		if (!config->whole_walks)
+			offer(list, GUEST_CONFIGURE_NEXT, vcpu, core, 0);
 		offer(list, GUEST_CONFIGURE_BAD, vcpu, core, 0);
 	}
 	for (uint32_t core = 0; core < config->cores; core++)
@@ -120,6 +127,11 @@ static void offer_guest(struct list *list, uint32_t vcpu)
 		}
 	offer(list, GUEST_FETCH, vcpu, 0, 0);
 	offer(list, GUEST_FETCH_BAD, vcpu, 0, 0);
+	if (config->fences) {
+		offer(list, GUEST_FENCE, vcpu, 0, BLOCK_OF_FENCE);
+		offer(list, GUEST_FENCE, vcpu, 0, BLOCK_OTHER);
+		offer(list, GUEST_NEW_KERNEL, vcpu, 0, 0);
+	}
 	if (config->halts)
 		offer(list, GUEST_FETCH_SHUTDOWN, vcpu, 0, 0);
 	if (config->halts)
@@ -147,6 +159,8 @@ static void offer_operator(struct list *list)
 				offer(list, DEADLINE_PASSES, 0, i, which);
 		}
 	}
+	for (uint32_t delay = DELAY_SECOND; config->fences && delay <= DELAY_LOST; delay++)
+		offer(list, TIME_PASSES, 0, 0, delay);
 	offer(list, OPERATOR_REMOVE_NOTHING, 0, 0, 0);
 	offer(list, OPERATOR_CANCEL_ENDED, 0, 0, 0);
 	offer(list, OPERATOR_RESET, 0, 0, 0);
@@ -247,6 +261,29 @@ static void configure(struct answer *answer, struct move move)
 	poke(WORK, head, sizeof head);
 	CALL(answer, move.vcpu, "ibm,configure-connector", 1,
 	    move.kind == GUEST_CONFIGURE_BAD ? NOT_IN_RAM : WORK, 0);
+	while (world.config->whole_walks && answer->status > 0)
+		CALL(answer, move.vcpu, "ibm,configure-connector", 1, WORK, 0);
+}
+
+static void sense_block(struct answer *answer, struct move move)
+{
+	const struct fence *fence = &world.machine->fence;
+	uint32_t number = fence->index - fence->first_index;
+
+	if (move.argument == BLOCK_OTHER)
+		number = (number + 1) % fence->blocks;
+	CALL(answer, move.vcpu, "get-sensor-state", 2, 9003, fence->first_index + number);
+}
+
+/* It registers its process table. */
+static void begin_kernel(struct answer *answer, struct move move)
+{
+	struct kvm_hcall hcall = {
+	    .nr = H_REGISTER_PROC_TBL, .args = {PROC_TABLE_NEW_RADIX, 0x10000}};
+
+	hcall_dispatch(&world.machine->cpus.list[move.vcpu], &hcall);
+	answer->status = (int32_t)hcall.ret;
+	world.ghost.may_call[move.vcpu] = !world.machine->cpus.list[move.vcpu].attention;
 }
 
 static void fetch(struct answer *answer, struct move move)
@@ -287,6 +324,8 @@ static void make_guest_move(struct answer *answer, struct move move)
 	case GUEST_FETCH:
 	case GUEST_FETCH_BAD:
 	case GUEST_FETCH_SHUTDOWN: fetch(answer, move); break;
+	case GUEST_FENCE: sense_block(answer, move); break;
+	case GUEST_NEW_KERNEL: begin_kernel(answer, move); break;
 	default: configure(answer, move); break;
 	}
 }
@@ -322,6 +361,17 @@ static void pass_deadline(uint64_t id)
 	spapr_check_deadline(world.machine);
 	op->asked_ms = asked_ms;
 	oracle_report();
+}
+
+/* The loop looks whether a fence is due, so much later. The next move is made at the old time. */
+static void pass_time(enum world_delay delay)
+{
+	static const uint64_t later_ms[] = {
+	    [DELAY_NONE] = 0, [DELAY_SECOND] = 1000, [DELAY_LOST] = 11000};
+
+	world.later_ms = later_ms[delay];
+	spapr_check_deadline(world.machine);
+	world.later_ms = 0;
 }
 
 static uint64_t some_ended(void)
@@ -368,6 +418,7 @@ static void make_operator_move(struct answer *answer, struct move move)
 	case OPERATOR_SETTLE: spapr_settle(machine); break;
 	case OPERATOR_REPORT: oracle_report(); break;
 	case DEADLINE_PASSES: pass_deadline(pending(core, move.argument)); break;
+	case TIME_PASSES: pass_time((enum world_delay)move.argument); break;
 	case KVM_REFUSES: world.ghost.kvm_refuses = true; break;
 	default: break;
 	}

@@ -53,7 +53,12 @@ static void check_evidence(
 	if (evidence->source != source || evidence->phase != op->phase ||
 	    evidence->parts != world.config->threads)
 		broken("operation %llu: wrong evidence", (unsigned long long)op->id);
-	if (source != OP_BY_GUEST ? evidence->call != NULL : evidence->vcpu != vcpu)
+	if (source == OP_BY_FENCE && (evidence->call == NULL || evidence->inferred == NULL ||
+	                                 strcmp(evidence->call, "get-sensor-state") != 0))
+		broken("operation %llu: it is not told that a fence proved it",
+		    (unsigned long long)op->id);
+	if (source != OP_BY_GUEST && source != OP_BY_FENCE ? evidence->call != NULL
+	                                                   : evidence->vcpu != vcpu)
 		broken("operation %llu: the wrong caller", (unsigned long long)op->id);
 	if (move.kind == GUEST_INDICATOR &&
 	    (strcmp(evidence->call, "set-indicator") != 0 ||
@@ -126,6 +131,11 @@ static void check_operations(const struct view *before, const struct view *after
 		broken("the removal is %s", op_outcome_name(begun->outcome));
 }
 
+static bool is_core(uint32_t number)
+{
+	return number < world.config->cores;
+}
+
 static bool has_event(const struct view *view, uint32_t core)
 {
 	for (uint32_t i = 0; i < view->event_count; i++)
@@ -146,7 +156,8 @@ static void check_spare(const struct view *before, const struct prediction *want
 			broken("asked again, and the guest is not interrupted again");
 		*spare |= world.pulses > 0;
 	}
-	if (want->source == OP_BY_RESET && move.kind != OPERATOR_SETTLE)
+	if ((want->source == OP_BY_RESET && move.kind != OPERATOR_SETTLE) ||
+	    move.kind == GUEST_NEW_KERNEL)
 		*spare = false;
 	if (move.kind != GUEST_FETCH || before->event_count > 0 || !before->ghost.spare)
 		return;
@@ -156,20 +167,34 @@ static void check_spare(const struct view *before, const struct prediction *want
 		broken("the spare event is not an add of core 0");
 }
 
+/* The index that the event of this number names. */
+static uint32_t event_index(uint32_t number)
+{
+	return is_core(number) ? world.machine->connectors.list[number].drc_index
+	                       : world.machine->fence.index;
+}
+
 /* The queue: what is told joins at its end, what is fetched leaves from its front. */
 static void check_queue(const struct view *before, const struct view *after,
     const struct prediction *want, struct move move, const struct answer *answer)
 {
 	uint32_t events[WORLD_EVENTS + 1], count = before->event_count, fetched = 0;
-	bool removal = count > 0 && before->cores[before->events[0]].drc.removing;
+	bool removal = count > 0 && is_core(before->events[0]) &&
+	               before->cores[before->events[0]].drc.removing;
+	const uint32_t fence = world.machine->events.fence;
 	bool epow = before->epow_queued;
 
 	memcpy(events, before->events, count * sizeof events[0]);
 	if (want->notifies && !has_event(before, move.core))
 		events[count++] = move.core;
+	for (uint32_t i = 0; i < WORLD_CORES; i++)
+		if (want->requeues[i] && !has_event(before, i))
+			events[count++] = i;
+	if (want->sends_fence)
+		events[count++] = fence;
 	if (move.kind == GUEST_FETCH && count > 0) {
 		fetched = 1;
-		if (answer->event_core != world.machine->connectors.list[events[0]].drc_index ||
+		if (answer->event_core != event_index(events[0]) ||
 		    answer->event_action != (removal ? 2u : 1u))
 			broken("the event fetched is another");
 	}
@@ -255,8 +280,9 @@ static void check_steps(const struct view *before, const struct view *after, str
     const struct answer *answer)
 {
 	uint32_t first = before->event_count > 0 ? before->events[0] : 0;
-	uint64_t id = before->cores[first].drc.removing ? before->cores[first].remove
-	                                                : before->cores[first].add;
+	uint64_t id = !is_core(first)                     ? 0
+	              : before->cores[first].drc.removing ? before->cores[first].remove
+	                                                  : before->cores[first].add;
 
 	if (move.kind == GUEST_FETCH && before->event_count > 0 && id != 0 &&
 	    passed(after, id, OP_FETCHED) == 0)
@@ -302,6 +328,8 @@ static void check_answer(const struct view *before, const struct prediction *wan
 		if (move.kind == GUEST_SENSE &&
 		    answer->output != (drc->state == DRC_UNUSABLE ? 2 : 1))
 			broken("dr-entity-sense is %u", answer->output);
+		if (move.kind == GUEST_FENCE && answer->output != 1)
+			broken("a boot block is not present");
 		if (move.kind == GUEST_QUERY && answer->output != stopped_state)
 			broken("query-cpu-stopped-state is %u", answer->output);
 		return;
@@ -348,6 +376,41 @@ static void remember(const struct view *before, const struct view *after)
 	}
 }
 
+/* What the guest has heard, and what a fence has proven of it. */
+static void remember_fence(const struct prediction *want, struct move move,
+    const struct view *before, const struct view *after)
+{
+	struct ghost *ghost = &world.ghost;
+	bool fetched = move.kind == GUEST_FETCH && before->event_count > 0;
+	bool fence = fetched && !is_core(before->events[0]);
+	bool forgets = want->source == OP_BY_RESET && move.kind != OPERATOR_SETTLE;
+
+	for (uint32_t i = 0; i < world.config->cores; i++) {
+		uint8_t *heard = &ghost->heard[i];
+
+		if (fetched && before->events[0] == i)
+			*heard = HEARD_ALONE;
+		if (fence && *heard == HEARD_ALONE)
+			*heard = HEARD_FENCED;
+		if (*heard == HEARD_FENCED && want->proves)
+			*heard = HEARD_PROVEN;
+		if (*heard == HEARD_FENCED && want->sends_fence)
+			*heard = HEARD_ALONE; /* the fence behind it has been given up */
+		if (has_event(after, i) ||
+		    (!after->cores[i].drc.adding && !after->cores[i].drc.removing))
+			*heard = HEARD_NOT;
+	}
+	if (want->sends_fence)
+		ghost->fence = FENCE_QUEUED;
+	if (fence)
+		ghost->fence = FENCE_FETCHED;
+	if (want->proves || forgets ||
+	    (move.kind == GUEST_NEW_KERNEL && ghost->fence == FENCE_FETCHED))
+		ghost->fence = FENCE_IDLE;
+	ghost->answers =
+	    (ghost->answers || want->proves) && !forgets && move.kind != GUEST_NEW_KERNEL;
+}
+
 void oracle_check_move(struct move move, const struct view *before, const struct answer *answer)
 {
 	struct prediction want;
@@ -363,6 +426,7 @@ void oracle_check_move(struct move move, const struct view *before, const struct
 	check_steps(before, &after, move, answer);
 	check_refused(before, &after, move, answer);
 	remember(before, &after);
+	remember_fence(&want, move, before, &after);
 }
 
 void oracle_check_repeat(struct move move, const struct view *before, const struct view *between)

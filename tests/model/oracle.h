@@ -21,6 +21,9 @@ struct prediction {
 	uint64_t merged;           /* the operation that happens one time more */
 	bool rewinds[WORLD_CORES]; /* ibm,configure-connector begins anew */
 	bool notifies;
+	bool requeues[WORLD_EVENTS]; /* a kernel begins: these events are queued anew */
+	bool sends_fence;
+	bool proves; /* the fence is answered */
 	enum op_source source;
 	enum spapr_vcpu_state vcpus[WORLD_VCPUS];
 };

@@ -119,14 +119,60 @@ static void predict_configure(
 		to->status = to->status_too = RTAS_NOT_CONFIGURABLE;
 		return;
 	}
-	to->status = begins ? 2 : 3;
-	to->status_too = begins ? 2 : 0;
+	to->status = world.config->whole_walks ? 0 : begins ? 2 : 3;
+	to->status_too = begins ? to->status : 0;
 	to->rewinds[move.core] = status == 0;
 	if (status != 0 || drc->state == DRC_CONFIGURED)
 		return;
 	to->cores[move.core].state = DRC_CONFIGURED;
 	if (!drc->adding)
 		unasked(to, from, OP_TAKE, move.core);
+}
+
+/* The section "The fence". */
+static void predict_fence(struct prediction *to, const struct view *from, struct move move)
+{
+	to->proves = from->ghost.fence == FENCE_FETCHED && move.argument == BLOCK_OF_FENCE;
+	to->source = OP_BY_FENCE;
+	for (uint32_t i = 0; to->proves && i < world.config->cores; i++) {
+		const struct drc *drc = &from->cores[i].drc;
+		enum drc_state restored = (enum drc_state)from->ghost.asked_from[i];
+		typeof(to->cores[0]) *core = &to->cores[i];
+
+		if (from->ghost.heard[i] != HEARD_FENCED && from->ghost.heard[i] != HEARD_PROVEN)
+			continue;
+		if (drc->removing) {
+			core->removing = false;
+			core->remove = OP_REJECTED;
+			core->state = drc->state == DRC_AVAILABLE ? restored : drc->state;
+		}
+		if (drc->adding && core->state == DRC_CONFIGURED) {
+			core->adding = false;
+			core->add = OP_DONE;
+		}
+		if (drc->adding && drc->state == DRC_UNUSABLE) {
+			core->add = OP_REJECTED;
+			leaves(to, i);
+		}
+	}
+}
+
+/* A kernel begins: what is pending is announced to it. */
+static void predict_kernel(struct prediction *to, const struct view *from)
+{
+	for (uint32_t i = 0; i < world.config->cores; i++)
+		to->requeues[i] = from->cores[i].drc.adding || from->cores[i].drc.removing;
+}
+
+/* A fence is sent behind an event that the guest has fetched, if none is on its way; or if that one
+ * may be lost, and another event was fetched after it. */
+static void predict_time(struct prediction *to, const struct view *from, struct move move)
+{
+	for (uint32_t i = 0; i < world.config->cores; i++)
+		if (from->ghost.heard[i] == HEARD_ALONE && !world.machine->cpus.stopped &&
+		    (from->ghost.fence == FENCE_IDLE ||
+		        (from->ghost.fence == FENCE_FETCHED && move.argument == DELAY_LOST)))
+			to->sends_fence = true;
 }
 
 static void predict_start(struct prediction *to, const struct view *from, struct move move)
@@ -182,6 +228,8 @@ static void predict_guest(
 	case GUEST_CONFIGURE_BAD:
 	case GUEST_FETCH_BAD: to->status = RTAS_PARAMETER_ERROR; break;
 	case GUEST_START: predict_start(to, from, move); break;
+	case GUEST_FENCE: predict_fence(to, from, move); break;
+	case GUEST_NEW_KERNEL: predict_kernel(to, from); break;
 	case GUEST_STOP_SELF: to->vcpus[move.vcpu] = SPAPR_VCPU_STOPPING; break;
 	case GUEST_FETCH:
 		to->status = from->event_count > 0 || from->ghost.spare ? 0 : RTAS_NO_ERRORS_FOUND;
@@ -276,6 +324,7 @@ static void predict_operator(struct prediction *to, const struct view *from, str
 		predict_reset(to, from, true);
 		break;
 	case OPERATOR_STOP: predict_halt(to, from); break;
+	case TIME_PASSES: predict_time(to, from, move); break;
 	case OPERATOR_ADD_TWIN:
 	case OPERATOR_ADD_FAILS:
 	case OPERATOR_REMOVE_NOTHING:

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "oracle.h"
+#include "spapr/device_fence.h"
 
 void oracle_look(struct view *view)
 {
@@ -137,19 +138,54 @@ static void check_events(const struct view *view)
 {
 	bool queued[WORLD_EVENTS] = {false};
 
-	if (view->event_count > world.machine->cores.count)
+	if (view->event_count > world.machine->cores.count + 1)
 		broken("more events than connectors");
 	for (uint32_t i = 0; i < view->event_count; i++) {
 		if (queued[view->events[i]])
 			broken("core %u has two events", view->events[i]);
 		queued[view->events[i]] = true;
 	}
-	for (uint32_t i = 0; i < world.machine->cores.count; i++)
+	for (uint32_t i = 0; i <= world.machine->cores.count; i++)
 		if (world.machine->events.queued[i] != queued[i])
 			broken("core %u does not know whether it has an event", i);
 	if (view->event_count > 0 && !world.machine->events.interrupt_owed &&
 	    !view->ghost.signalled)
 		broken("an event waits, and the guest was sent no interrupt");
+}
+
+/* What the operator is told of a pending operation: is the guest at work on it? */
+static void check_handling(const struct view *view, const struct operation *op)
+{
+	static const enum op_handling told[2][4] = {
+	    {[HEARD_FENCED] = OP_HANDLING_NO_FENCE, [HEARD_PROVEN] = OP_HANDLING_OVER},
+	    {[HEARD_FENCED] = OP_HANDLING_STILL, [HEARD_PROVEN] = OP_HANDLING_OVER}};
+	uint32_t number = op->unit / world.config->threads;
+	struct operation copy = *op;
+
+	device_look_into(&world.machine->devices, &copy);
+	if (op->outcome == OP_PENDING &&
+	    copy.handling != told[view->ghost.answers][view->ghost.heard[number]])
+		broken("operation %llu: what the guest does with it is told wrongly",
+		    (unsigned long long)op->id);
+	if (copy.behind != 0 && (copy.behind == op->id || oracle_find(view, copy.behind) == NULL ||
+	                            oracle_find(view, copy.behind)->outcome != OP_PENDING))
+		broken("operation %llu is said to be behind one that is not pending",
+		    (unsigned long long)op->id);
+}
+
+static void check_fence(const struct view *view)
+{
+	const struct fence *fence = &world.machine->fence;
+
+	if (fence->state != (enum fence_state)view->ghost.fence)
+		broken("the fence is in another state than it has to be");
+	if (world.machine->events.queued[world.machine->events.fence] !=
+	    (fence->state == FENCE_QUEUED))
+		broken("the fence does not know whether it is queued");
+	for (uint32_t i = 0; i < world.machine->cores.count; i++)
+		if (world_heard(&world.machine->connectors.list[i]) !=
+		    (enum heard)view->ghost.heard[i])
+			broken("core %u: what its guest has handled is known wrongly", i);
 }
 
 void oracle_check_state(void)
@@ -164,7 +200,11 @@ void oracle_check_state(void)
 	for (size_t i = 0; i < WORLD_SLOTS; i++)
 		if (view.operations[i].id != 0)
 			check_operation(&view, &view.operations[i]);
+	for (size_t i = 0; i < WORLD_SLOTS; i++)
+		if (view.operations[i].id != 0)
+			check_handling(&view, &view.operations[i]);
 	check_events(&view);
+	check_fence(&view);
 	if (world.machine->cpus.booting)
 		broken("the machine boots for ever");
 }

@@ -30,12 +30,12 @@ static void wake(void *context)
 
 void world_create(const struct world_config *config)
 {
-	struct spapr_config machine = {.memory_bytes = SPAPR_LMB_BYTES,
+	struct spapr_config machine = {.memory_bytes = 2 * SPAPR_LMB_BYTES, /* two fences differ */
 	    .threads = config->threads,
 	    .boot_cpus = config->threads,
 	    .max_cpus = config->threads * config->cores,
 	    .bootargs = "",
-	    .unplug_deadline_ms = 1000,
+	    .unplug_deadline_ms = 100000, /* longer than any move takes: world_delay */
 	    .load = load,
 	    .wake = wake};
 	struct err err = {0};
@@ -134,12 +134,27 @@ void world_restore(const void *from)
 /* --- Telling states apart ------------------------------------------------------------------- */
 
 /* Where each core stands in the key. */
-static uint8_t place[WORLD_CORES];
+static uint8_t place[WORLD_EVENTS];
 
 static uint8_t *put(uint8_t *at, unsigned value)
 {
 	*at = (uint8_t)value;
 	return at + 1;
+}
+
+/* Places among the fetched events only count up; what counts is which was before which. */
+enum heard world_heard(const struct connector *connector)
+{
+	const struct spapr *machine = world.machine;
+	const struct fence *fence = &machine->fence;
+
+	if ((!connector->drc.adding && !connector->drc.removing) || connector->fetched == 0 ||
+	    machine->events.queued[connector->number])
+		return HEARD_NOT;
+	if (connector->fetched < fence->proven)
+		return HEARD_PROVEN;
+	return fence->state == FENCE_FETCHED && connector->fetched < fence->fetched ? HEARD_FENCED
+	                                                                            : HEARD_ALONE;
 }
 
 static uint8_t *put_core(uint8_t *at, const struct device *core)
@@ -151,8 +166,9 @@ static uint8_t *put_core(uint8_t *at, const struct device *core)
 	                 (unsigned)drc->removing << 6 |
 	                 (unsigned)world.machine->events.queued[core->connectors->number] << 7);
 	at = put(at, (unsigned)core->connectors->node_offset);
-	at = put(
-	    at, (unsigned)core->connectors->node_depth | (unsigned)(core->name[0] != '\0') << 4);
+	at = put(at, (unsigned)core->connectors->node_depth |
+	                 (unsigned)(core->name[0] != '\0') << 4 |
+	                 (unsigned)world_heard(core->connectors) << 5);
 	return put(at, world.ghost.asked_from[core->connectors->number]);
 }
 
@@ -256,6 +272,7 @@ static size_t key_in_order(uint8_t *key, const uint8_t *order)
 
 	for (uint8_t i = 0; i < machine->cores.count; i++)
 		place[order[i]] = i;
+	place[machine->events.fence] = WORLD_CORES;
 	at = put(at, (unsigned)machine->cpus.stopped | (unsigned)machine->cpus.finished << 1 |
 	                 (unsigned)machine->cpus.booting << 2 |
 	                 (unsigned)machine->events.interrupt_owed << 3 |
@@ -266,7 +283,7 @@ static size_t key_in_order(uint8_t *key, const uint8_t *order)
 	at = put(at, (machine->news.bits & SPAPR_NEWS_OPERATION) |
 	                 (unsigned)machine->events.shutdown_owed << 6 |
 	                 (unsigned)machine->events.spare << 7);
-	at = put(at, machine->events.count);
+	at = put(at, machine->events.count | (unsigned)machine->fence.state << 4);
 	for (uint32_t i = 0; i < machine->events.count; i++)
 		at = put(at, place[machine->events.queue[i]]);
 	for (uint32_t i = 0; i < machine->cores.count; i++)
@@ -491,7 +508,7 @@ void core_describe(const struct device *core, const struct connector *connector,
 
 uint64_t clock_ms(void)
 {
-	return 1000000;
+	return 1000000 + world.later_ms;
 }
 
 void log_guest(struct log_limit *limit, enum log_level level, const char *format, ...)
@@ -534,10 +551,10 @@ WRAPPED(void, op_end, struct ops *ops, struct operation *op, enum op_outcome out
 	__real_op_end(ops, op, outcome, evidence, now_ms);
 }
 
-WRAPPED(void, op_pass, struct ops *ops, struct operation *op, enum op_step step, uint64_t now_ms)
+WRAPPED(bool, op_pass, struct ops *ops, struct operation *op, enum op_step step, uint64_t now_ms)
 {
-	if (world_fault != FAULT_STEP_UNDATED || step != OP_FETCHED)
-		__real_op_pass(ops, op, step, now_ms);
+	return (world_fault != FAULT_STEP_UNDATED || step != OP_FETCHED) &&
+	       __real_op_pass(ops, op, step, now_ms);
 }
 
 WRAPPED(void, event_queue, struct events *events, uint32_t connector)

@@ -36,6 +36,8 @@ struct world_config {
 	bool steps;          /* tell states apart by the steps their operations have passed */
 	bool faults;         /* KVM may refuse things */
 	bool halts;          /* stop, cont, power-off, power button, the guest's end */
+	bool whole_walks;    /* the guest reads a description to its end in one move */
+	bool fences;         /* time passes, so that fences are sent; the guest answers, or lies */
 };
 
 enum move_kind {
@@ -52,6 +54,8 @@ enum move_kind {
 	GUEST_FETCH_BAD, /* the buffer is not in RAM */
 	GUEST_FETCH_SHUTDOWN,
 	GUEST_POWER_OFF,
+	GUEST_FENCE,      /* get-sensor-state of a boot block; argument: enum world_block */
+	GUEST_NEW_KERNEL, /* by kexec */
 	/* A vCPU's thread does what is asked of it; the same, and KVM refuses. */
 	VCPU_ATTEND,
 	VCPU_ATTEND_FAILS,
@@ -72,12 +76,27 @@ enum move_kind {
 	OPERATOR_SETTLE, /* the end of the program: leads nowhere */
 	/* Time and KVM. */
 	DEADLINE_PASSES,
+	TIME_PASSES, /* argument: enum world_delay */
 	KVM_REFUSES, /* the next interrupt */
 	MOVE_KINDS
 };
 
 struct move {
 	uint8_t kind, vcpu, core, argument;
+};
+
+/* What the guest senses of the blocks it boots with. */
+enum world_block { BLOCK_OF_FENCE, BLOCK_OTHER };
+
+/* How much later the fence is looked at: at once, a second, until a fence may be lost. */
+enum world_delay { DELAY_NONE, DELAY_SECOND, DELAY_LOST };
+
+/* What the guest has done with the last event of a connector on which something is pending. */
+enum heard {
+	HEARD_NOT,    /* not fetched, or nothing is pending */
+	HEARD_ALONE,  /* fetched; no fence was fetched after it that may still be answered */
+	HEARD_FENCED, /* ... and one was, and is not answered */
+	HEARD_PROVEN, /* ... and was answered */
 };
 
 struct world_indicator {
@@ -107,6 +126,9 @@ struct ghost {
 	bool signalled;                  /* a hot-plug interrupt since the last fetch */
 	bool spare;                      /* an interrupt more than there were events was sent */
 	uint8_t asked_from[WORLD_CORES]; /* enum drc_state a rejection has to restore */
+	uint8_t heard[WORLD_CORES];      /* enum heard */
+	uint8_t fence;                   /* enum fence_state */
+	bool answers;                    /* this kernel has answered a fence */
 };
 
 struct world {
@@ -117,6 +139,7 @@ struct world {
 	unsigned pulses; /* hot-plug interrupts sent */
 	bool kvm_fails;  /* calls on vCPUs fail */
 	bool load_fails;
+	uint64_t later_ms; /* the clock shows so much more */
 	uint8_t log[EVENT_LOG_BYTES];
 };
 
@@ -142,6 +165,9 @@ void world_restore(const void *from);
  * by their order. Returns the length. */
 #define WORLD_KEY_MAX 512
 size_t world_key(uint8_t key[WORLD_KEY_MAX]);
+
+/* What the machine itself says of this. */
+enum heard world_heard(const struct connector *connector);
 
 /* A move in words, for a trace. */
 void world_describe(struct move move, char *to, size_t size);
