@@ -127,10 +127,16 @@ class Control:
         self.socket.close()
 
 
+def initrd_of(host: Host) -> str:
+    """The test guest's initramfs on the host, for the kernel in use."""
+    return os.environ.get("PAPRIKA_TEST_INITRD") or host.path + "/initrd"
+
+
 class Guest:
     """A paprika process with a guest. Leaving a `with` ends the process.
 
-    The kernel is the stock one of the host; PAPRIKA_TEST_KERNEL names another on the host."""
+    The kernel is the stock one of the host; PAPRIKA_TEST_KERNEL names another on the host, and
+    PAPRIKA_TEST_INITRD the initramfs with its modules."""
 
     def __init__(self, host: Host, *options: str, cpus: str = "boot=1,max=4", memory: str = "512M",
                  kernel: str | None = None, append: str = "console=hvc0 quiet", initrd: bool = True,
@@ -147,7 +153,7 @@ class Guest:
                 "--console", "unix:" + self.console_path if console else "none",
                 "--log-level", "info", *options]
         if initrd:
-            argv += ["--initrd", host.path + "/initrd"]
+            argv += ["--initrd", initrd_of(host)]
         self.process: Process = host.popen(argv)
         self.output = b""
         try:
