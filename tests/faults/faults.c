@@ -269,6 +269,7 @@ CALL(mmap64, void *, (void *at, size_t length, int access, int flags, int fd, of
     (at, length, access, flags, fd, offset), MAP_FAILED, ENOMEM, PLAIN)
 CALL(munmap, int, (void *at, size_t length), (at, length), -1, ENOMEM, PLAIN)
 CALL(madvise, int, (void *at, size_t length, int advice), (at, length, advice), -1, EINVAL, PLAIN)
+CALL(mprotect, int, (void *at, size_t length, int access), (at, length, access), -1, ENOMEM, PLAIN)
 CALL(getrlimit64, int, (__rlimit_resource_t which, struct rlimit64 *limit), (which, limit), -1,
     EPERM, PLAIN)
 CALL(setrlimit64, int, (__rlimit_resource_t which, const struct rlimit64 *limit), (which, limit),

@@ -402,6 +402,10 @@ static void forget(void)
 		           : (struct drc){0};
 		core->add = core->remove = (struct device_request){0};
 		core->connectors->awaited = 0;
+		core->connectors->leaving = false;
+		core->connectors->fetched = core->connectors->fence_due_ms = 0;
+		core->attached = i == 0;
+		core->leaving = 0;
 		for (uint32_t t = 0; t < STILL_THREADS; t++)
 			machine->cpus.list[core->unit + t].present = i == 0;
 		core->connectors->node_offset = core->connectors->node_depth = 0;
@@ -411,6 +415,8 @@ static void forget(void)
 	memset(machine->devices.operations, 0,
 	    STILL_OPERATIONS * sizeof machine->devices.operations[0]);
 	ops_init(&machine->devices.ops, machine->devices.operations, STILL_OPERATIONS);
+	machine->events.fetched = 0;
+	fence_init(&machine->fence, &machine->events, machine->fence.blocks);
 	machine->event_log_id = 0;
 	machine->clock_offset_s = 0;
 	machine->panic_text[0] = '\0';
