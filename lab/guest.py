@@ -121,7 +121,13 @@ class Control:
         return next(op for op in self.execute("query-operations") if op["id"] == number)
 
     def connector(self, core_id: int) -> dict[str, Any]:
-        return next(c for c in self.execute("query-connectors") if c["core-id"] == core_id)
+        return next(c for c in self.execute("query-connectors", resource="core")
+                    if c["core-id"] == core_id)
+
+    def block(self, number: int) -> dict[str, Any] | None:
+        """The connector of a memory block; None if the block is not plugged in."""
+        return next((c for c in self.execute("query-connectors", resource="memory")
+                     if c["unit"] == number), None)
 
     def close(self) -> None:
         self.socket.close()
@@ -251,6 +257,18 @@ class Guest:
         # The loop runs in the guest: polling from here would cost a round trip each time.
         self.sh(f"until [ \"$(cat /sys/devices/system/cpu/online)\" = \"{expected}\" ]; "
                 "do usleep 10000; done")
+
+    # --- memory ------------------------------------------------------------------------------
+
+    def ask_memory(self, blocks: int) -> list[int]:
+        """Ask for a number of blocks of 256 MiB, those of the start included."""
+        reply = self.control.execute("set-memory", size=blocks << 28)
+        assert "incomplete" not in reply, reply
+        return list(reply["operations"])
+
+    def set_memory(self, blocks: int) -> list[dict[str, Any]]:
+        """The same, until all operations have ended."""
+        return [self.control.wait_end(number) for number in self.ask_memory(blocks)]
 
     # --- the end -----------------------------------------------------------------------------
 
