@@ -117,6 +117,15 @@ class Control:
     def wait_end(self, operation: int, timeout: float = DEADLINE) -> dict[str, Any]:
         return self.wait_step(operation, "ended", timeout)
 
+    def wait_ends(self, operations: list[int]) -> list[dict[str, Any]]:
+        """The same of several, which may end in any order."""
+        ended: dict[int, dict[str, Any]] = {}
+        while len(ended) < len(operations):
+            operation = self.wait_event("OPERATION", lambda data: data["step"] == "ended" and
+                                        data["operation"]["id"] in operations)["operation"]
+            ended[operation["id"]] = operation
+        return [ended[number] for number in operations]
+
     def operation(self, number: int) -> dict[str, Any]:
         return next(op for op in self.execute("query-operations") if op["id"] == number)
 
@@ -268,7 +277,7 @@ class Guest:
 
     def set_memory(self, blocks: int) -> list[dict[str, Any]]:
         """The same, until all operations have ended."""
-        return [self.control.wait_end(number) for number in self.ask_memory(blocks)]
+        return self.control.wait_ends(self.ask_memory(blocks))
 
     # --- the end -----------------------------------------------------------------------------
 

@@ -266,11 +266,7 @@ def test_one_fence_for_all_that_was_fetched_before(start_probe) -> None:
     guest: ProbeGuest = start_probe(cpus="boot=3,max=4")
     guest.probe.play("silent")
     asked = [guest.ask_remove(1), guest.ask_remove(2), guest.ask_add(3)]
-    ended = {guest.control.wait_event("OPERATION", lambda data: data["step"] == "ended")
-             ["operation"]["id"]: None for _ in asked}
-    assert set(ended) == set(asked)
-    for number in asked:
-        operation = guest.control.operation(number)
+    for operation in guest.control.wait_ends(asked):
         assert (operation["outcome"], operation["evidence"]["source"]) == ("rejected", "fence")
     sent, answered = fences(guest)
     assert 1 <= sent == answered <= 2
