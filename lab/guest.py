@@ -117,20 +117,41 @@ class Control:
     def wait_end(self, operation: int, timeout: float = DEADLINE) -> dict[str, Any]:
         return self.wait_step(operation, "ended", timeout)
 
+    def wait_ends(self, operations: list[int]) -> list[dict[str, Any]]:
+        """The same of several, which may end in any order."""
+        ended: dict[int, dict[str, Any]] = {}
+        while len(ended) < len(operations):
+            operation = self.wait_event("OPERATION", lambda data: data["step"] == "ended" and
+                                        data["operation"]["id"] in operations)["operation"]
+            ended[operation["id"]] = operation
+        return [ended[number] for number in operations]
+
     def operation(self, number: int) -> dict[str, Any]:
         return next(op for op in self.execute("query-operations") if op["id"] == number)
 
     def connector(self, core_id: int) -> dict[str, Any]:
-        return next(c for c in self.execute("query-connectors") if c["core-id"] == core_id)
+        return next(c for c in self.execute("query-connectors", resource="core")
+                    if c["core-id"] == core_id)
+
+    def block(self, number: int) -> dict[str, Any] | None:
+        """The connector of a memory block; None if the block is not plugged in."""
+        return next((c for c in self.execute("query-connectors", resource="memory")
+                     if c["unit"] == number), None)
 
     def close(self) -> None:
         self.socket.close()
 
 
+def initrd_of(host: Host) -> str:
+    """The test guest's initramfs on the host, for the kernel in use."""
+    return os.environ.get("PAPRIKA_TEST_INITRD") or host.path + "/initrd"
+
+
 class Guest:
     """A paprika process with a guest. Leaving a `with` ends the process.
 
-    The kernel is the stock one of the host; PAPRIKA_TEST_KERNEL names another on the host."""
+    The kernel is the stock one of the host; PAPRIKA_TEST_KERNEL names another on the host, and
+    PAPRIKA_TEST_INITRD the initramfs with its modules."""
 
     def __init__(self, host: Host, *options: str, cpus: str = "boot=1,max=4", memory: str = "512M",
                  kernel: str | None = None, append: str = "console=hvc0 quiet", initrd: bool = True,
@@ -147,7 +168,7 @@ class Guest:
                 "--console", "unix:" + self.console_path if console else "none",
                 "--log-level", "info", *options]
         if initrd:
-            argv += ["--initrd", host.path + "/initrd"]
+            argv += ["--initrd", initrd_of(host)]
         self.process: Process = host.popen(argv)
         self.output = b""
         try:
@@ -245,6 +266,18 @@ class Guest:
         # The loop runs in the guest: polling from here would cost a round trip each time.
         self.sh(f"until [ \"$(cat /sys/devices/system/cpu/online)\" = \"{expected}\" ]; "
                 "do usleep 10000; done")
+
+    # --- memory ------------------------------------------------------------------------------
+
+    def ask_memory(self, blocks: int) -> list[int]:
+        """Ask for a number of blocks of 256 MiB, those of the start included."""
+        reply = self.control.execute("set-memory", size=blocks << 28)
+        assert "incomplete" not in reply, reply
+        return list(reply["operations"])
+
+    def set_memory(self, blocks: int) -> list[dict[str, Any]]:
+        """The same, until all operations have ended."""
+        return self.control.wait_ends(self.ask_memory(blocks))
 
     # --- the end -----------------------------------------------------------------------------
 

@@ -17,6 +17,8 @@ from guest import DEADLINE, Guest
 from host_api import Host
 
 CPU = 0x10000000  # a CPU connector's index, less the core-id
+LMB = 0x80000000  # a memory block's, less the block's number
+BLOCK = 0x10000000  # bytes of a block
 ISOLATION, ALLOCATION, ENTITY_SENSE = 9001, 9003, 9003
 RAM = 0x2000000  # the probe does not use memory from here on
 
@@ -38,6 +40,19 @@ PARTS = {
     "declines-half-read": ("sense usable unisolate configure:3 isolate unusable", GIVE),
     # Out of order, and incomplete.
     "backwards": ("configure unisolate usable", "unusable isolate unisolate"),
+    "takes-half": ("sense usable unisolate configure:3", "sense isolate"),
+}
+
+# The same for memory. A kernel without errors; one that says nothing about what it cannot do; one
+# that has to put back what it had taken out; one that cannot put to use what it has taken.
+TAKE_MEMORY = "sense usable unisolate configure"
+GIVE_MEMORY = "sense isolate unusable"
+MEMORY_PARTS = {
+    "linux": (TAKE_MEMORY, GIVE_MEMORY),
+    "silent": ("", ""),
+    "rolls-back": (TAKE_MEMORY, "sense unisolate configure"),
+    "rolls-back-old": (TAKE_MEMORY, "configure"),  # before 5.14
+    "returns": (TAKE_MEMORY + " " + GIVE_MEMORY, GIVE_MEMORY),
     "takes-half": ("sense usable unisolate configure:3", "sense isolate"),
 }
 
@@ -157,9 +172,37 @@ class Probe:
         self.run(f"plan remove {remove}")
         self.run("plan fetch")
 
+    def play_memory(self, part: str) -> None:
+        add, remove = MEMORY_PARTS[part]
+        self.run(f"plan memory-add {add}")
+        self.run(f"plan memory-remove {remove}")
+        self.run("plan fetch")
+
+    def answer_fences(self, steps: str = "sense") -> None:
+        """Answer fences with these steps from now on: as Linux does, or not at all ("")."""
+        self.run(f"plan fence {steps}")
+
     def do(self, core_id: int, steps: str) -> dict[str, int]:
         """Run steps on a core's connector; returns the result of each."""
         return self.results(self.run(f"do {CPU + core_id:x} {steps}"))
+
+    def do_block(self, block: int, steps: str) -> dict[str, int]:
+        """The same on a memory block's."""
+        return self.results(self.run(f"do {LMB + block:x} {steps}"))
+
+    def walk(self, index: int, area: int = RAM) -> tuple[int, dict[str, bytes]]:
+        """ibm,configure-connector to the end, with the work area at that address: the last status,
+        and the properties of the node that it describes."""
+        self.write(area, index.to_bytes(4, "big") + bytes(4092))
+        properties: dict[str, bytes] = {}
+        while (status := self.rtas("ibm,configure-connector", 1, area, 0)[0]) > 0:
+            if status != 3:  # next property
+                continue
+            words = self.read(area, 24)
+            name, length, value = (int.from_bytes(words[at:at + 4], "big") for at in (8, 12, 16))
+            text = self.read(area + name, 64).split(b"\0")[0].decode()
+            properties[text] = self.read(area + value, length)
+        return status, properties
 
     @staticmethod
     def results(line: str) -> dict[str, int]:

@@ -225,42 +225,6 @@ static bool run_same(char *line)
 	return true;
 }
 
-/* load SIZE ADDRESS: one load of 1, 2, 4 or 8 bytes, in the image's byte order. */
-static bool run_load(char *line)
-{
-	uint64_t v[2], value;
-
-	if (!text_numbers(&line, v, 2))
-		return false;
-	switch (v[0]) {
-	case 1: value = *(const volatile uint8_t *)v[1]; break;
-	case 2: value = *(const volatile uint16_t *)v[1]; break;
-	case 4: value = *(const volatile uint32_t *)v[1]; break;
-	case 8: value = *(const volatile uint64_t *)v[1]; break;
-	default: return false;
-	}
-	put_text(" ");
-	put_hex(value);
-	return true;
-}
-
-/* store SIZE ADDRESS VALUE */
-static bool run_store(char *line)
-{
-	uint64_t v[3];
-
-	if (!text_numbers(&line, v, 3))
-		return false;
-	switch (v[0]) {
-	case 1: *(volatile uint8_t *)v[1] = (uint8_t)v[2]; break;
-	case 2: *(volatile uint16_t *)v[1] = (uint16_t)v[2]; break;
-	case 4: *(volatile uint32_t *)v[1] = (uint32_t)v[2]; break;
-	case 8: *(volatile uint64_t *)v[1] = v[2]; break;
-	default: return false;
-	}
-	return true;
-}
-
 /* --- vCPUs ---------------------------------------------------------------------------------- */
 
 /* start ID: start-cpu's status. */
@@ -384,8 +348,11 @@ static const struct {
     {"write", run_write, false},
     {"fill", run_fill, false},
     {"same", run_same, false},
-    {"load", run_load, false},
-    {"store", run_store, false},
+    {"load", touch_load, false},
+    {"store", touch_store, false},
+    {"vload", touch_load_vector, false},
+    {"vstore", touch_store_vector, false},
+    {"jump", touch_jump, false},
     {"do", run_do, true},
     {"fetch", run_fetch, true},
     {"plan", plan_set, true},

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * plan.c - how the guest answers hot-plug events. On an interrupt the guest fetches the event with
- * check-exception and runs the steps of its plan: one list for additions, one for removals. The
- * steps run in order whatever their results are. lab/probe.py defines plans: a kernel that works,
- * kernels that refuse, and invalid sequences.
+ * check-exception and runs the steps of its plan: a list for each of additions and removals of
+ * cores and of memory, and for fences. The steps run in order whatever their results are.
+ * lab/probe.py defines plans: a kernel that works, kernels that refuse, and invalid sequences.
+ *
+ * A fence is the addition of a memory block that the guest has since its start. The plan for it is
+ * there from the start, because a machine may send a fence at any time: what Linux does.
  *
  * To add a step: a row in the table, and its function.
  */
@@ -12,7 +15,13 @@
 enum { STEPS_BYTES = 512, LOG_BYTES = 2048, CORE_INDEX_MASK = 0x0fffffff };
 enum { ISOLATION = 9001, ALLOCATION = 9003, ENTITY_SENSE = 9003 };
 
-static char plans[2][STEPS_BYTES]; /* for an addition, for a removal */
+enum { RESOURCE_CPU = 1, RESOURCE_MEMORY = 2, ADD = 1, REMOVE = 2, ID_INDEX = 2 };
+enum { LMB_INDEX = (int32_t)0x80000000, LMB_SHIFT = 28 };
+
+enum plan { PLAN_ADD, PLAN_REMOVE, PLAN_MEMORY_ADD, PLAN_MEMORY_REMOVE, PLAN_FENCE, PLANS };
+static const char *const plan_names[PLANS] = {
+    "add", "remove", "memory-add", "memory-remove", "fence"};
+static char plans[PLANS][STEPS_BYTES] = {[PLAN_FENCE] = "sense"};
 static bool ignoring;
 
 static int32_t set_indicator(uint32_t indicator, uint32_t index, uint32_t value)
@@ -154,7 +163,7 @@ bool plan_do(uint32_t index, char *list)
 bool plan_set(char *line)
 {
 	char *word = text_word(&line);
-	bool removal;
+	size_t plan = 0;
 
 	if (word == NULL)
 		return false;
@@ -162,16 +171,22 @@ bool plan_set(char *line)
 		ignoring = text_equal(word, "ignore");
 		return true;
 	}
-	removal = text_equal(word, "remove");
-	if ((!removal && !text_equal(word, "add")) || text_length(line) >= STEPS_BYTES)
+	while (plan < PLANS && !text_equal(word, plan_names[plan]))
+		plan++;
+	if (plan == PLANS || text_length(line) >= STEPS_BYTES)
 		return false;
 	for (size_t i = 0; i <= text_length(line); i++)
-		plans[removal][i] = line[i];
+		plans[plan][i] = line[i];
 	return true;
 }
 
-/* check-exception for hot-plug events: status, action and index of the event. */
-static int32_t fetch(uint8_t *ret_action, uint32_t *ret_index)
+struct event {
+	uint8_t resource, action, id_type;
+	uint32_t index;
+};
+
+/* check-exception for hot-plug events; its status. */
+static int32_t fetch(struct event *ret_event)
 {
 	static uint8_t log[LOG_BYTES];
 	struct rtas_request request = {
@@ -184,32 +199,63 @@ static int32_t fetch(uint8_t *ret_action, uint32_t *ret_index)
 		request.args[i] = args[i];
 	if (rtas_request(&request, &status) != 0)
 		return INT32_MIN;
-	*ret_action = log[105];
-	*ret_index = (uint32_t)log[108] << 24 | (uint32_t)log[109] << 16 | (uint32_t)log[110] << 8 |
-	             log[111];
+	*ret_event = (struct event){
+	    .resource = log[104],
+	    .action = log[105],
+	    .id_type = log[106],
+	    .index = (uint32_t)log[108] << 24 | (uint32_t)log[109] << 16 | (uint32_t)log[110] << 8 |
+	             log[111],
+	};
 	return (int32_t)status;
+}
+
+static enum plan plan_for(const struct event *event)
+{
+	uint64_t boot_bytes =
+	    (uint64_t)tree_cell("/memory", "reg", 2, 0) << 32 | tree_cell("/memory", "reg", 3, 0);
+
+	if (event->resource != RESOURCE_MEMORY)
+		return event->action == REMOVE ? PLAN_REMOVE : PLAN_ADD;
+	if (event->action == REMOVE)
+		return PLAN_MEMORY_REMOVE;
+	return event->index - (uint32_t)LMB_INDEX < boot_bytes >> LMB_SHIFT ? PLAN_FENCE
+	                                                                    : PLAN_MEMORY_ADD;
+}
+
+/* "add 10000001" for a core, "add 80000002 memory" for memory, "add 80000000 fence" for a fence;
+ * other values as numbers. */
+static void put_event(const struct event *event)
+{
+	put_text(event->action == ADD ? " add " : event->action == REMOVE ? " remove " : " ? ");
+	put_hex(event->index);
+	if (event->resource == RESOURCE_MEMORY) {
+		put_text(plan_for(event) == PLAN_FENCE ? " fence" : " memory");
+	} else if (event->resource != RESOURCE_CPU) {
+		put_text(" resource=");
+		put_decimal(event->resource);
+	}
+	if (event->id_type != ID_INDEX) {
+		put_text(" id-type=");
+		put_decimal(event->id_type);
+	}
 }
 
 void plan_fetch(void)
 {
-	uint8_t action;
-	uint32_t index;
-	int32_t status = fetch(&action, &index);
+	struct event event;
+	int32_t status = fetch(&event);
 
 	put_text(" ");
 	put_decimal(status);
-	if (status != 0)
-		return;
-	put_text(action == 1 ? " add " : action == 2 ? " remove " : " ? ");
-	put_hex(index);
+	if (status == 0)
+		put_event(&event);
 }
 
 void plan_follow(void)
 {
 	while (interrupts_hotplug > 0) {
 		char list[STEPS_BYTES];
-		uint8_t action;
-		uint32_t index;
+		struct event event;
 		int32_t status;
 
 		interrupts_hotplug--;
@@ -219,18 +265,17 @@ void plan_follow(void)
 			put_line();
 			continue;
 		}
-		status = fetch(&action, &index);
+		status = fetch(&event);
 		if (status != 0) {
 			put_text(" fetch=");
 			put_decimal(status);
 			put_line();
 			continue;
 		}
-		put_text(action == 2 ? " remove " : " add ");
-		put_hex(index);
+		put_event(&event);
 		for (size_t i = 0; i < STEPS_BYTES; i++)
-			list[i] = plans[action == 2][i];
-		if (!plan_do(index, list))
+			list[i] = plans[plan_for(&event)][i];
+		if (!plan_do(event.index, list))
 			put_text(" ?");
 		put_line();
 	}

@@ -150,14 +150,25 @@ uint64_t timebase(void);
 /* Follow the plan for each hot-plug interrupt accepted. */
 void plan_follow(void);
 
-/* "plan add|remove STEP..." and "plan fetch|ignore"; false: not understood. */
+/* "plan add|remove|memory-add|memory-remove|fence STEP..." and "plan fetch|ignore"; false: not
+ * understood. */
 bool plan_set(char *line);
 
 /* Run steps on a connector and put each result into the line; false: not understood. */
 bool plan_do(uint32_t index, char *steps);
 
-/* check-exception: put status, action and index into the line. */
+/* check-exception: put status, action, index and kind into the line. */
 void plan_fetch(void);
+
+/* --- touch.c: one access to memory --------------------------------------------------------- */
+
+/* "SIZE ADDRESS", "SIZE ADDRESS VALUE", "ADDRESS", "ADDRESS BYTE", "ADDRESS"; false: not
+ * understood. */
+bool touch_load(char *line);
+bool touch_store(char *line);
+bool touch_load_vector(char *line);
+bool touch_store_vector(char *line);
+bool touch_jump(char *line);
 
 /* --- command.c ------------------------------------------------------------------------------ */
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from guest import Guest, scratch_directory
+from guest import Guest, initrd_of, scratch_directory
 from host_api import LAB, Host
 
 TIMES = int(os.environ.get("PAPRIKA_KEXECS", "3"))
@@ -41,7 +41,7 @@ def initrd(host: Host) -> Iterator[str]:
               'cat "$4" next.cpio "$3" > initrd && rm -r next next.cpio')
     with scratch_directory(host) as directory:
         kexec = host.put(LAB / "guest-kexec", directory + "/kexec")
-        host.run(["sh", "-c", script, "put", directory, kernel, host.path + "/initrd", kexec],
+        host.run(["sh", "-c", script, "put", directory, kernel, initrd_of(host), kexec],
                  timeout=300, check=True)
         yield directory + "/initrd"
 

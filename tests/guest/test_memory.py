@@ -19,7 +19,7 @@ def set_memory(guest: Guest, size: int) -> list[dict[str, Any]]:
     """Ask for a size of all memory, and wait for the ends of what that takes."""
     reply = guest.control.execute("set-memory", size=size)
     assert "incomplete" not in reply, reply
-    return [guest.control.wait_end(number) for number in reply["operations"]]
+    return guest.control.wait_ends(reply["operations"])
 
 
 def outcomes(operations: list[dict[str, Any]]) -> list[str]:

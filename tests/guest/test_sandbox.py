@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from guest import DEADLINE, Control, Guest
+from guest import DEADLINE, Control, Guest, initrd_of
 from host_api import Host
 
 
@@ -51,7 +51,7 @@ def test_threads_and_files_of_a_running_guest(start, host: Host) -> None:
     kinds = sorted(re.sub(r"\[\d+\]", "", kind) for kind in listed)
     # Two listening sockets with a client each; the rest belongs to the machine.
     assert kinds == sorted([
-        guest.kernel, host.path + "/initrd", "/dev/kvm", "anon_inode:kvm-vm",
+        guest.kernel, initrd_of(host), "/dev/kvm", "anon_inode:kvm-vm",
         "anon_inode:[eventpoll]", "anon_inode:[eventfd]", "anon_inode:[timerfd]",
         "socket:", "socket:", "socket:", "socket:",
         *(f"anon_inode:kvm-vcpu:{n}" for n in range(3)),
