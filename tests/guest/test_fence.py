@@ -123,13 +123,25 @@ def test_a_request_that_the_kernel_is_at_work_on(start) -> None:
     assert guest_memory.online(guest) == [0, 1]
 
 
-def test_roots_own_additions_look_like_no_answer(start) -> None:
-    # While there are free blocks, the kernel senses those that it might add.
+def test_roots_own_additions_sense_no_block_of_the_start(start) -> None:
+    # The kernel senses each block that it might add. If it sensed those of the start, a fence would
+    # be answered before its time.
+    guest = memory_guest(start, MOVABLE, size="size=512M,max=1280M")
+    free, turns = 3, 20
+    before = guest.control.execute("query-metrics")["rtas-calls"]
+    for _ in range(turns):
+        assert not guest_memory.dlpar(guest, "memory add count 1")
+    calls = guest.control.execute("query-metrics")["rtas-calls"] - before
+    # Sense, and try to take. The guest makes a few calls of other kinds, by the clock.
+    assert turns * free * 2 <= calls < turns * (free * 2 + 1)
+
+
+def test_roots_own_requests_beside_the_operators(start) -> None:
     guest = memory_guest(start, MOVABLE)
     guest.set_memory(3)
-    guest.sh("while [ ! -e /tmp/enough ]; do for request in add remove; do "
+    guest.sh("({ while [ ! -e /tmp/enough ]; do for request in add remove; do "
              "echo \"memory $request count 1\" 2> /dev/null > /sys/kernel/dlpar; done; "
-             "echo >> /tmp/turns; done & echo $! > /tmp/pid")
+             "echo >> /tmp/turns; done; touch /tmp/ended; } &)")
     for turn in range(TURNS):
         core = 1 + turn % 3
         added = guest.add(core)
@@ -137,8 +149,8 @@ def test_roots_own_additions_look_like_no_answer(start) -> None:
         assert guest.control.connector(core)["state"] == "configured"
         removed = guest.remove(core)
         assert outcome(removed) == ("done", "guest"), removed
-    guest.sh("touch /tmp/enough; while [ -e /proc/$(cat /tmp/pid) ]; do usleep 10000; done")
-    assert int(guest.sh("wc -l < /tmp/turns")) > 0
+    guest.sh("touch /tmp/enough; until [ -e /tmp/ended ]; do usleep 10000; done")
+    assert int(guest.sh("wc -l < /tmp/turns").split()[-1]) > 0
     assert guest.online() == "0"
     # Nothing came after an end that contradicts it.
     made = [op["kind"] for op in guest.control.execute("query-operations")

@@ -80,7 +80,7 @@ def test_a_pinned_page_keeps_a_block_until_it_is_given_back(start) -> None:
     filling = guest_memory.fill(guest, "pinned", 1, 2)
     assert filling.kib[2] >= 1 << 10
     # Linux tries for ever, until the pages are given back.
-    guest.sh("echo offline > /sys/devices/system/memory/memory2/state & "
+    guest.sh("(echo offline > /sys/devices/system/memory/memory2/state &); "
              "until dmesg | grep -q 'migrating pfn'; do usleep 10000; done")
     assert guest_memory.blocks(guest)[2].state == "going-offline"
     guest_memory.give_back(guest, filling)

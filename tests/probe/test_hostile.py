@@ -214,6 +214,7 @@ def test_a_vcpu_started_at_nonsense_harms_nobody_else(start_probe) -> None:
     can be stopped by removing its core, and used again."""
     guest: ProbeGuest = start_probe(cpus="boot=2,max=2")
     guest.probe.play("silent")
+    guest.probe.answer_fences("")
     # A branch to itself, then zeros.
     guest.probe.write(RAM, bytes.fromhex("48000000"))
     for address in (RAM, RAM + 0x100, RAM + 1, MEMORY - 4, MEMORY, 0xfffffffc):
@@ -244,6 +245,7 @@ STATES = {
 def test_vcpus_in_states_no_kernel_puts_them(start_probe) -> None:
     guest: ProbeGuest = start_probe(cpus="boot=2,max=2")
     guest.probe.play("silent")
+    guest.probe.answer_fences("")
     for code in CODE.values():
         guest.probe.write(RAM, bytes.fromhex(code))
         for msr in STATES.values():
