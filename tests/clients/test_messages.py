@@ -111,7 +111,7 @@ def test_output_to_a_full_disk(words: list[str]) -> None:
 
 def test_ctl_output_to_a_full_disk(socket_path: str) -> None:
     for words in (["--help"], ["help"], ["--version"], ["status"], ["cpu", "list"], ["connectors"],
-                  ["operations"], ["--json", "status"], ["execute", "query-metrics"]):
+                  ["memory", "list"], ["operations"], ["--json", "status"], ["execute", "query-metrics"]):
         with open("/dev/full", "wb") as full:
             result = subprocess.run([CTL, "--socket", socket_path, *words], stdout=full,
                                     stderr=subprocess.PIPE, text=True, timeout=90)
@@ -133,11 +133,19 @@ def test_help_and_version() -> None:
 
 @pytest.mark.parametrize("words, named", [
     ([], "no command"),
-    (["cpu"], "cpu list, cpu add, cpu remove)"),
-    (["cpu", "ad", "1"], "cpu ad (did you mean one of these: cpu list, cpu add, cpu remove)"),
+    (["cpu"], "cpu list, cpu add, cpu remove, cpu set)"),
+    (["cpu", "ad", "1"], "cpu ad (did you mean one of these: cpu list, cpu add, cpu remove, cpu set)"),
     (["cpu", "add", "x"], 'CORE-ID must be a number of 0 or more, not "x"'),
     (["cpu", "add", "-1"], '"-1"'),
     (["cpu", "add"], "CORE-ID"),
+    (["cpu", "set", "two"], 'N must be a number of 0 or more, not "two"'),
+    (["memory"], "memory list, memory add, memory remove, memory set)"),
+    (["memory", "set"], "SIZE"),
+    (["memory", "set", "2X"], 'SIZE must be a size like 2G or 512M, not "2X"'),
+    (["memory", "set", "2GB"], '"2GB"'),
+    (["memory", "add", "0"], '"0"'),
+    (["memory", "add", "G"], '"G"'),
+    (["memory", "add", "9999999T"], '"9999999T"'),
     (["cancel", "first"], '"first"'),
     (["operations", "one"], '"one"'),
     (["execute", "{"], "JSON object"),
