@@ -286,8 +286,8 @@ static void on_report_timer(struct ev_loop *loop, ev_timer *watcher, int events)
 void vmm_init(struct vmm *vmm, struct ev_loop *loop, const char *name, bool no_reboot)
 {
 	vmm->loop = loop;
-	vmm->guest = (struct guest){
-	    .ops = &vmm_ops, .vmm = vmm, .backends = &vmm->backends, .name = name};
+	vmm->guest =
+	    (struct guest){.ops = &vmm_ops, .vmm = vmm, .backends = &vmm->backends, .name = name};
 	vmm->no_reboot = no_reboot;
 	vmm->state = RUN_STATE_RUNNING;
 	ev_timer_init(&vmm->report_timer, on_report_timer, 0., 0.);

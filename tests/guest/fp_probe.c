@@ -91,7 +91,8 @@ int main(void)
 	struct be32 code[3];
 
 	if (vm == NULL || !gmem_init(&gmem, MEMORY_BYTES, MEMORY_BYTES, &err) ||
-	    !kvm_vm_add_memory(vm, 0, &gmem, 0, MEMORY_BYTES, &err) || !kvm_vm_create_irqchip(vm, 1, &tokens, &err))
+	    !kvm_vm_add_memory(vm, 0, &gmem, 0, MEMORY_BYTES, &err) ||
+	    !kvm_vm_create_irqchip(vm, 1, &tokens, &err))
 		return fail(&err);
 	if (kvm_vm_set_process_table(vm, 0, true) < 0)
 		return 2;

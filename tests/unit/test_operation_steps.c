@@ -187,8 +187,8 @@ static void the_guest_reading_a_second_event_is_news(void **state)
 	report_all(book);
 	op_ask_again(op, 3);
 	op_pass(&book->ops, op, OP_NOTIFIED, 3);
-	assert_string_equal(op_stuck_text(op, (char[OP_STUCK_MAX]){0}),
-	    "event not fetched by the guest yet");
+	assert_string_equal(
+	    op_stuck_text(op, (char[OP_STUCK_MAX]){0}), "event not fetched by the guest yet");
 	op_pass(&book->ops, op, OP_FETCHED, 4);
 	expect_report(book, op->id, OP_NOTIFIED);
 	expect_report(book, op->id, OP_FETCHED);
