@@ -100,17 +100,16 @@ static void evidence_print(const json_t *evidence)
 	else if (strcmp(source, "reset") == 0)
 		printf(": the machine was reset or ended");
 	else if (strcmp(source, "fence") == 0)
-		printf(": the guest has handled the request, as its answer to a fence proves");
+		printf(": the guest has finished handling the request, as a fence proves");
 	if (call[0] != '\0') {
-		printf(": RTAS %s", call);
+		printf("%s RTAS %s", strcmp(source, "fence") == 0 ? ";" : ":", call);
 		if (indicator[0] != '\0')
 			printf(" %s=%" PRId64 "%s", indicator, member_number(evidence, "value"),
 			    evidence_value_word(indicator, member_number(evidence, "value")));
 		printf(" from vCPU %" PRId64 " while \"%s\"", member_number(evidence, "vcpu"),
 		    member_text(evidence, "phase"));
-	}
-	if (call[0] != '\0' || strcmp(source, "fence") == 0)
 		evidence_print_parts(evidence);
+	}
 	if (inferred[0] != '\0')
 		printf(" (inferred: %s)", inferred);
 }

@@ -123,7 +123,8 @@ def ended(number: int, device: str, outcome: str, kind: str = "remove", resource
             "evidence": {"source": "guest", "phase": "fetched", **evidence}}}}
 
 
-FENCE = {"source": "fence", "vcpu": 0, "blocks-in-use": 1, "blocks": 1, "inferred": "a page stays"}
+FENCE = {"source": "fence", "call": "get-sensor-state", "vcpu": 0, "blocks-in-use": 1,
+         "blocks": 1, "inferred": "a page stays"}
 NONE_LEFT = {"return": {"operations": []}}
 
 
@@ -179,9 +180,10 @@ def test_what_becomes_of_a_target(tmp_path: Path, answers: list, status: int,
     assert server.asked.count("set-memory") == rounds
     for line in lines:
         if "rejected" in line:
-            assert line.endswith("removal rejected by the guest after 12 ms: the guest has handled "
-                                 "the request, as its answer to a fence proves; 1 of 1 blocks in "
-                                 "use (inferred: a page stays)"), line
+            assert line.endswith("removal rejected by the guest after 12 ms: the guest has finished "
+                                 "handling the request, as a fence proves; RTAS get-sensor-state "
+                                 "from vCPU 0 while \"fetched\"; 1 of 1 blocks in use "
+                                 "(inferred: a page stays)"), line
 
 
 def test_cores_have_a_summary_of_their_own(tmp_path: Path) -> None:
