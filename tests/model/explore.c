@@ -464,9 +464,15 @@ static int try_mutant_on(const char *name, size_t row, int how, unsigned effect,
 /* Fences take many states, and few mutants need them. */
 static int try_mutant(size_t row, int how, unsigned effect, enum fault fault)
 {
-	int without = try_mutant_on("core", row, how, effect, fault);
+	int without, with;
 
-	return without > 0 ? without : try_mutant_on("fence", row, how, effect, fault);
+	if (world.config->group != 0)
+		return try_mutant_on("block", row, how, effect, fault);
+	without = try_mutant_on("core", row, how, effect, fault);
+	if (without > 0)
+		return without;
+	with = try_mutant_on("fence", row, how, effect, fault);
+	return with >= 0 ? with : without;
 }
 
 static struct {
@@ -485,16 +491,23 @@ static void count_mutant(int result, size_t row, int how, unsigned effect, enum 
 	}
 }
 
-static int try_mutants(void)
+static void try_rows(const char *name, size_t count)
 {
-	for (size_t row = 0; row < drc_type_cpu.row_count; row++) {
+	world.config = config_named(name);
+	for (size_t row = 0; row < count; row++) {
 		for (int how = MUTATE_NEXT; how < MUTATE_EFFECT; how++)
 			count_mutant(try_mutant(row, how, 0, FAULT_NONE), row, how, 0, FAULT_NONE);
 		for (unsigned bit = 0; bit < 16; bit++)
-			if (drc_type_cpu.rows[row].effects & 1u << bit)
+			if (row_at(row)->effects & 1u << bit)
 				count_mutant(try_mutant(row, MUTATE_EFFECT, 1u << bit, FAULT_NONE),
 				    row, MUTATE_EFFECT, 1u << bit, FAULT_NONE);
 	}
+}
+
+static int try_mutants(void)
+{
+	try_rows("block", drc_type_lmb.row_count);
+	try_rows("core", drc_type_cpu.row_count);
 	for (enum fault fault = FAULT_NONE + 1; fault < FAULT_COUNT; fault++)
 		count_mutant(try_mutant(0, 0, 0, fault), 0, 0, 0, fault);
 	printf("%u mutants, %u not found\n", mutants.tried, mutants.survived);

@@ -5,6 +5,21 @@
 #include "oracle.h"
 #include "spapr/device_fence.h"
 
+/* Places among the fetched events only count up; what counts is which was before which. */
+enum heard world_heard(const struct connector *connector)
+{
+	const struct spapr *machine = world.machine;
+	const struct fence *fence = &machine->fence;
+
+	if ((!connector->drc.adding && !connector->drc.removing) || connector->fetched == 0 ||
+	    machine->events.queued[connector->number])
+		return HEARD_NOT;
+	if (connector->fetched < fence->proven)
+		return HEARD_PROVEN;
+	return fence->state == FENCE_FETCHED && connector->fetched < fence->fetched ? HEARD_FENCED
+	                                                                            : HEARD_ALONE;
+}
+
 void oracle_look(struct view *view)
 {
 	const struct spapr *machine = world.machine;

@@ -147,21 +147,6 @@ static uint8_t *put(uint8_t *at, unsigned value)
 	return at + 1;
 }
 
-/* Places among the fetched events only count up; what counts is which was before which. */
-enum heard world_heard(const struct connector *connector)
-{
-	const struct spapr *machine = world.machine;
-	const struct fence *fence = &machine->fence;
-
-	if ((!connector->drc.adding && !connector->drc.removing) || connector->fetched == 0 ||
-	    machine->events.queued[connector->number])
-		return HEARD_NOT;
-	if (connector->fetched < fence->proven)
-		return HEARD_PROVEN;
-	return fence->state == FENCE_FETCHED && connector->fetched < fence->fetched ? HEARD_FENCED
-	                                                                            : HEARD_ALONE;
-}
-
 static uint8_t *put_core(uint8_t *at, const struct connector *connector)
 {
 	const struct device *core = connector->device;
@@ -180,7 +165,11 @@ static uint8_t *put_core(uint8_t *at, const struct connector *connector)
 		                 (unsigned)(world_heard(connector) == HEARD_ALONE &&
 		                            connector->fence_due_ms <= clock_ms())
 		                     << 4);
-		at = put(at, (unsigned)core->add.outcome | (unsigned)core->remove.outcome << 4);
+		at = put(at, (unsigned)core->add.outcome |
+		                 (unsigned)(world_heard(connector) == HEARD_ALONE &&
+		                            world.ghost.due[connector->number])
+		                     << 3 |
+		                 (unsigned)core->remove.outcome << 4);
 	}
 	return put(at, world.ghost.asked_from[connector->number]);
 }
