@@ -340,8 +340,12 @@ struct drc_result device_apply(struct devices *devices, struct connector *connec
 		    devices, connector, OP_RELEASE, OP_RELEASED, device->attached == 1, by);
 	if (result.effects & DRC_FX_DETACH)
 		device_set_detached(devices, device, connector);
-	if (result.effects & DRC_FX_FENCE)
+	if (result.effects & DRC_FX_FENCE) {
 		connector->fence_due_ms = clock_ms();
+		/* It needs another fence if one has found it half taken. */
+		if (connector->fetched <= devices->fence->proven)
+			connector->fetched = ++devices->connectors->events->fetched;
+	}
 	if (add_before == OP_PENDING && device->add.outcome == OP_REJECTED)
 		device_take_back(devices, connector);
 	if (remove_before == OP_PENDING &&

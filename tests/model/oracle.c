@@ -397,6 +397,9 @@ static void remember_fence(const struct prediction *want, struct move move,
 			ghost->due[i] = false;
 		}
 		ghost->due[i] |= want->due[i];
+		/* A fence has found it half taken: it needs another. */
+		if (want->due[i] && *heard == HEARD_PROVEN)
+			*heard = HEARD_ALONE;
 		if (fence && *heard == HEARD_ALONE)
 			*heard = HEARD_FENCED;
 		if (*heard == HEARD_FENCED && want->proves)

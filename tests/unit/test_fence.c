@@ -454,6 +454,21 @@ static void an_add_that_is_half_taken_stays_pending(void **state)
 	assert_int_equal(after_ms(bench, 1000000), NEVER);
 }
 
+static void a_block_that_is_configured_after_its_fence_gets_another(void **state)
+{
+	struct bench *bench = *state;
+	uint64_t id = add(bench, CORES);
+
+	fetch(bench, CORES);
+	call(bench, CORES, DRC_IN_USABLE);
+	call(bench, CORES, DRC_IN_UNISOLATE);
+	assert_true(sense_block(bench, fence_after_ms(bench, 1001)));
+	assert_int_equal(look(bench, id).outcome, OP_PENDING);
+	call(bench, CORES, DRC_IN_CONFIGURE_END);
+	assert_true(sense_block(bench, fence_after_ms(bench, 0)));
+	expect_end(bench, id, OP_DONE, OP_BY_FENCE);
+}
+
 static void a_request_that_was_asked_again_is_judged_by_a_later_fence(void **state)
 {
 	struct bench *bench = *state;
@@ -569,6 +584,7 @@ int main(void)
 	    TEST(an_isolated_connector_goes_back_to_where_it_was),
 	    TEST(an_add_that_was_dropped_leaves),
 	    TEST(an_add_that_is_half_taken_stays_pending),
+	    TEST(a_block_that_is_configured_after_its_fence_gets_another),
 	    TEST(a_request_that_was_asked_again_is_judged_by_a_later_fence),
 	    TEST(a_request_fetched_behind_the_fence_is_not_judged_by_it),
 	    TEST(a_late_release_is_honoured_and_reported),
