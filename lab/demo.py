@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The demo: boots a stock Linux guest, adds a core, removes it, has a removal refused, and asks
-again. It prints what the guest and the control socket report, and ends with status 1 if anything
+again; then the same with memory, which the guest refuses without a word. It prints what the guest and the control socket report, and ends with status 1 if anything
 differs from what it announces."""
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import sys
 import time
 from typing import Any
 
+import guest_memory
 from guest import Guest
 from host_api import Host, LabError
 
@@ -93,7 +94,26 @@ def tell(guest: Guest) -> None:
     expect(remove(guest, 1)["outcome"] == "done", "the retry failed")
     show_guest(guest)
 
-    say("6. Power off")
+    say("6. Memory: a block is added. Its driver is made to fail (notifier error injection), and")
+    say("   the removal is asked for. Linux makes no call; the fence behind the request proves that")
+    say("   it has given up.")
+    [added] = guest.set_memory(3)
+    show_end(added)
+    expect(added["outcome"] == "done", "the block was not added")
+    guest_memory.inject(guest, "MEM_GOING_OFFLINE", -16)
+    [refused] = guest.set_memory(2)
+    show_end(refused)
+    expect((refused["outcome"], refused["evidence"]["source"]) == ("rejected", "fence"),
+           "the guest did not refuse")
+    say(f"      evidence: {refused['evidence']['inferred']}")
+    expect(guest_memory.online(guest) == [0, 1, 2], "a refusal has changed something")
+    guest_memory.inject(guest, "MEM_GOING_OFFLINE", 0)
+    say("   Without the fault the same request works.")
+    [removed] = guest.set_memory(2)
+    show_end(removed)
+    expect(removed["outcome"] == "done", "the retry failed")
+
+    say("7. Power off")
     guest.type("poweroff")
     status = guest.wait_exit()
     say(f"      paprika ended with status {status}")
@@ -103,7 +123,8 @@ def tell(guest: Guest) -> None:
 def main() -> None:
     try:
         host = Host.open()
-        with Guest(host) as guest:
+        with Guest(host, memory="size=512M,max=1G",
+                   append=f"console=hvc0 quiet {guest_memory.MOVABLE}") as guest:
             tell(guest)
     except LabError as error:
         sys.exit(f"demo: {error}")

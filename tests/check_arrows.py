@@ -71,7 +71,8 @@ FLOORS: dict[str, list[set[str]]] = {
         {"run"},
         {"main"},
     ],
-    "ctl": [{"ctl"}, {"connection", "lists", "paprikactl", "print", "verbs"}],
+    "ctl": [{"ctl"}, {"connection", "lists", "paprikactl", "print", "resize", "verbs",
+                                "wait"}],
 }
 # These files have no header of their own; they share one that is on their floor.
 SHARES_HEADER = {

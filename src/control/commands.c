@@ -158,8 +158,8 @@ const struct command commands[] = {
   .returns = "[{type, data: {id, addr, size, slot, node, memdev, hotplugged, hotpluggable}}]",
   .doc = "The memory that was added." },
 { .name = "query-memory-size-summary", .run = query_memory_size_summary,
-  .returns = "{base-memory, plugged-memory}",
-  .doc = "How much memory the guest booted with, and how much was added." },
+  .returns = "{base-memory, plugged-memory, max-memory}",
+  .doc = "How much memory the guest booted with, how much was added, and how much there can be." },
 { .name = "query-connectors", .run = query_connectors,
   .arguments = {
 	{"resource", ARGUMENT_STRING, false, "core or memory: only these"}, START("unit"), AT_MOST},

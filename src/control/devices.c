@@ -112,14 +112,19 @@ static bool ends_with(const char *text, const char *end)
 	return length >= end_length && strcmp(text + length - end_length, end) == 0;
 }
 
-/* An argument of another driver. */
+/* An argument of another driver. One without a text counts as not given, as in QMP. */
 static bool check_driver_arguments(struct call *call, size_t driver)
 {
 	for (size_t other = 0; other < DRIVERS; other++)
-		for (size_t i = 0; other != driver && drivers[other].arguments[i] != NULL; i++)
-			if (json_object_get(call->arguments, drivers[other].arguments[i]) != NULL)
+		for (size_t i = 0; other != driver && drivers[other].arguments[i] != NULL; i++) {
+			const char *name = drivers[other].arguments[i];
+			json_t *given = json_object_get(call->arguments, name);
+
+			if (json_is_string(given) || json_is_number(given) ||
+			    json_is_boolean(given))
 				return call_fail(call, NULL, "Property '%s.%s' not found",
-				    drivers[driver].name, drivers[other].arguments[i]);
+				    drivers[driver].name, name);
+		}
 	return true;
 }
 

@@ -8,7 +8,7 @@
 #include "drc/drc.h"
 
 /* Of what docs/protocol.md describes. */
-#define PROTOCOL_LEVEL 2
+#define PROTOCOL_LEVEL 3
 
 /* The length of the UTF-8 character at text, or 0 if there is none. jansson takes exactly the
  * valid ones, so it is asked. */

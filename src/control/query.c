@@ -299,10 +299,14 @@ json_t *query_memory_devices(struct call *call)
 json_t *query_memory_size_summary(struct call *call)
 {
 	struct spapr *machine = call->guest->machine;
+	const struct spapr_config *config = spapr_get_config(machine);
+	bool more = config->max_memory_bytes > config->memory_bytes;
 
-	return json_pack("{s:o, s:o}", "base-memory",
-	    json_out_integer(spapr_get_config(machine)->memory_bytes), "plugged-memory",
-	    json_out_integer(spapr_memory_added(machine)));
+	return json_pack("{s:o, s:o, s:o*}", "base-memory", json_out_integer(config->memory_bytes),
+	    "plugged-memory", json_out_integer(spapr_memory_added(machine)), "max-memory",
+	    call->session->subscribed
+	        ? json_out_integer(more ? config->max_memory_bytes : config->memory_bytes)
+	        : NULL);
 }
 
 /* --- Operations -------------------------------------------------------------------------- */

@@ -229,6 +229,7 @@ json_t *connection_exchange(struct ctl *ctl, json_t *request)
 			else
 				connection_complain(ctl, sent == TIMED_OUT ? TIMED_OUT : HUNG_UP);
 			json_decref(object);
+			ctl->lost = true;
 			return NULL;
 		}
 		if (json_object_get(object, "event") == NULL)

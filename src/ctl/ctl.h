@@ -33,6 +33,7 @@ struct ctl {
 	json_int_t number;
 	json_t *request;
 	int fd;
+	bool lost; /* the connection: nothing can be asked any more */
 	/* Received bytes; those before `start` have been parsed. Lines are of any length. */
 	char *bytes;
 	size_t start, used, size;
@@ -85,6 +86,11 @@ bool member_true(const json_t *object, const char *key);
 void value_print(const json_t *value);
 void value_print_indented(const json_t *value);
 
+/* What an operation or a connector is of: "core 2", "memory 12". An older paprika knows cores only
+ * and does not name the resource. */
+#define WHAT_MAX 48
+const char *what_text(const json_t *object, char ret_text[WHAT_MAX]);
+
 /* An operation or an event: JSON with --json, else a sentence. */
 void operation_print(const struct ctl *ctl, const json_t *operation);
 void event_print(const struct ctl *ctl, const json_t *event);
@@ -99,6 +105,32 @@ bool cores_print(const json_t *connectors);
 bool registers_print(const json_t *vcpus);
 bool connectors_print(const json_t *connectors);
 bool operations_print(const json_t *operations);
+
+bool memory_print(const json_t *devices, const json_t *connectors, const json_t *summary);
+
+/* --- wait.c ------------------------------------------------------------------------------- */
+
+/* The exit code for the outcome of an operation. */
+enum exit_code outcome_exit_code(const json_t *operation);
+
+/*
+ * Wait until the operations with these ids have ended, or --timeout has passed. Each is appended to
+ * results, those that are still pending last; it is removed from ids. An operation of which nothing
+ * is known stays in ids. False after a complaint if the VMM has gone.
+ */
+bool operations_wait(struct ctl *ctl, json_t *ids, json_t *results);
+
+/* device_add or device_del; with --wait, wait for the end of the operation. */
+enum exit_code operation_begin(struct ctl *ctl, const char *command, json_t *arguments);
+
+/* --- resize.c: commands of the table in verbs.c ------------------------------------------- */
+
+bool verb_check_size(struct ctl *ctl, char **arguments);
+enum exit_code verb_cpu_set(struct ctl *ctl, char **arguments);
+enum exit_code verb_memory_set(struct ctl *ctl, char **arguments);
+enum exit_code verb_memory_list(struct ctl *ctl, char **arguments);
+enum exit_code verb_memory_add(struct ctl *ctl, char **arguments);
+enum exit_code verb_memory_remove(struct ctl *ctl, char **arguments);
 
 /* --- verbs.c ------------------------------------------------------------------------------ */
 

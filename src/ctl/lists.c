@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * lists.c - replies of the VMM laid out for people: the status of a guest, and tables of cores,
- * registers, connectors and operations.
+ * memory, registers, connectors and operations.
  */
 #include "ctl.h"
 
@@ -205,18 +205,69 @@ bool operations_print(const json_t *operations)
 	json_t *operation;
 	size_t i;
 
-	if (!table_init(&table, "ID\tKIND\tDEVICE\tCORE\tOUTCOME\tPHASE\tELAPSED\n"))
+	if (!table_init(&table, "ID\tKIND\tDEVICE\tWHAT\tOUTCOME\tPHASE\tELAPSED\n"))
 		return false;
 	json_array_foreach (operations, i, operation) {
 		const char *outcome = member_text(operation, "outcome");
+		char what[WHAT_MAX];
 
-		fprintf(table.to, "%" PRId64 "\t%s\t%s\t%" PRId64 "\t%s\t%s\t%" PRId64 " ms\n",
+		fprintf(table.to, "%" PRId64 "\t%s\t%s\t%s\t%s\t%s\t%" PRId64 " ms\n",
 		    member_number(operation, "id"), member_text(operation, "kind"),
-		    text_or_dash(member_text(operation, "device")),
-		    member_number(operation, "core-id"),
+		    text_or_dash(member_text(operation, "device")), what_text(operation, what),
 		    member_true(operation, "unresolved") ? "unresolved" : outcome,
 		    member_text(operation, "phase"), member_number(operation, "elapsed-ms"));
 	}
 	table_print(&table);
+	return true;
+}
+
+/* "2 GiB", or in MiB: memory comes in blocks of 256 MiB. */
+static void size_put(FILE *to, int64_t bytes)
+{
+	bool whole = bytes % (INT64_C(1) << 30) == 0;
+
+	fprintf(to, "%" PRId64 " %s", bytes >> (whole ? 30 : 20), whole ? "GiB" : "MiB");
+}
+
+static const json_t *connector_of_device(const json_t *connectors, const char *device)
+{
+	json_t *connector;
+	size_t i;
+
+	json_array_foreach (connectors, i, connector) {
+		if (strcmp(member_text(connector, "device"), device) == 0)
+			return connector;
+	}
+	return NULL; /* it has left between the two requests */
+}
+
+bool memory_print(const json_t *devices, const json_t *connectors, const json_t *summary)
+{
+	struct table table;
+	json_t *device;
+	size_t i;
+
+	if (!table_init(&table, "DEVICE\tADDRESS\tSIZE\tBLOCKS IN USE\tPENDING\n"))
+		return false;
+	json_array_foreach (devices, i, device) {
+		const json_t *data = json_object_get(device, "data");
+		const json_t *connector = connector_of_device(connectors, member_text(data, "id"));
+
+		fprintf(table.to, "%s\t0x%" PRIx64 "\t", member_text(data, "id"),
+		    (uint64_t)member_number(data, "addr"));
+		size_put(table.to, member_number(data, "size"));
+		fprintf(table.to, "\t%" PRId64 " of %" PRId64 "\t",
+		    member_number(connector, "blocks-in-use"), member_number(connector, "blocks"));
+		connector_put_pending(table.to, connector);
+		fputc('\n', table.to);
+	}
+	table_print(&table);
+	printf("at boot ");
+	size_put(stdout, member_number(summary, "base-memory"));
+	printf(", added ");
+	size_put(stdout, member_number(summary, "plugged-memory"));
+	printf(", at most ");
+	size_put(stdout, member_number(summary, "max-memory"));
+	putchar('\n');
 	return true;
 }

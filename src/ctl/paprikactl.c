@@ -23,7 +23,7 @@ static void ctl_print_help(void)
 	    "\nOptions:\n"
 	    "  -s, --socket PATH   control socket; else $PAPRIKA_SOCKET, else " SOCKET_DEFAULT "\n"
 	    "  -j, --json          print replies, events and outcomes as JSON, one per line\n"
-	    "  -i, --id NAME       name of the device to add; core<CORE-ID> if not given\n"
+	    "  -i, --id NAME       name of the device to add; else core<CORE-ID>, or dimm<N>\n"
 	    "  -w, --wait          wait until the operation has ended, and say how\n"
 	    "  -t, --timeout S     take at most so many seconds for all of it (implies --wait);\n"
 	    "                      what is pending then stays pending\n"

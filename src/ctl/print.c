@@ -26,6 +26,34 @@ bool member_true(const json_t *object, const char *key)
 	return json_is_true(json_object_get(object, key));
 }
 
+const char *what_text(const json_t *object, char ret_text[WHAT_MAX])
+{
+	const char *resource = member_text(object, "resource");
+
+	if (resource[0] != '\0')
+		snprintf(
+		    ret_text, WHAT_MAX, "%s %" PRId64, resource, member_number(object, "unit"));
+	else
+		snprintf(ret_text, WHAT_MAX, "core %" PRId64, member_number(object, "core-id"));
+	return ret_text;
+}
+
+/* The subject of a sentence about an operation: its device, or what it is of if that has no name.
+ */
+static void operation_put_subject(const json_t *operation)
+{
+	bool memory = strcmp(member_text(operation, "resource"), "memory") == 0;
+	const char *device = member_text(operation, "device");
+	char what[WHAT_MAX];
+
+	if (device[0] != '\0')
+		printf("%s", device);
+	else if (memory)
+		printf("memory block %" PRId64, member_number(operation, "unit"));
+	else
+		printf("%s", what_text(operation, what));
+}
+
 void value_print(const json_t *value)
 {
 	json_dumpf(value, stdout, JSON_ENCODE_ANY);
@@ -49,6 +77,16 @@ static const char *evidence_value_word(const char *indicator, int64_t value)
 	return "";
 }
 
+static void evidence_print_parts(const json_t *evidence)
+{
+	if (json_object_get(evidence, "blocks") != NULL)
+		printf("; %" PRId64 " of %" PRId64 " blocks in use",
+		    member_number(evidence, "blocks-in-use"), member_number(evidence, "blocks"));
+	else
+		printf("; %" PRId64 " of %" PRId64 " threads running",
+		    member_number(evidence, "threads-running"), member_number(evidence, "threads"));
+}
+
 /* ": RTAS set-indicator isolation-state=1 (unisolate) from vCPU 0 while "fetched"; ..." */
 static void evidence_print(const json_t *evidence)
 {
@@ -61,15 +99,16 @@ static void evidence_print(const json_t *evidence)
 		printf(": the operator's request was enough");
 	else if (strcmp(source, "reset") == 0)
 		printf(": the machine was reset or ended");
+	else if (strcmp(source, "fence") == 0)
+		printf(": the guest has finished handling the request, as a fence proves");
 	if (call[0] != '\0') {
-		printf(": RTAS %s", call);
+		printf("%s RTAS %s", strcmp(source, "fence") == 0 ? ";" : ":", call);
 		if (indicator[0] != '\0')
 			printf(" %s=%" PRId64 "%s", indicator, member_number(evidence, "value"),
 			    evidence_value_word(indicator, member_number(evidence, "value")));
-		printf(" from vCPU %" PRId64 " while \"%s\"; %" PRId64 " of %" PRId64
-		       " threads running",
-		    member_number(evidence, "vcpu"), member_text(evidence, "phase"),
-		    member_number(evidence, "threads-running"), member_number(evidence, "threads"));
+		printf(" from vCPU %" PRId64 " while \"%s\"", member_number(evidence, "vcpu"),
+		    member_text(evidence, "phase"));
+		evidence_print_parts(evidence);
 	}
 	if (inferred[0] != '\0')
 		printf(" (inferred: %s)", inferred);
@@ -99,8 +138,8 @@ static void operation_print_ended(const json_t *operation)
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
 		if (strcmp(rows[i].kind, kind) == 0 && strcmp(rows[i].outcome, outcome) == 0)
 			text = rows[i].text;
-	printf("%s: %s after %" PRId64 " ms", member_text(operation, "device"), text,
-	    member_number(operation, "elapsed-ms"));
+	operation_put_subject(operation);
+	printf(": %s after %" PRId64 " ms", text, member_number(operation, "elapsed-ms"));
 	evidence_print(json_object_get(operation, "evidence"));
 	putchar('\n');
 }
@@ -109,10 +148,10 @@ static void operation_print_pending(const json_t *operation)
 {
 	bool add = strcmp(member_text(operation, "kind"), "add") == 0;
 
-	printf("%s: %s pending as operation %" PRId64 " for %" PRId64 " ms: %s\n",
-	    member_text(operation, "device"), add ? "add" : "removal",
-	    member_number(operation, "id"), member_number(operation, "elapsed-ms"),
-	    member_text(operation, "stuck"));
+	operation_put_subject(operation);
+	printf(": %s pending as operation %" PRId64 " for %" PRId64 " ms: %s\n",
+	    add ? "add" : "removal", member_number(operation, "id"),
+	    member_number(operation, "elapsed-ms"), member_text(operation, "stuck"));
 }
 
 void operation_print(const struct ctl *ctl, const json_t *operation)

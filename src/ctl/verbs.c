@@ -9,78 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- Waiting for an operation ------------------------------------------------------------- */
-
-/* An unknown outcome is an error, not success. */
-static enum exit_code outcome_exit_code(const json_t *operation)
-{
-	static const struct {
-		const char *outcome;
-		enum exit_code code;
-	} rows[] = {{"done", CTL_OK}, {"rejected", CTL_REJECTED}, {"superseded", CTL_SUPERSEDED},
-	    {"cancelled", CTL_CANCELLED}, {"pending", CTL_UNRESOLVED}};
-
-	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-		if (strcmp(rows[i].outcome, member_text(operation, "outcome")) == 0)
-			return rows[i].code;
-	return CTL_ERROR;
-}
-
-/* How long after --timeout a VMM may take to say where the operation is stuck. */
-#define LAST_WORD_MS 2000
-
-/* --timeout has passed: print where the operation is stuck and leave it pending. */
-static enum exit_code operation_wait_timed_out(struct ctl *ctl, json_int_t id)
-{
-	json_t *list, *operation;
-	enum exit_code code = CTL_UNRESOLVED; /* if the VMM does not answer */
-
-	ctl->deadline = clock_now_ms() + LAST_WORD_MS;
-	list = connection_ask(ctl, "query-operations", json_pack("{s:I}", "id", id));
-	operation = json_array_get(list, 0);
-	if (operation != NULL) {
-		/* It may have ended just now. */
-		code = outcome_exit_code(operation);
-		operation_print(ctl, operation);
-	}
-	json_decref(list);
-	return code;
-}
-
-static enum exit_code operation_wait(struct ctl *ctl, json_int_t id)
-{
-	for (;;) {
-		json_t *event = NULL, *data, *operation;
-		enum received received = connection_next_event(ctl, ctl->deadline, &event);
-		enum exit_code code = CTL_UNRESOLVED;
-
-		if (received == TIMED_OUT)
-			return operation_wait_timed_out(ctl, id);
-		if (received != RECEIVED) {
-			json_decref(event);
-			complain("the VMM has gone while operation %" PRId64 " was pending",
-			    (int64_t)id);
-			return CTL_ERROR;
-		}
-		data = json_object_get(event, "data");
-		operation = json_object_get(data, "operation");
-		if (json_is_object(operation) && member_number(operation, "id") == id) {
-			code = outcome_exit_code(operation);
-			if (code != CTL_UNRESOLVED)
-				operation_print(ctl, operation);
-			else if (strcmp(member_text(data, "step"), "unresolved") == 0)
-				complain("%s: still waiting: %s", member_text(operation, "device"),
-				    member_text(operation, "stuck"));
-		}
-		json_decref(event);
-		if (code != CTL_UNRESOLVED)
-			return code;
-		/* A stream of other events must not extend the wait. */
-		if (ctl->deadline >= 0 && clock_now_ms() >= ctl->deadline)
-			return operation_wait_timed_out(ctl, id);
-	}
-}
-
 /* --- Commands ----------------------------------------------------------------------------- */
 
 /* Send a command and print only its error or, with --json, the reply. */
@@ -116,6 +44,11 @@ static bool verb_parse_number(const char *text, const char *what, json_int_t *re
 static bool verb_check_core_id(struct ctl *ctl, char **arguments)
 {
 	return verb_parse_number(arguments[0], "CORE-ID", &ctl->number);
+}
+
+static bool verb_check_cores(struct ctl *ctl, char **arguments)
+{
+	return verb_parse_number(arguments[0], "N", &ctl->number);
 }
 
 static bool verb_check_operation_id(struct ctl *ctl, char **arguments)
@@ -166,9 +99,9 @@ static enum exit_code verb_status(struct ctl *ctl, char **arguments)
 
 /* Ask for a list and print it, as JSON or by `print`. */
 static enum exit_code verb_list(
-    struct ctl *ctl, const char *command, bool (*print)(const json_t *list))
+    struct ctl *ctl, const char *command, json_t *arguments, bool (*print)(const json_t *list))
 {
-	json_t *list = connection_ask(ctl, command, NULL);
+	json_t *list = connection_ask(ctl, command, arguments);
 	bool good = list != NULL;
 
 	if (good && ctl->json)
@@ -182,44 +115,28 @@ static enum exit_code verb_list(
 static enum exit_code verb_cpu_list(struct ctl *ctl, char **arguments)
 {
 	if (ctl->registers)
-		return verb_list(ctl, "query-registers", registers_print);
+		return verb_list(ctl, "query-registers", NULL, registers_print);
+	if (ctl->json)
+		return verb_list(ctl, "query-hotpluggable-cpus", NULL, cores_print);
 	return verb_list(
-	    ctl, ctl->json ? "query-hotpluggable-cpus" : "query-connectors", cores_print);
+	    ctl, "query-connectors", json_pack("{s:s}", "resource", "core"), cores_print);
 }
 
 static enum exit_code verb_connectors(struct ctl *ctl, char **arguments)
 {
-	return verb_list(ctl, "query-connectors", connectors_print);
-}
-
-/* device_add or device_del; with --wait, wait for the end of the operation. */
-static enum exit_code verb_begin(struct ctl *ctl, const char *command, json_t *arguments)
-{
-	json_t *value = connection_ask(ctl, command, arguments);
-	json_int_t id = member_number(value, "operation");
-
-	if (value != NULL && !ctl->wait) {
-		if (ctl->json)
-			value_print(value);
-		else
-			printf("operation %" PRId64 "\n", (int64_t)id);
-	}
-	json_decref(value);
-	if (value == NULL)
-		return CTL_ERROR;
-	return ctl->wait ? operation_wait(ctl, id) : CTL_OK;
+	return verb_list(ctl, "query-connectors", NULL, connectors_print);
 }
 
 static enum exit_code verb_cpu_add(struct ctl *ctl, char **arguments)
 {
-	return verb_begin(ctl, "device_add",
+	return operation_begin(ctl, "device_add",
 	    json_pack("{s:s, s:I, s:s*}", "driver", "host-spapr-cpu-core", "core-id", ctl->number,
 	        "id", ctl->device_id));
 }
 
 static enum exit_code verb_cpu_remove(struct ctl *ctl, char **arguments)
 {
-	return verb_begin(ctl, "device_del", json_pack("{s:s}", "id", arguments[0]));
+	return operation_begin(ctl, "device_del", json_pack("{s:s}", "id", arguments[0]));
 }
 
 /* One operation in full: its sentence and its steps. */
@@ -244,7 +161,7 @@ static enum exit_code verb_show_operation(struct ctl *ctl)
 static enum exit_code verb_operations(struct ctl *ctl, char **arguments)
 {
 	return arguments[0] != NULL ? verb_show_operation(ctl)
-	                            : verb_list(ctl, "query-operations", operations_print);
+	                            : verb_list(ctl, "query-operations", NULL, operations_print);
 }
 
 static enum exit_code verb_cancel(struct ctl *ctl, char **arguments)
@@ -309,7 +226,16 @@ static const struct verb {
 	"add a core"},
     {"cpu remove", "DEVICE [--wait] [--timeout S]", 1, 1, NULL, verb_cpu_remove, NULL,
 	"ask the guest for a core back"},
-    {"connectors", "", 0, 0, NULL, verb_connectors, NULL, "what the guest has done with each core"},
+    {"cpu set", "N [--wait] [--timeout S]", 1, 1, verb_check_cores, verb_cpu_set, NULL,
+	"have N cores"},
+    {"memory list", "", 0, 0, NULL, verb_memory_list, NULL, "the memory that was added, and the sum"},
+    {"memory add", "SIZE [--id NAME] [--wait] [--timeout S]", 1, 1, verb_check_size, verb_memory_add, NULL,
+	"add memory as one device"},
+    {"memory remove", "DEVICE [--wait] [--timeout S]", 1, 1, NULL, verb_memory_remove, NULL,
+	"ask the guest for a device back"},
+    {"memory set", "SIZE [--wait] [--timeout S]", 1, 1, verb_check_size, verb_memory_set, NULL,
+	"have SIZE of memory in all"},
+    {"connectors", "", 0, 0, NULL, verb_connectors, NULL, "what the guest has done with each device"},
     {"operations", "[ID]", 0, 1, verb_check_operation_id, verb_operations, NULL,
 	"what was asked, and how it ended"},
     {"cancel", "ID", 1, 1, verb_check_operation_id, verb_cancel, NULL, "give a pending operation up"},
@@ -363,10 +289,10 @@ static void verb_complain_unknown(char **words, int count)
 	}
 	snprintf(typed, sizeof typed, "%s%s%s", words[0], count > 1 ? " " : "",
 	    count > 1 ? words[1] : "");
-	if (strcmp(words[0], "cpu") == 0)
-		same = strlen("cpu ");
+	if (strcmp(words[0], "cpu") == 0 || strcmp(words[0], "memory") == 0)
+		same = strlen(words[0]);
 	for (size_t i = 0; i < VERBS && used < sizeof near; i++) {
-		if (strncmp(verbs[i].words, same > 1 ? "cpu " : typed, same) == 0)
+		if (strncmp(verbs[i].words, typed, same) == 0)
 			used += (size_t)snprintf(near + used, sizeof near - used, "%s%s",
 			    used > 0 ? ", " : "", verbs[i].words);
 	}

@@ -241,6 +241,7 @@ static const char *op_phase_text(const struct operation *op)
 	case OP_STARTED: return "a thread started, description not read to the end";
 	case OP_STOPPED: return "threads stopped, connector not isolated since";
 	case OP_ISOLATED: return "connector isolated, not released since";
+	case OP_RELEASED: return "a connector released, the device has not left yet";
 	default: return "";
 	}
 }

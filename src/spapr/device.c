@@ -219,18 +219,24 @@ void device_settle(struct devices *devices, struct connector *connector, unsigne
 static void device_settle_ends(struct devices *devices, struct connector *connector,
     const struct drc_result *result, const struct op_evidence *by)
 {
-	if (result->add != OP_PENDING)
-		device_settle(devices, connector,
-		    connector->awaited & AWAITED_BY_ADD ? AWAITED_BY_ADD : AWAITED_BY_REMOVE,
+	bool for_add = (connector->awaited & AWAITED_BY_ADD) != 0;
+	bool for_remove = (connector->awaited & AWAITED_BY_REMOVE) != 0;
+
+	/* If both end, each settles its own request only. */
+	if (result->add != OP_PENDING && (for_add || result->remove == OP_PENDING))
+		device_settle(devices, connector, for_add ? AWAITED_BY_ADD : AWAITED_BY_REMOVE,
 		    result->add, by);
-	if (result->remove != OP_PENDING)
-		device_settle(devices, connector,
-		    connector->awaited & AWAITED_BY_REMOVE ? AWAITED_BY_REMOVE : AWAITED_BY_ADD,
+	if (result->remove != OP_PENDING && (for_remove || result->add == OP_PENDING))
+		device_settle(devices, connector, for_remove ? AWAITED_BY_REMOVE : AWAITED_BY_ADD,
 		    result->remove, by);
 	/* A connector that is being brought back for a refused add, and that the operator has asked
 	 * back too, settles both when nothing of it is pending any more. */
-	if (!connector->drc.adding && !connector->drc.removing)
-		device_settle(devices, connector, AWAITED_BY_ADD, OP_DONE, by);
+	if (connector->drc.adding || connector->drc.removing)
+		return;
+	device_settle(devices, connector, AWAITED_BY_ADD, OP_DONE, by);
+	/* The same of one that is being given back for a removal that was given up. */
+	if (connector->device->remove.outcome != OP_PENDING)
+		device_settle(devices, connector, AWAITED_BY_REMOVE, OP_DONE, by);
 }
 
 static void device_request_finish(

@@ -109,8 +109,11 @@ static bool device_ask_back(
 bool device_remove(
     struct devices *devices, const char *name, uint64_t *ret_operation, struct err *err)
 {
-	struct device *device = device_find(devices, name);
+	struct device *device;
 
+	/* What the guest has released already has left. */
+	devices_release(devices);
+	device = device_find(devices, name);
 	if (device == NULL)
 		return err_set(err, ERR_NOT_FOUND, "query-connectors lists the devices",
 		    "Device '%s' not found", name);
@@ -163,8 +166,10 @@ static bool device_cancel_pending(
 
 bool device_cancel(struct devices *devices, uint64_t id, struct err *err)
 {
-	const struct operation *op = ops_find(&devices->ops, id);
+	const struct operation *op;
 
+	devices_release(devices);
+	op = ops_find(&devices->ops, id);
 	if (op == NULL)
 		return err_set(err, ERR_NOT_FOUND, "query-operations lists those remembered",
 		    "operation %llu not found", (unsigned long long)id);

@@ -246,7 +246,6 @@ static bool machine_reset_events(struct spapr *machine, struct err *err)
 {
 	events_reset(&machine->events);
 	fence_forget(&machine->fence);
-	devices_offer(&machine->devices);
 	vty_reset(&machine->vty);
 	machine->cpus.finished = false;
 	news_drop(&machine->news,
@@ -263,7 +262,11 @@ static bool machine_reset_mmu(struct spapr *machine, struct err *err)
 
 static bool machine_reset_interrupts(struct spapr *machine, struct err *err)
 {
-	return events_reset_sources(&machine->events, 0, err);
+	if (!events_reset_sources(&machine->events, 0, err))
+		return false;
+	/* Behind that, which would drop the interrupt. */
+	devices_offer(&machine->devices);
+	return true;
 }
 
 static bool machine_reset_memory(struct spapr *machine, struct err *err)

@@ -153,10 +153,9 @@ static size_t memory_grow(
 	return count;
 }
 
-/* The device with the highest address below that of `below` (NULL: of all) that has been attached
- * and has at most `most` blocks. */
-static struct device *memory_highest(
-    const struct memory *memory, const struct device *below, uint32_t most)
+/* The device with the highest address below the block `below` that has been attached and has at
+ * most `most` blocks. */
+static struct device *memory_highest(const struct memory *memory, uint32_t below, uint32_t most)
 {
 	const struct devices *devices = memory->devices;
 	struct device *highest = NULL;
@@ -165,7 +164,7 @@ static struct device *memory_highest(
 		struct device *device = &devices->list[i];
 
 		if (device->type == &device_type_memory && device->attached > 0 &&
-		    device->count <= most && (below == NULL || device->unit < below->unit) &&
+		    device->count <= most && device->unit < below &&
 		    (highest == NULL || device->unit > highest->unit))
 			highest = device;
 	}
@@ -176,12 +175,14 @@ static struct device *memory_highest(
 static size_t memory_shrink(
     struct memory *memory, uint32_t blocks, uint64_t *ret_operations, size_t max, struct err *err)
 {
-	struct device *device = NULL;
+	uint32_t below = memory->blocks;
+	struct device *device;
 	size_t count = 0;
 
-	while (count < max && blocks > 0 &&
-	       (device = memory_highest(memory, device, blocks)) != NULL) {
+	while (
+	    count < max && blocks > 0 && (device = memory_highest(memory, below, blocks)) != NULL) {
 		/* One that the guest has not taken leaves at once. */
+		below = device->unit;
 		blocks -= device->count;
 		if (!device_remove(memory->devices, device->name, &ret_operations[count], err))
 			break;
@@ -193,10 +194,13 @@ static size_t memory_shrink(
 /* The smallest excess over the target that whole devices leave. */
 static uint32_t memory_left_over(const struct memory *memory, uint32_t blocks)
 {
-	const struct device *device = NULL;
+	const struct device *device;
+	uint32_t below = memory->blocks;
 
-	while (blocks > 0 && (device = memory_highest(memory, device, blocks)) != NULL)
+	while (blocks > 0 && (device = memory_highest(memory, below, blocks)) != NULL) {
+		below = device->unit;
 		blocks -= device->count;
+	}
 	return blocks;
 }
 

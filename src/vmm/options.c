@@ -218,13 +218,15 @@ static bool option_set_memory_item(struct options *options, const char *item, st
 	return true;
 }
 
-/* Each key at most once. */
+/* Each key at most once; those that are left out have their defaults again. */
+#define DEFAULT_MEMORY_BYTES (UINT64_C(512) << 20)
 static bool option_set_memory(
     struct options *options, const struct option_row *row, const char *text, struct err *err)
 {
 	char item[80];
 	unsigned seen = 0;
 
+	options->memory_bytes = DEFAULT_MEMORY_BYTES;
 	options->max_memory_bytes = 0;
 	options->memory_by_event = false;
 	for (const char *at = text;; at++) {
@@ -367,8 +369,8 @@ static const struct option_row option_rows[] = {
         "its command line (console=hvc0)"},
     {"cpus", "boot=N,max=M,threads=T", 0, MACHINE, AS_STRING | AS_INTEGER | AS_CPUS,
         option_set_cpus, 0, 0, "vCPUs at boot (one core), at most (as at boot), and per core (1)"},
-    {"memory", "SIZE,max=SIZE", 0, MACHINE, AS_STRING | AS_INTEGER, option_set_memory, 0, 0,
-        "memory at boot, and at most; in 256M (512M)"},
+    {"memory", "size=SIZE,max=SIZE,reset=R", 0, MACHINE, AS_STRING | AS_INTEGER, option_set_memory,
+        0, 0, "memory at boot, and at most; in 256M (512M)"},
     {"control", "PATH", 0, COMMAND_RUN, AS_STRING, option_set_name, FIELD(control),
         "listen on a UNIX socket for paprikactl and other clients; systemd: one passed by it"},
     {"console", "KIND", 0, COMMAND_RUN, AS_STRING, option_set_console, 0, 0,
@@ -480,7 +482,7 @@ void options_defaults(struct options *options)
 	    .boot_cpus = 1,
 	    .max_cpus = 1,
 	    .threads = 1,
-	    .memory_bytes = UINT64_C(512) << 20,
+	    .memory_bytes = DEFAULT_MEMORY_BYTES,
 	    .console = CONSOLE_STDIO,
 	    .unplug_deadline_ms = 15000,
 	    .name = "paprika",

@@ -25,13 +25,14 @@ FAKE = [os.environ["PAPRIKA_FAKE"], "run", *os.environ.get("PAPRIKA_FAKE_OPTIONS
 class Vmm:
     """The program, until end() or the end of the test."""
 
-    def __init__(self, directory: Path, cpus: str = "boot=2,max=4") -> None:
+    def __init__(self, directory: Path, cpus: str = "boot=2,max=4",
+                 memory: str = "512M") -> None:
         kernel = directory / "kernel"
         kernel.write_bytes(elf([0x48000000]))
         self.path = str(directory / "control")
         self.process = subprocess.Popen(
             [*FAKE, "--kernel", str(kernel), "--control", self.path,
-             "--console", "none", "--cpus", cpus, "--log-level", "info"],
+             "--console", "none", "--cpus", cpus, "--memory", memory, "--log-level", "info"],
             stderr=subprocess.PIPE, text=True)
         assert self.process.stderr is not None
         for line in self.process.stderr:

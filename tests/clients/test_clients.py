@@ -126,7 +126,8 @@ def test_two_clients_see_the_same_events(vmm) -> None:
 
 
 class OtherServer:
-    """Answers one client: the greeting, then what each command gets; the rest is unknown."""
+    """Answers one client: the greeting, then what each command gets; the rest is unknown. Of a list
+    of answers each is given once; a tuple is an answer and the events that follow it."""
 
     def __init__(self, path: str, version: dict, answers: dict) -> None:
         self.listening = socket.socket(socket.AF_UNIX)
@@ -144,7 +145,12 @@ class OtherServer:
                 self.asked.append(json.loads(line)["execute"])
                 unknown = {"error": {"class": "CommandNotFound", "desc":
                                      f"The command {self.asked[-1]} has not been found"}}
-                print(json.dumps(answers.get(self.asked[-1], unknown)), file=lines, flush=True)
+                answer = answers.get(self.asked[-1], unknown)
+                if isinstance(answer, list):
+                    answer = answer.pop(0)
+                for part in answer if isinstance(answer, tuple) else (answer,):
+                    print(json.dumps(part), file=lines)
+                lines.flush()
 
     def end(self) -> None:
         self.thread.join()

@@ -55,6 +55,12 @@ REMEDIES = [
     (["--memory", "99999999T"], "99999999T", r"like (\d+M)", ["--memory", "{}"]),
     (["--memory", "512"], "--memory 512 ", r"(--memory \d+M)", ["{}"]),
     (["--memory", "10000T"], "10485760000 MiB", r"(a smaller --memory)", ["--memory", "1G"]),
+    (["--memory", "1G,max=300M"], "max=300M", r"(--memory max=\d+M)", ["{},size=256M"]),
+    (["--memory", "1G,slots=4"], "slots=4", r"are (size), max", ["--memory", "{}=1G"]),
+    (["--memory", "1G,2G"], "size twice", r"(--memory \S+)", ["{}"]),
+    (["--memory", "1G,reset=no"], '"no"', r"or (reset=\w+)", ["--memory", "1G,{}"]),
+    (["--memory", "1G,max=512M"], "at most 512 MiB", r"(--memory \S+),", ["{}"]),
+    (["--memory", "1G,max=5T"], "5242880 MiB", r"max of (\d+T)", ["--memory", "1G,max={}"]),
     (["--cpus", "boot=0"], "boot", r"(--cpus \S+)", ["{}"]),
     (["--cpus", "2,4"], "boot", r"(--cpus \S+)", ["{}"]),
     (["--cpus", "boot=3,max=2"], "3", r"(boot=N,max=M)", ["--cpus", "boot=2,max=3"]),
@@ -111,7 +117,7 @@ def test_output_to_a_full_disk(words: list[str]) -> None:
 
 def test_ctl_output_to_a_full_disk(socket_path: str) -> None:
     for words in (["--help"], ["help"], ["--version"], ["status"], ["cpu", "list"], ["connectors"],
-                  ["operations"], ["--json", "status"], ["execute", "query-metrics"]):
+                  ["memory", "list"], ["operations"], ["--json", "status"], ["execute", "query-metrics"]):
         with open("/dev/full", "wb") as full:
             result = subprocess.run([CTL, "--socket", socket_path, *words], stdout=full,
                                     stderr=subprocess.PIPE, text=True, timeout=90)
@@ -133,11 +139,19 @@ def test_help_and_version() -> None:
 
 @pytest.mark.parametrize("words, named", [
     ([], "no command"),
-    (["cpu"], "cpu list, cpu add, cpu remove)"),
-    (["cpu", "ad", "1"], "cpu ad (did you mean one of these: cpu list, cpu add, cpu remove)"),
+    (["cpu"], "cpu list, cpu add, cpu remove, cpu set)"),
+    (["cpu", "ad", "1"], "cpu ad (did you mean one of these: cpu list, cpu add, cpu remove, cpu set)"),
     (["cpu", "add", "x"], 'CORE-ID must be a number of 0 or more, not "x"'),
     (["cpu", "add", "-1"], '"-1"'),
     (["cpu", "add"], "CORE-ID"),
+    (["cpu", "set", "two"], 'N must be a number of 0 or more, not "two"'),
+    (["memory"], "memory list, memory add, memory remove, memory set)"),
+    (["memory", "set"], "SIZE"),
+    (["memory", "set", "2X"], 'SIZE must be a size like 2G or 512M, not "2X"'),
+    (["memory", "set", "2GB"], '"2GB"'),
+    (["memory", "add", "0"], '"0"'),
+    (["memory", "add", "G"], '"G"'),
+    (["memory", "add", "9999999T"], '"9999999T"'),
     (["cancel", "first"], '"first"'),
     (["operations", "one"], '"one"'),
     (["execute", "{"], "JSON object"),

@@ -250,7 +250,7 @@ def test_a_core_id_is_not_the_guests_cpu_number(start) -> None:
 def test_paprikactl_on_a_silent_guest(start, silent_kernel: str) -> None:
     guest: Guest = start(cpus="boot=3,max=3", kernel=silent_kernel, initrd=False, console=False)
     status, text = ctl(guest, "cpu", "remove", "core1", "--wait", "--timeout", "5")
-    assert (status, "never fetched" in text) == (4, True), text
+    assert (status, "not fetched by the guest yet" in text) == (4, True), text
     number = guest.control.execute("query-operations")[0]["id"]
     with guest.host.popen([guest.host.path + "/bin/paprikactl", "--socket", guest.control_path,
                            "cpu", "remove", "core1", "--wait"]) as waiting:

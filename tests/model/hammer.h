@@ -18,7 +18,7 @@ void fail(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)
 struct client {
 	int fd;
 	size_t start, end;
-	char bytes[1 << 17];
+	char bytes[1 << 20];
 };
 
 struct client *client_create(void);

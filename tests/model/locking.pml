@@ -151,7 +151,8 @@ inline set_mode()
 	release()
 }
 
-/* set-indicator: the guest gives the core up, or says no. device_guest_input() in device.c */
+/* set-indicator: the guest gives the core up, or says no. device_guest_input() in device.c. The answer
+ * to a fence is a "no" too: devices_fence_answered(). */
 inline answer_removal(gives)
 {
 	acquire();

@@ -61,6 +61,7 @@ static const char *const move_names[MOVE_KINDS] = {
     [OPERATOR_STOP] = "stop",
     [OPERATOR_CONT] = "cont",
     [OPERATOR_REPORT] = "reports are fetched",
+    [OPERATOR_RELEASE] = "what left is released",
     [OPERATOR_SETTLE] = "quit",
     [DEADLINE_PASSES] = "the deadline passes",
     [TIME_PASSES] = "time passes",
@@ -142,8 +143,9 @@ static void offer_operator(struct list *list)
 {
 	const struct world_config *config = world.config;
 
-	for (uint32_t i = config->first_core; i < config->cores; i++) {
-		const struct device *core = &world.machine->devices.list[i];
+	for (uint32_t i = config->first_core;
+	     i<config->cores; i += config->group> 1 ? config->group : 1) {
+		const struct device *core = world.machine->connectors.list[i].device;
 
 		offer(list, OPERATOR_ADD, 0, i, 0);
 		offer(list, OPERATOR_ADD_TWIN, 0, i, 0);
@@ -159,7 +161,10 @@ static void offer_operator(struct list *list)
 				offer(list, DEADLINE_PASSES, 0, i, which);
 		}
 	}
-	for (uint32_t delay = DELAY_SECOND; config->fences && delay <= DELAY_LOST; delay++)
+	if (config->late_release)
+		offer(list, OPERATOR_RELEASE, 0, 0, 0);
+	for (uint32_t delay = config->group != 0 ? DELAY_NONE : DELAY_SECOND;
+	     config->fences && delay <= DELAY_LOST; delay++)
 		offer(list, TIME_PASSES, 0, 0, delay);
 	offer(list, OPERATOR_REMOVE_NOTHING, 0, 0, 0);
 	offer(list, OPERATOR_CANCEL_ENDED, 0, 0, 0);
@@ -306,16 +311,18 @@ static void fetch(struct answer *answer, struct move move)
 static void make_guest_move(struct answer *answer, struct move move)
 {
 	const struct world_indicator *row = &world_indicators[move.argument];
-	struct device *core = &world.machine->devices.list[move.core];
+	struct device *core = world.machine->connectors.list[move.core].device;
 	uint32_t thread = core->unit + move.argument;
 
 	switch ((enum move_kind)move.kind) {
 	case GUEST_INDICATOR:
 		CALL(answer, move.vcpu, "set-indicator", 1, row->indicator,
-		    core->connectors->drc_index + row->index_offset, row->value);
+		    world.machine->connectors.list[move.core].drc_index + row->index_offset,
+		    row->value);
 		break;
 	case GUEST_SENSE:
-		CALL(answer, move.vcpu, "get-sensor-state", 2, 9003, core->connectors->drc_index);
+		CALL(answer, move.vcpu, "get-sensor-state", 2, 9003,
+		    world.machine->connectors.list[move.core].drc_index);
 		break;
 	case GUEST_START: CALL(answer, move.vcpu, "start-cpu", 1, thread, 0x60, thread); break;
 	case GUEST_QUERY: CALL(answer, move.vcpu, "query-cpu-stopped-state", 2, thread); break;
@@ -341,13 +348,17 @@ static const char *name_of(uint32_t core)
 
 static void add(struct answer *answer, struct move move)
 {
-	uint32_t id = world.machine->devices.list[move.core].unit;
+	uint32_t id = world.machine->connectors.list[move.core].device->unit;
 	/* Core 0 is always there. */
 	const char *name = move.kind == OPERATOR_ADD_TWIN ? "core0" : name_of(move.core);
 
 	world.kvm_fails = move.kind == OPERATOR_ADD_FAILS;
 	answer->accepted =
-	    spapr_core_add(world.machine, id, name, &answer->operation, &answer->err);
+	    world.config->group != 0
+	        ? device_add(&world.machine->devices,
+	              world.machine->connectors.list[move.core].device, name, &answer->operation,
+	              &answer->err)
+	        : spapr_core_add(world.machine, id, name, &answer->operation, &answer->err);
 }
 
 /* This operation has been asked for so long ago, none other. The loop looks at deadlines and
@@ -385,7 +396,7 @@ static uint64_t some_ended(void)
 static void make_operator_move(struct answer *answer, struct move move)
 {
 	struct spapr *machine = world.machine;
-	struct device *core = &machine->devices.list[move.core];
+	struct device *core = machine->connectors.list[move.core].device;
 
 	answer->accepted = true;
 	switch ((enum move_kind)move.kind) {
@@ -416,6 +427,7 @@ static void make_operator_move(struct answer *answer, struct move move)
 	case OPERATOR_STOP: spapr_stop(machine); break;
 	case OPERATOR_CONT: spapr_cont(machine); break;
 	case OPERATOR_SETTLE: spapr_settle(machine); break;
+	case OPERATOR_RELEASE: devices_release(&machine->devices); break;
 	case OPERATOR_REPORT: oracle_report(); break;
 	case DEADLINE_PASSES: pass_deadline(pending(core, move.argument)); break;
 	case TIME_PASSES: pass_time((enum world_delay)move.argument); break;
@@ -437,6 +449,9 @@ struct answer world_make(struct move move)
 		make_guest_move(&answer, move);
 	else
 		make_operator_move(&answer, move);
+	/* The operator's thread comes at once. */
+	if (world.config->group != 0 && !world.config->late_release)
+		devices_release(&world.machine->devices);
 	world.kvm_fails = world.load_fails = false;
 	return answer;
 }

@@ -51,7 +51,8 @@ static void check_evidence(
 	const struct op_evidence *evidence = &op->evidence;
 
 	if (evidence->source != source || evidence->phase != op->phase ||
-	    evidence->parts != world.config->threads)
+	    evidence->parts !=
+	        (world.config->group != 0 ? world.config->group : world.config->threads))
 		broken("operation %llu: wrong evidence", (unsigned long long)op->id);
 	if (source == OP_BY_FENCE && (evidence->call == NULL || evidence->inferred == NULL ||
 	                                 strcmp(evidence->call, "get-sensor-state") != 0))
@@ -187,7 +188,7 @@ static void check_queue(const struct view *before, const struct view *after,
 	memcpy(events, before->events, count * sizeof events[0]);
 	if (want->notifies && !has_event(before, move.core))
 		events[count++] = move.core;
-	for (uint32_t i = 0; i < WORLD_CORES; i++)
+	for (uint32_t i = 0; i < WORLD_CORES && move.kind == GUEST_NEW_KERNEL; i++)
 		if (want->requeues[i] && !has_event(before, i))
 			events[count++] = i;
 	if (want->sends_fence)
@@ -200,6 +201,9 @@ static void check_queue(const struct view *before, const struct view *after,
 	}
 	if (want->source == OP_BY_RESET && move.kind != OPERATOR_SETTLE)
 		count = 0;
+	for (uint32_t i = 0; i < WORLD_CORES && count == 0; i++)
+		if (want->requeues[i] && want->source == OP_BY_RESET)
+			events[count++] = i;
 	if (count - fetched != after->event_count ||
 	    memcmp(events + fetched, after->events, after->event_count * sizeof events[0]) != 0)
 		broken("the queue of events is another than it has to be");
@@ -388,8 +392,11 @@ static void remember_fence(const struct prediction *want, struct move move,
 	for (uint32_t i = 0; i < world.config->cores; i++) {
 		uint8_t *heard = &ghost->heard[i];
 
-		if (fetched && before->events[0] == i)
+		if (fetched && before->events[0] == i) {
 			*heard = HEARD_ALONE;
+			ghost->due[i] = false;
+		}
+		ghost->due[i] |= want->due[i];
 		if (fence && *heard == HEARD_ALONE)
 			*heard = HEARD_FENCED;
 		if (*heard == HEARD_FENCED && want->proves)
@@ -418,6 +425,11 @@ void oracle_check_move(struct move move, const struct view *before, const struct
 
 	oracle_look(&after);
 	oracle_predict(&want, before, move, answer);
+	if (world.config->late_release) {
+		oracle_check_group(&want, before, &after, move, answer);
+		remember(before, &after);
+		return;
+	}
 	check_answer(before, &want, move, answer);
 	check_connectors(&want, before, &after, move);
 	check_operations(before, &after, &want, move, answer);
@@ -432,13 +444,16 @@ void oracle_check_move(struct move move, const struct view *before, const struct
 void oracle_check_repeat(struct move move, const struct view *before, const struct view *between)
 {
 	struct view after;
-	bool walks = move.kind == GUEST_CONFIGURE_NEXT;
+	bool walks = move.kind == GUEST_CONFIGURE_NEXT ||
+	             (world.config->whole_walks && move.kind == GUEST_CONFIGURE_FIRST);
 	/* Asked for while the guest had it isolated already: the first is a step, the second "no".
 	 */
 	bool refuses = move.kind == GUEST_INDICATOR &&
 	               before->cores[move.core].drc.state == DRC_AVAILABLE &&
 	               between->cores[move.core].drc.removing;
 
+	if (world.config->late_release)
+		return;
 	oracle_look(&after);
 	for (uint32_t i = 0; i < world.config->cores; i++)
 		if (!refuses && !walks &&
@@ -466,8 +481,13 @@ void oracle_report(void)
 	enum op_step step;
 	uint64_t last_order = 0;
 
-	spapr_take_news(world.machine);
-	while (spapr_next_report(world.machine, true, &op, &step)) {
+	/* A report releases what has left: here that is a move of its own. */
+	bool late = world.config->late_release && world.machine->devices.leaving > 0;
+
+	if (!late)
+		spapr_take_news(world.machine);
+	while (late ? ops_next_report(&world.machine->devices.ops, true, &op, &step)
+	            : spapr_next_report(world.machine, true, &op, &step)) {
 		if (op.steps[step].order <= last_order)
 			broken("reports come out of order");
 		last_order = op.steps[step].order;

@@ -22,6 +22,7 @@ struct prediction {
 	bool rewinds[WORLD_CORES]; /* ibm,configure-connector begins anew */
 	bool notifies;
 	bool requeues[WORLD_EVENTS]; /* a kernel begins: these events are queued anew */
+	bool due[WORLD_CORES];       /* a fence is due at once */
 	bool sends_fence;
 	bool proves; /* the fence is answered */
 	enum op_source source;
@@ -31,6 +32,11 @@ struct prediction {
 /* What the move has to lead to. */
 void oracle_predict(
     struct prediction *to, const struct view *from, struct move move, const struct answer *answer);
+
+/* oracle_group.c: of memory blocks. */
+void oracle_check_device(const struct device *device);
+void oracle_check_group(const struct prediction *want, const struct view *before,
+    const struct view *after, struct move move, const struct answer *answer);
 
 /* The operation of this id, or NULL. */
 const struct operation *oracle_find(const struct view *view, uint64_t id);

@@ -35,8 +35,15 @@ static bool has_room(const struct view *view, bool guest)
 	return old > 0 || (unused > 0 && (!guest || of_guest < world.config->slots / 4));
 }
 
+static bool is_block(uint32_t number)
+{
+	return world.config->group != 0 && number > 0;
+}
+
 static void predict_threads(struct prediction *to, uint32_t core, bool attached)
 {
+	if (is_block(core))
+		return;
 	for (uint32_t i = core * world.config->threads; i < (core + 1) * world.config->threads;
 	     i++) {
 		if (attached && to->vcpus[i] == SPAPR_VCPU_ABSENT)
@@ -94,9 +101,10 @@ static void predict_input(
 		to->status = drc->attached ? RTAS_SUCCESS : RTAS_PARAMETER_ERROR;
 		core->state = drc->attached ? DRC_AVAILABLE : DRC_UNUSABLE;
 	}
-	if (input == DRC_IN_UNUSABLE && drc->state >= DRC_UNISOLATED)
+	if (input == DRC_IN_UNUSABLE && drc->state >= DRC_UNISOLATED && !is_block(number))
 		to->status = RTAS_PARAMETER_ERROR;
-	if (input == DRC_IN_UNUSABLE && drc->state == DRC_AVAILABLE) {
+	if (input == DRC_IN_UNUSABLE &&
+	    (drc->state == DRC_AVAILABLE || (is_block(number) && drc->state >= DRC_UNISOLATED))) {
 		core->state = DRC_UNUSABLE;
 		core->remove = drc->removing ? OP_DONE : OP_PENDING;
 		core->add = drc->adding ? OP_REJECTED : OP_PENDING;
@@ -121,10 +129,17 @@ static void predict_configure(
 	}
 	to->status = world.config->whole_walks ? 0 : begins ? 2 : 3;
 	to->status_too = begins ? to->status : 0;
+	/* A block that is configured again was not given up. */
+	if (is_block(move.core) && drc->state == DRC_CONFIGURED && drc->removing &&
+	    move.kind == GUEST_CONFIGURE_FIRST && from->ghost.heard[move.core] != HEARD_NOT) {
+		to->cores[move.core].removing = false;
+		to->cores[move.core].remove = OP_REJECTED;
+	}
 	to->rewinds[move.core] = status == 0;
 	if (status != 0 || drc->state == DRC_CONFIGURED)
 		return;
 	to->cores[move.core].state = DRC_CONFIGURED;
+	to->due[move.core] = is_block(move.core) && drc->adding;
 	if (!drc->adding)
 		unasked(to, from, OP_TAKE, move.core);
 }
@@ -170,8 +185,11 @@ static void predict_time(struct prediction *to, const struct view *from, struct 
 {
 	for (uint32_t i = 0; i < world.config->cores; i++)
 		if (from->ghost.heard[i] == HEARD_ALONE && !world.machine->cpus.stopped &&
-		    (from->ghost.fence == FENCE_IDLE ||
-		        (from->ghost.fence == FENCE_FETCHED && move.argument == DELAY_LOST)))
+		    ((from->ghost.fence == FENCE_IDLE &&
+		         (from->ghost.due[i] ||
+		             (move.kind == TIME_PASSES && move.argument >= DELAY_SECOND))) ||
+		        (from->ghost.fence == FENCE_FETCHED && move.kind == TIME_PASSES &&
+		            move.argument == DELAY_LOST)))
 			to->sends_fence = true;
 }
 
@@ -198,7 +216,7 @@ static bool has_started(const enum spapr_vcpu_state *vcpus, uint32_t core)
 /* An add is done when the core is configured and a thread of it has started. */
 static void predict_done(struct prediction *to, uint32_t core)
 {
-	if (!to->cores[core].adding || to->cores[core].state != DRC_CONFIGURED ||
+	if (is_block(core) || !to->cores[core].adding || to->cores[core].state != DRC_CONFIGURED ||
 	    !has_started(to->vcpus, core))
 		return;
 	to->source = OP_BY_GUEST;
@@ -281,12 +299,14 @@ static void predict_reset(struct prediction *to, const struct view *from, bool s
 
 		to->cores[i].add = drc->adding ? OP_SUPERSEDED : OP_PENDING;
 		to->cores[i].remove = drc->removing ? OP_SUPERSEDED : OP_PENDING;
-		to->cores[i].state = stays ? DRC_CONFIGURED : DRC_UNUSABLE;
+		to->cores[i].state =
+		    stays && !(is_block(i) && world.config->offers) ? DRC_CONFIGURED : DRC_UNUSABLE;
+		to->requeues[i] = stays && is_block(i) && world.config->offers && !settles;
 		if (!stays)
 			leaves(to, i);
 		to->cores[i].adding = to->cores[i].removing = false;
 		to->rewinds[i] = true;
-		for (uint32_t t = 0; !settles && t < world.config->threads; t++)
+		for (uint32_t t = 0; !settles && !is_block(i) && t < world.config->threads; t++)
 			to->vcpus[i * world.config->threads + t] = rests(stays);
 	}
 }
@@ -324,6 +344,7 @@ static void predict_operator(struct prediction *to, const struct view *from, str
 		predict_reset(to, from, true);
 		break;
 	case OPERATOR_STOP: predict_halt(to, from); break;
+	case DEADLINE_PASSES:
 	case TIME_PASSES: predict_time(to, from, move); break;
 	case OPERATOR_ADD_TWIN:
 	case OPERATOR_ADD_FAILS:

@@ -44,6 +44,8 @@ void world_create(const struct world_config *config)
 	world.machine = spapr_create(&machine, &err);
 	if (world.machine == NULL)
 		broken("cannot create the machine: %s", err.message);
+	if (config->group != 0)
+		world_make_blocks();
 	/* Few slots: that they run out has to be in reach. */
 	ops_init(&world.machine->devices.ops, world.machine->devices.operations, config->slots);
 	if (!spapr_boot(world.machine, &err))
@@ -84,11 +86,14 @@ static size_t parts(struct part *list)
 	list[count++] = PART(machine->vty.interrupt_owed);
 	list[count++] = PART(machine->news.bits);
 	list[count++] = PART(world.ghost);
-	for (uint32_t i = 0; i < machine->cores.count; i++) {
-		struct device *core = &machine->devices.list[i];
+	list[count++] = PART(machine->devices.leaving);
+	for (uint32_t i = 0; i < world.config->cores; i++) {
+		struct connector *connector = &machine->connectors.list[i];
+		struct device *core = connector->device;
 
 		/* Not: the history. */
-		list[count++] = SPAN(core->connectors, drc, history);
+		list[count++] = SPAN(connector, drc, history);
+		list[count++] = PART(core->leaving);
 		list[count++] = PART(core->attached);
 		list[count++] = PART(core->name);
 		list[count++] = PART(core->add);
@@ -104,7 +109,7 @@ static size_t parts(struct part *list)
 	return count;
 }
 
-enum { PARTS_MAX = 11 + 5 * WORLD_CORES + 3 * WORLD_VCPUS };
+enum { PARTS_MAX = 12 + 6 * WORLD_CORES + 3 * WORLD_VCPUS };
 
 size_t world_save(void *to)
 {
@@ -142,34 +147,31 @@ static uint8_t *put(uint8_t *at, unsigned value)
 	return at + 1;
 }
 
-/* Places among the fetched events only count up; what counts is which was before which. */
-enum heard world_heard(const struct connector *connector)
+static uint8_t *put_core(uint8_t *at, const struct connector *connector)
 {
-	const struct spapr *machine = world.machine;
-	const struct fence *fence = &machine->fence;
-
-	if ((!connector->drc.adding && !connector->drc.removing) || connector->fetched == 0 ||
-	    machine->events.queued[connector->number])
-		return HEARD_NOT;
-	if (connector->fetched < fence->proven)
-		return HEARD_PROVEN;
-	return fence->state == FENCE_FETCHED && connector->fetched < fence->fetched ? HEARD_FENCED
-	                                                                            : HEARD_ALONE;
-}
-
-static uint8_t *put_core(uint8_t *at, const struct device *core)
-{
-	const struct drc *drc = &core->connectors->drc;
+	const struct device *core = connector->device;
+	const struct drc *drc = &connector->drc;
 
 	at = put(at, (unsigned)drc->state | (unsigned)drc->isolated_from << 2 |
 	                 (unsigned)drc->attached << 4 | (unsigned)drc->adding << 5 |
 	                 (unsigned)drc->removing << 6 |
-	                 (unsigned)world.machine->events.queued[core->connectors->number] << 7);
-	at = put(at, (unsigned)core->connectors->node_offset);
-	at = put(at, (unsigned)core->connectors->node_depth |
-	                 (unsigned)(core->name[0] != '\0') << 4 |
-	                 (unsigned)world_heard(core->connectors) << 5);
-	return put(at, world.ghost.asked_from[core->connectors->number]);
+	                 (unsigned)world.machine->events.queued[connector->number] << 7);
+	at = put(at, (unsigned)connector->node_offset);
+	at = put(at, (unsigned)connector->node_depth | (unsigned)(core->name[0] != '\0') << 4 |
+	                 (unsigned)world_heard(connector) << 5);
+	/* What a core's connector does not say by itself already. */
+	if (world.config->group != 0) {
+		at = put(at, connector->awaited | (unsigned)connector->leaving << 3 |
+		                 (unsigned)(world_heard(connector) == HEARD_ALONE &&
+		                            connector->fence_due_ms <= clock_ms())
+		                     << 4);
+		at = put(at, (unsigned)core->add.outcome |
+		                 (unsigned)(world_heard(connector) == HEARD_ALONE &&
+		                            world.ghost.due[connector->number])
+		                     << 3 |
+		                 (unsigned)core->remove.outcome << 4);
+	}
+	return put(at, world.ghost.asked_from[connector->number]);
 }
 
 static uint8_t *put_vcpu(uint8_t *at, const struct vcpu *vcpu)
@@ -270,7 +272,7 @@ static size_t key_in_order(uint8_t *key, const uint8_t *order)
 	uint32_t threads = machine->config.threads;
 	uint8_t *at = key;
 
-	for (uint8_t i = 0; i < machine->cores.count; i++)
+	for (uint8_t i = 0; i < world.config->cores; i++)
 		place[order[i]] = i;
 	place[machine->events.fence] = WORLD_CORES;
 	at = put(at, (unsigned)machine->cpus.stopped | (unsigned)machine->cpus.finished << 1 |
@@ -286,8 +288,8 @@ static size_t key_in_order(uint8_t *key, const uint8_t *order)
 	at = put(at, machine->events.count | (unsigned)machine->fence.state << 4);
 	for (uint32_t i = 0; i < machine->events.count; i++)
 		at = put(at, place[machine->events.queue[i]]);
-	for (uint32_t i = 0; i < machine->cores.count; i++)
-		at = put_core(at, &machine->devices.list[order[i]]);
+	for (uint32_t i = 0; i < world.config->cores; i++)
+		at = put_core(at, &machine->connectors.list[order[i]]);
 	for (uint32_t i = 0; i < machine->config.max_cpus; i++)
 		at = put_vcpu(at, &machine->cpus.list[order[i / threads] * threads + i % threads]);
 	at = put_operations(at);
@@ -301,7 +303,7 @@ size_t world_key(uint8_t key[WORLD_KEY_MAX])
 	uint8_t other[WORLD_KEY_MAX];
 	size_t length = key_in_order(key, straight);
 
-	if (world.config->cores == WORLD_CORES) {
+	if (world.config->cores == WORLD_CORES && world.config->group <= 1) {
 		key_in_order(other, swapped); /* as long as the first */
 		if (memcmp(other, key, length) < 0)
 			memcpy(key, other, length);

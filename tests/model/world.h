@@ -36,6 +36,9 @@ struct world_config {
 	bool steps;          /* tell states apart by the steps their operations have passed */
 	bool faults;         /* KVM may refuse things */
 	bool halts;          /* stop, cont, power-off, power button, the guest's end */
+	uint32_t group;      /* instead of cores: devices of so many memory blocks */
+	bool late_release;   /* resources of what left are released by a move of its own */
+	bool offers;         /* a reset offers blocks by an event */
 	bool whole_walks;    /* the guest reads a description to its end in one move */
 	bool fences;         /* time passes, so that fences are sent; the guest answers, or lies */
 };
@@ -72,8 +75,9 @@ enum move_kind {
 	OPERATOR_POWERDOWN,
 	OPERATOR_STOP,
 	OPERATOR_CONT,
-	OPERATOR_REPORT, /* all reports are fetched */
-	OPERATOR_SETTLE, /* the end of the program: leads nowhere */
+	OPERATOR_REPORT,  /* all reports are fetched */
+	OPERATOR_RELEASE, /* the resources of what left are released */
+	OPERATOR_SETTLE,  /* the end of the program: leads nowhere */
 	/* Time and KVM. */
 	DEADLINE_PASSES,
 	TIME_PASSES, /* argument: enum world_delay */
@@ -128,6 +132,8 @@ struct ghost {
 	uint8_t asked_from[WORLD_CORES]; /* enum drc_state a rejection has to restore */
 	uint8_t heard[WORLD_CORES];      /* enum heard */
 	uint8_t fence;                   /* enum fence_state */
+	bool present[WORLD_CORES];       /* a block's resources are there: world_block.c */
+	bool due[WORLD_CORES];           /* a fence is due at once behind its event */
 	bool answers;                    /* this kernel has answered a fence */
 };
 
@@ -165,6 +171,9 @@ void world_restore(const void *from);
  * by their order. Returns the length. */
 #define WORLD_KEY_MAX 512
 size_t world_key(uint8_t key[WORLD_KEY_MAX]);
+
+/* world_block.c: put devices of memory blocks in the place of cores. */
+void world_make_blocks(void);
 
 /* What the machine itself says of this. */
 enum heard world_heard(const struct connector *connector);

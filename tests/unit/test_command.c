@@ -340,7 +340,7 @@ static void test_subscribing(void **state)
 	expect_json(value(peer, "{'execute': 'query-version'}"),
 	    "{'qemu': {'major': 6, 'minor': 2, 'micro': 0},"
 	    " 'package': 'paprika " PAPRIKA_VERSION "',"
-	    " 'paprika': {'version': '" PAPRIKA_VERSION "', 'protocol': 2}}");
+	    " 'paprika': {'version': '" PAPRIKA_VERSION "', 'protocol': 3}}");
 	expect_json(value(plain, "{'execute': 'query-version'}"),
 	    "{'qemu': {'major': 6, 'minor': 2, 'micro': 0},"
 	    " 'package': 'paprika " PAPRIKA_VERSION "'}");

@@ -246,15 +246,15 @@ static void each_phase_says_where_it_is_stuck(void **state)
 	struct operation op = {.id = 1};
 
 	(void)state;
-	for (enum op_step step = OP_REQUESTED; step < OP_RELEASED; step++) {
+	for (enum op_step step = OP_REQUESTED; step <= OP_RELEASED; step++) {
 		op.phase = step;
 		assert_string_not_equal(op_stuck_text(&op, (char[OP_STUCK_MAX]){0}), "");
 	}
 	op.phase = OP_FETCHED;
 	assert_string_equal(
 	    op_stuck_text(&op, (char[OP_STUCK_MAX]){0}), "event fetched, no answer since");
-	/* The step that ends a removal leaves nothing to be stuck in. */
-	op.phase = OP_RELEASED;
+	/* What has ended is stuck in nothing. */
+	op.phase = OP_ENDED;
 	assert_string_equal(op_stuck_text(&op, (char[OP_STUCK_MAX]){0}), "");
 }
 

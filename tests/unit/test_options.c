@@ -194,6 +194,63 @@ static void test_sizes(void **state)
 	refuses("--memory", "0", "--memory 0");
 }
 
+static void check_memory(const char *text, uint64_t mib, uint64_t max_mib, bool by_event)
+{
+	assert_true(run_with("--memory", text));
+	assert_int_equal(options.memory_bytes, mib << 20);
+	assert_int_equal(options.max_memory_bytes, max_mib << 20);
+	assert_int_equal(options.memory_by_event, by_event);
+}
+
+static void refuses_memory(const char *text, const char *message, const char *hint)
+{
+	refuses("--memory", text, "");
+	assert_string_equal(err.message, message);
+	assert_string_equal(err.hint, hint);
+}
+
+static void test_memory(void **state)
+{
+	static const char once[] = "write --memory size=2G,max=16G";
+	static const char keys[] = "the keys are size, max and reset";
+	static const char unit[] =
+	    "give a whole number with K, M, G or T behind it, like 512M or 2G";
+	static const char reset[] = "give reset=boot or reset=event";
+
+	(void)state;
+	check_memory("1G", 1024, 0, false);
+	check_memory("size=1G", 1024, 0, false);
+	check_memory("1G,max=16G", 1024, 16384, false);
+	check_memory("reset=event,max=4T,size=256M", 256, 4 << 20, true);
+	check_memory("reset=boot,max=1G", 512, 1024, false);
+	refuses_memory("1G,size=2G", "--memory names size twice; a size alone is size", once);
+	refuses_memory("max=1G,max=1G", "--memory names max twice; a size alone is size", once);
+	refuses_memory(
+	    "reset=boot,reset=boot", "--memory names reset twice; a size alone is size", once);
+	refuses_memory("slots=4", "--memory does not know \"slots=4\"", keys);
+	refuses_memory("1G,=2G", "--memory does not know \"=2G\"", keys);
+	refuses_memory("reset=never", "--memory reset cannot be \"never\"", reset);
+	refuses_memory("reset=", "--memory reset cannot be \"\"", reset);
+	refuses_memory("1G,max=300M", "--memory max=300M is not a multiple of 256M",
+	    "give --memory max=256M or max=512M");
+	refuses_memory("size=1K", "--memory size=1K is not a multiple of 256M",
+	    "give --memory size=256M or more");
+	refuses("--memory", "1G,", "");
+	assert_string_equal(err.hint, unit);
+	refuses("--memory", "1G,max=", "");
+	assert_string_equal(err.hint, unit);
+	/* The last one counts, and for all that it leaves out. */
+	assert_true(parse(COMMAND_RUN, "--kernel=k", "--memory", "2G,max=4G,reset=event",
+	    "--memory=max=1G", NULL, NULL));
+	assert_int_equal(options.memory_bytes, 512 << 20);
+	assert_int_equal(options.max_memory_bytes, 1 << 30);
+	assert_false(options.memory_by_event);
+	assert_true(config_with("{\"memory\": \"size=1G,max=2G,reset=event\"}"));
+	assert_int_equal(options.max_memory_bytes, UINT64_C(2) << 30);
+	assert_true(options.memory_by_event);
+	config_refuses("{\"memory\": {\"size\": \"1G\"}}", "memory");
+}
+
 static void check_cpus(const char *text, uint32_t boot, uint32_t max, uint32_t threads)
 {
 	assert_true(run_with("--cpus", text));
@@ -521,6 +578,7 @@ int main(void)
 	    cmocka_unit_test(test_texts),
 	    cmocka_unit_test(test_long_texts),
 	    cmocka_unit_test(test_sizes),
+	    cmocka_unit_test(test_memory),
 	    cmocka_unit_test(test_cpus),
 	    cmocka_unit_test(test_console),
 	    cmocka_unit_test(test_deadline),

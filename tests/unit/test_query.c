@@ -138,7 +138,7 @@ static void test_query_connectors(void **state)
 	    json_object_get(json_array_get(json_object_get(entry, "history"), 0), "ms-ago")));
 	json_object_del(json_array_get(json_object_get(entry, "history"), 0), "ms-ago");
 	expect_json(json_incref(entry),
-	    "{'core-id': 2, 'drc-index': 268435458, 'name': 'CPU 2',"
+	    "{'resource': 'core', 'unit': 2, 'core-id': 2, 'drc-index': 268435458, 'name': 'CPU 2',"
 	    " 'state': 'configured', 'attached': true, 'device': 'one',"
 	    " 'adding': false, 'removing': true, 'remove-operation': 3,"
 	    " 'vcpus': [{'id': 2, 'state': 'absent'}, {'id': 3, 'state': 'absent'}],"
@@ -186,7 +186,8 @@ static struct operation make_removal(uint64_t id, enum op_outcome outcome)
 	"'inferred': 'last running core'}"
 
 #define REJECTED_REMOVAL                                                                           \
-	"{'id': 1, 'kind': 'remove', 'device': 'one', 'core-id': 2, "                              \
+	"{'id': 1, 'kind': 'remove', 'device': 'one', 'resource': 'core', "                        \
+	"'unit': 2, 'core-id': 2, "                                                                \
 	"'drc-index': 268435458, 'outcome': 'rejected', 'phase': 'fetched', "                      \
 	"'unresolved': false, 'notifications': 1, 'elapsed-ms': 12, "                              \
 	"'steps': [{'step': 'requested', 'at-ms': 0}, "                                            \
