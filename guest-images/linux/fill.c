@@ -6,7 +6,7 @@
  *   movable  pages of a memory file; Linux moves them out of the way
  *   pinned   buffers registered with io_uring; in a block that is not in the movable zone, Linux
  *            tries to move them again and again, and succeeds only when they are given back
- *   kernel   buffers of perf events, which are the kernel's own pages; Linux refuses at once
+ *   kernel   rings of packet sockets, which are the kernel's own pages; Linux refuses at once
  *
  * With a block, memory is taken until MIB MiB of it are in that block; what is elsewhere is given
  * back, except for pages in the same piece of 1 MiB. A block is a number in
@@ -21,7 +21,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/io_uring.h>
-#include <linux/perf_event.h>
+#include <linux/if_packet.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -30,6 +30,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -40,8 +41,6 @@ enum kind { MOVABLE, PINNED, KERNEL, KINDS };
 
 struct piece {
 	uint8_t *at; /* NULL: given back */
-	uint8_t *mapped;
-	size_t mapped_bytes;
 	int file;
 };
 
@@ -106,40 +105,43 @@ static unsigned long piece_count(const struct piece *piece, uint64_t block, bool
 	return in_block;
 }
 
-/* A ring buffer of an event that counts nothing: a page of the kernel's, then the data. */
+/* The ring of a socket that receives nothing. Of the kernel's memory that a process can map, it is
+ * such that /proc/self/pagemap tells where it is, in old kernels and new ones. */
 static void piece_take_kernel(struct piece *piece)
 {
-	struct perf_event_attr event = {
-	    .type = PERF_TYPE_SOFTWARE, .size = sizeof event, .config = PERF_COUNT_SW_DUMMY};
+	const unsigned pages = (unsigned)(PIECE_BYTES / page_bytes);
+	const struct tpacket_req ring = {
+	    .tp_block_size = (unsigned)page_bytes,
+	    .tp_block_nr = pages,
+	    .tp_frame_size = (unsigned)page_bytes,
+	    .tp_frame_nr = pages,
+	};
 
-	piece->file = (int)syscall(SYS_perf_event_open, &event, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
-	if (piece->file < 0)
-		fail("perf_event_open: %s", strerror(errno));
-	piece->mapped_bytes = PIECE_BYTES + page_bytes;
-	piece->mapped =
-	    mmap(NULL, piece->mapped_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, piece->file, 0);
+	piece->file = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+	if (piece->file < 0 ||
+	    setsockopt(piece->file, SOL_PACKET, PACKET_RX_RING, &ring, sizeof ring) != 0)
+		fail("packet socket: %s", strerror(errno));
+	piece->at = mmap(NULL, PIECE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, piece->file, 0);
 }
 
 static void piece_take(struct piece *piece, enum kind kind)
 {
 	piece->file = -1;
-	piece->mapped_bytes = PIECE_BYTES;
 	if (kind == KERNEL) {
 		piece_take_kernel(piece);
 	} else if (kind == MOVABLE) {
 		piece->file = memfd_create("fill", MFD_CLOEXEC);
 		if (piece->file < 0 || ftruncate(piece->file, PIECE_BYTES) != 0)
 			fail("memory file: %s", strerror(errno));
-		piece->mapped =
+		piece->at =
 		    mmap(NULL, PIECE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, piece->file, 0);
 	} else {
-		piece->mapped = mmap(
+		piece->at = mmap(
 		    NULL, PIECE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	}
-	if (piece->mapped == MAP_FAILED)
+	if (piece->at == MAP_FAILED)
 		fail("mmap: %s", strerror(errno));
-	piece->at = piece->mapped + (piece->mapped_bytes - PIECE_BYTES);
-	/* A memory file gets its page when it is written; the ring buffer may only be read. */
+	/* A memory file gets its page when it is written. The ring is not written to. */
 	for (size_t at = 0; at < PIECE_BYTES; at += page_bytes)
 		if (kind == KERNEL)
 			(void)*(volatile uint8_t *)(piece->at + at);
@@ -150,7 +152,7 @@ static void piece_take(struct piece *piece, enum kind kind)
 static void piece_give_back(struct piece *piece)
 {
 	piece_count(piece, UINT64_MAX, false);
-	munmap(piece->mapped, piece->mapped_bytes);
+	munmap(piece->at, PIECE_BYTES);
 	if (piece->file >= 0)
 		close(piece->file);
 	piece->at = NULL;
