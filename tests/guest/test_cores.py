@@ -292,3 +292,26 @@ def test_bad_additions_change_nothing(start, silent_kernel, core_id: int, device
         guest.control.execute("device_del", id="none")
     assert caught.value.error_class == "DeviceNotFound"
     assert guest.control.execute("query-operations") == []
+
+
+def test_a_number_of_cores_is_a_target(start) -> None:
+    guest: Guest = start(cpus="boot=1,max=4")
+    guest.wait_ready()
+
+    def set_cores(count: int) -> dict[str, str]:
+        operations = guest.control.execute("set-cores", count=count)["operations"]
+        return {ended["device"]: ended["outcome"] for ended in guest.control.wait_ends(operations)}
+
+    assert set_cores(4) == {"core1": "done", "core2": "done", "core3": "done"}
+    guest.wait_online("0-3")
+    assert set_cores(4) == {}
+    assert set_cores(2) == {"core3": "done", "core2": "done"}
+    guest.wait_online("0-1")
+    # The guest's last CPU is in core 1: part of the target is reached.
+    assert set_cores(3) == {"core2": "done"}
+    guest.wait_online("0-2")
+    guest.set_online(0, False)
+    assert set_cores(1) == {"core2": "done", "core1": "rejected"}
+    guest.set_online(0, True)
+    assert set_cores(1) == {"core1": "done"}
+    assert guest.online() == "0"

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Endurance: a stock Linux guest whose cores are added and removed many times, and an idle guest.
+"""Endurance: a stock Linux guest whose cores and memory are added and removed many times, and an idle
+guest.
 
-A cycle is one core added and removed. A round is two cycles at the same time: both cores are
-requested before either has answered. In every fifth round, so in every tenth cycle, the guest has its
+A cycle is one core added and removed. A round is two cycles at the same time: both cores, and in every
+other round a block of memory, are requested before any has answered. In every fifth round, so in every tenth cycle, the guest has its
 CPU 0 offline when both cores are removed: it releases one and must refuse the other, which has its
 last CPU. Meanwhile clients connect to the control socket and die on it (rude_clients.c).
 
@@ -24,6 +25,7 @@ from typing import Any
 
 import pytest
 
+import guest_memory
 from guest import DEADLINE, Guest, state_of
 from host_api import Host
 
@@ -35,7 +37,8 @@ SAMPLE_FIRST, SAMPLE_EVERY = 100, 200  # cycles: 100, 300, 500, ... and the last
 IDLE_SECONDS = 70
 # Linux calls event-scan with this period, on each CPU in turn. An idle guest makes no other call.
 SCAN_SECONDS = 30
-MEMORY = "512M"
+MEMORY = "size=512M,max=1G"
+BLOCK = 2  # the first behind the boot memory
 GUEST_RAM_KB = 512 << 10
 HEAP_TOP_KB = 128 + 128
 REMEMBERED_MAX = 256  # operations; docs/protocol.md
@@ -143,6 +146,13 @@ class Books:
         self.asked[number] = (kind, f"core{core_id}")
         return number
 
+    def ask_memory(self, kind: str) -> int:
+        [number] = self.guest.ask_memory(BLOCK + (kind == "add"))
+        assert number > self.last_id, f"operation {number} after {self.last_id}"
+        self.last_id = number
+        self.asked[number] = (kind, f"memory{BLOCK}")
+        return number
+
     def read(self) -> None:
         event = self.guest.control.next_event()
         name, data = event["event"], event["data"]
@@ -180,9 +190,11 @@ class Books:
             told.remove(operation["device"])
         return operation["outcome"]
 
-    def both(self, kind: str, order: tuple[int, int]) -> list[str]:
-        """Request both cores, then wait; returns the outcomes."""
+    def all(self, kind: str, order: tuple[int, int], memory: bool = False) -> list[str]:
+        """Request both cores, and the block, then wait; returns the outcomes."""
         numbers = [self.ask(kind, core_id) for core_id in order]
+        if memory:
+            numbers.append(self.ask_memory(kind))
         return [self.end_of(number) for number in numbers]
 
     def summary(self) -> str:
@@ -196,17 +208,22 @@ class Books:
 
 
 def plain_round(books: Books, order: tuple[int, int]) -> None:
-    assert books.both("add", order) == ["done", "done"]
-    assert books.both("remove", order) == ["done", "done"]
+    assert books.all("add", order) == ["done"] * 2
+    assert books.all("remove", order) == ["done"] * 2
+
+
+def memory_round(books: Books, order: tuple[int, int]) -> None:
+    assert books.all("add", order, memory=True) == ["done"] * 3
+    assert books.all("remove", order, memory=True) == ["done"] * 3
 
 
 def refused_round(books: Books, order: tuple[int, int]) -> None:
     guest = books.guest
-    assert books.both("add", order) == ["done", "done"]
+    assert books.all("add", order) == ["done"] * 2
     guest.wait_online("0-2")
     guest.set_online(0, False)
     before = {core_id: state_of(guest, core_id) for core_id in order}
-    outcomes = books.both("remove", order)
+    outcomes = books.all("remove", order)
     assert sorted(outcomes) == ["done", "rejected"], outcomes
     kept = order[outcomes.index("rejected")]
     assert state_of(guest, kept) == before[kept]
@@ -302,7 +319,9 @@ def idle(host: Host) -> Iterator[Idle]:
 def test_cycles(host: Host, idle: Idle, show: Callable[[object], None]) -> None:
     assert CYCLES % SAMPLE_FIRST == 0 and CYCLES > SAMPLE_FIRST, "cycles come in hundreds"
     samples: list[Sample] = []
-    with (Guest(host, cpus="boot=1,max=3", memory=MEMORY) as guest,
+    blocks = 0  # added and removed
+    with (Guest(host, cpus="boot=1,max=3", memory=MEMORY,
+                append=f"console=hvc0 quiet {guest_memory.MOVABLE}") as guest,
           host.popen(["rude_clients", guest.control_path]) as rude):
         guest.wait_ready()
         pid, books, begin = process_id(guest), Books(guest), time.monotonic()
@@ -310,7 +329,9 @@ def test_cycles(host: Host, idle: Idle, show: Callable[[object], None]) -> None:
         for cycle in range(PER_ROUND, CYCLES + 1, PER_ROUND):
             rude.write(b"g")
             order = (1, 2) if cycle % (2 * PER_ROUND) else (2, 1)
-            (plain_round if cycle % REFUSED_EVERY else refused_round)(books, order)
+            rounds = memory_round if cycle % (2 * PER_ROUND) else plain_round
+            (rounds if cycle % REFUSED_EVERY else refused_round)(books, order)
+            blocks += cycle % REFUSED_EVERY > 0 and cycle % (2 * PER_ROUND) > 0
             books.settled()
             if cycle % SAMPLE_EVERY == SAMPLE_FIRST or cycle == CYCLES:
                 rude.write(b"q")
@@ -321,7 +342,8 @@ def test_cycles(host: Host, idle: Idle, show: Callable[[object], None]) -> None:
         show(f"other clients: {clients}")
         connections, killed, cut_off = map(int, re.findall(r"\d+", clients))
         assert connections > CYCLES and killed > CYCLES // 10 and cut_off >= len(samples) - 2
-        assert books.outcomes == {("add", "done"): CYCLES, ("remove", "done"): CYCLES,
+        assert books.outcomes == {("add", "done"): CYCLES + blocks,
+                                  ("remove", "done"): CYCLES + blocks,
                                   ("remove", "rejected"): CYCLES // REFUSED_EVERY}
         for sample in samples:
             assert sample.flat_with(samples[0]), f"{sample}\n{sample.grown_since(samples[0])}"
