@@ -31,10 +31,19 @@ void memory_init(struct memory *memory, struct gmem *gmem, struct devices *devic
 
 /* --- Adding -------------------------------------------------------------------------------- */
 
+/* NULL if no device has the block. */
+static struct device *memory_device_of(const struct memory *memory, uint32_t block)
+{
+	struct connector *connector =
+	    connector_find(memory->devices->connectors, drc_index(&drc_type_lmb, block));
+
+	return connector != NULL ? connector->device : NULL;
+}
+
 static bool memory_is_free(const struct memory *memory, uint32_t block)
 {
 	return block >= memory->boot_blocks && block < memory->blocks &&
-	       connector_find(memory->devices->connectors, drc_index(&drc_type_lmb, block)) == NULL;
+	       memory_device_of(memory, block) == NULL;
 }
 
 /* The first of count free blocks in a row, from `from` on; memory->blocks if there are none. */
@@ -120,17 +129,14 @@ uint32_t memory_attached(const struct memory *memory, uint32_t *ret_staying)
 
 struct device *memory_lowest(const struct memory *memory, uint64_t from)
 {
-	const struct devices *devices = memory->devices;
-	struct device *lowest = NULL;
+	for (uint64_t block = from / GMEM_BLOCK_BYTES + (from % GMEM_BLOCK_BYTES != 0);
+	     block < memory->blocks; block++) {
+		struct device *device = memory_device_of(memory, (uint32_t)block);
 
-	for (uint32_t i = 0; i < devices->count; i++) {
-		struct device *device = &devices->list[i];
-
-		if (device->type == &device_type_memory && memory_address(device) >= from &&
-		    (lowest == NULL || device->unit < lowest->unit))
-			lowest = device;
+		if (device != NULL && device->unit == block)
+			return device;
 	}
-	return lowest;
+	return NULL;
 }
 
 /* One device for each block, in the lowest free blocks. */
@@ -157,18 +163,16 @@ static size_t memory_grow(
  * most `most` blocks. */
 static struct device *memory_highest(const struct memory *memory, uint32_t below, uint32_t most)
 {
-	const struct devices *devices = memory->devices;
-	struct device *highest = NULL;
+	for (uint32_t block = below; block-- > memory->boot_blocks;) {
+		struct device *device = memory_device_of(memory, block);
 
-	for (uint32_t i = 0; i < devices->count; i++) {
-		struct device *device = &devices->list[i];
-
-		if (device->type == &device_type_memory && device->attached > 0 &&
-		    device->count <= most && device->unit < below &&
-		    (highest == NULL || device->unit > highest->unit))
-			highest = device;
+		if (device == NULL)
+			continue;
+		if (device->attached > 0 && device->count <= most)
+			return device;
+		block = device->unit;
 	}
-	return highest;
+	return NULL;
 }
 
 /* Whole devices, the highest first. What has been asked back already is asked again. */
