@@ -24,11 +24,12 @@ CORE = "power9_v2.0-spapr-cpu-core"
 class PseriesGuest:
     """A QEMU process with a probe guest. Leaving a `with` ends the process."""
 
-    def __init__(self, places: int = 4, endian: str = "le") -> None:
+    def __init__(self, places: int = 4, endian: str = "le",
+                 memory: str = "512M") -> None:
         process = shutil.which("qemu-system-ppc64")
         assert process is not None, "there is no qemu-system-ppc64; lab/setup installs it"
         mine, theirs = zip(socket.socketpair(), socket.socketpair())
-        argv = [process, "-M", MACHINE, "-cpu", "POWER9", "-accel", "tcg", "-m", "512M",
+        argv = [process, "-M", MACHINE, "-cpu", "POWER9", "-accel", "tcg", "-m", memory,
                 "-smp", f"1,maxcpus={places}", "-nodefaults", "-display", "none",
                 "-kernel", str(LAB / f"probe-{endian}"),
                 "-chardev", f"socket,id=tty,fd={theirs[0].fileno()}",

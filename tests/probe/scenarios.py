@@ -5,6 +5,8 @@ A scenario is a name and lines, each a request of the operator or an act of the 
 
     add, remove, reset     a request of the operator; the answer is "ok" or "refused"
     guest STEP ...         steps on the connector of the core (guest-images/probe/README.md)
+    add-memory, remove-memory, block STEP ...
+                           the same for a memory device of one block
     fetch                  check-exception for hot-plug events
     hcall ...              the answer is the status only
     full hcall ...         the status, and r4 to r9
@@ -54,6 +56,24 @@ OPERATOR = {
                                          "guest isolate unusable start"],
     "event fetched after it was answered": ["add", TAKE, "fetch", "remove",
                                             "guest isolate unusable", "fetch", "fetch"],
+}
+
+TAKE_BLOCK = "block usable unisolate configure"
+MEMORY = {
+    "memory: taken": ["add-memory", "block sense", TAKE_BLOCK, "block sense"],
+    "memory: given up by the guest": ["add-memory", TAKE_BLOCK, "block isolate unusable sense"],
+    "memory: isolated unasked": ["add-memory", TAKE_BLOCK, "block isolate", "block sense"],
+    "memory: unusable without isolation": ["add-memory", TAKE_BLOCK, "block unusable sense"],
+    "memory: removed": ["add-memory", TAKE_BLOCK, "remove-memory", "block isolate unusable sense"],
+    "memory: removal refused by configuring again": [
+        "add-memory", TAKE_BLOCK, "remove-memory", "fetch", "block configure",
+        "block sense", "remove-memory"],
+    "memory: removal refused by unisolating": [
+        "add-memory", TAKE_BLOCK, "remove-memory", "fetch", "block unisolate",
+        "block sense", "remove-memory"],
+    "memory: removal asked for twice": ["add-memory", TAKE_BLOCK, "remove-memory",
+                                        "remove-memory"],
+    "memory: sensor of the first boot block": ["rtas get-sensor-state 2 232b 80000000"],
 }
 
 CPUS = {
@@ -207,5 +227,5 @@ SERVICES = [
 ]
 
 SCENARIOS: dict[str, list[str]] = (
-    STEPS | OPERATOR | CPUS | SENSORS | EVENTS | BLOCKS | SYSTEM | HCALLS
+    STEPS | OPERATOR | MEMORY | CPUS | SENSORS | EVENTS | BLOCKS | SYSTEM | HCALLS
     | {f"service {name}": [f"there {name}"] for name in SERVICES} | RESETS)

@@ -30,9 +30,27 @@ def told(machine: Any, core: int) -> str:
     precede it."""
     machine.control.execute("query-status")
     news = [TOLD[event["event"]] for event in machine.control.events
-            if event["event"] in TOLD and event["data"].get("device") == f"core{core}"]
+            if event["event"] in TOLD and
+            event["data"].get("device") in (f"core{core}", f"dimm{core}")]
     machine.control.events.clear()
     return "".join(f", {word}" for word in news)
+
+
+# From 1 GiB on, where QEMU has its pluggable memory: the drc index of the block of "core" 0.
+BLOCK = 0x80000004
+LMB_BYTES = 256 << 20
+MEMORY = "512M,slots=16,maxmem=8G", "size=512M,max=8G"
+
+
+def add_memory(machine: Any, number: int) -> None:
+    machine.control.execute("object-add", qom_type="memory-backend-ram", id=f"m{number}",
+                            size=LMB_BYTES)
+    machine.control.execute("device_add", driver="pc-dimm", id=f"dimm{number}",
+                            memdev=f"m{number}", addr=(BLOCK - (8 << 28) + number) * LMB_BYTES)
+
+
+def remove_memory(machine: Any, number: int) -> None:
+    machine.control.execute("device_del", id=f"dimm{number}")
 
 
 def act(machine: Any, core: int, line: str) -> str:
@@ -41,6 +59,12 @@ def act(machine: Any, core: int, line: str) -> str:
     if verb in ("add", "remove"):
         try:
             (machine.ask_add if verb == "add" else machine.ask_remove)(core)
+            return "ok"
+        except CommandError:
+            return "refused"
+    if verb in ("add-memory", "remove-memory"):
+        try:
+            (add_memory if verb == "add-memory" else remove_memory)(machine, core)
             return "ok"
         except CommandError:
             return "refused"
@@ -58,6 +82,8 @@ def act(machine: Any, core: int, line: str) -> str:
     try:
         if verb == "guest":
             return probe.run(f"do {CPU + core:x} {words}")
+        if verb == "block":
+            return probe.run(f"do {BLOCK + core:x} {words}")
         answer = probe.run(f"{verb} {words}")
     except ProbeError as error:
         return str(error).split(" at ")[0]
@@ -75,7 +101,8 @@ def transcript(machine: Any, core: int, lines: list[str]) -> list[str]:
     while machine.probe.run("fetch").startswith("0"):
         pass
     # Independent of the core.
-    return [re.sub(rf"\b{CPU + core:x}\b", "INDEX", answer) for answer in answers]
+    return [re.sub(rf"\b({CPU + core:x}|{BLOCK + core:x})\b", "INDEX", answer)
+            for answer in answers]
 
 
 def rows() -> dict[str, tuple[str, str, str]]:
@@ -102,7 +129,8 @@ def side_by_side(lines: list[str], ours: list[str], theirs: list[str]) -> tuple[
 
 def batches() -> Iterator[dict[str, list[str]]]:
     """A reset affects all cores, so it comes last on a machine."""
-    moving = {name: lines for name, lines in SCENARIOS.items() if {"add", "remove"} & set(lines)}
+    moving = {name: lines for name, lines in SCENARIOS.items()
+              if {"add", "remove", "add-memory"} & set(lines)}
     others = {name: lines for name, lines in SCENARIOS.items() if name not in moving}
     for scenarios, size in ((moving, BATCH), (others, BATCH_WITHOUT)):
         batch: dict[str, list[str]] = {}
@@ -131,8 +159,8 @@ def measure_until_they_survive(start_probe: Callable[..., ProbeGuest],
                                batch: dict[str, list[str]]) -> dict[str, tuple[str, str]]:
     places = len(batch) + 2
     for _ in range(ATTEMPTS):
-        ours = start_probe(cpus=f"boot=1,max={places}")
-        with PseriesGuest(places) as theirs:
+        ours = start_probe(cpus=f"boot=1,max={places}", memory=MEMORY[1])
+        with PseriesGuest(places, memory=MEMORY[0]) as theirs:
             try:
                 return measure(ours, theirs, batch)
             except (EOFError, ConnectionError):
