@@ -115,7 +115,8 @@ def take_sample(guest: Guest, pid: int, cycle: int, seconds: float) -> Sample:
     mappings: dict[str, int] = {}
     for mapping in re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", smaps, flags=re.MULTILINE):
         kb = {name: int(value) for name, value in re.findall(r"^(\w+): +(\d+) kB", mapping, re.M)}
-        if kb and kb["Size"] != GUEST_RAM_KB:
+        # With a block that has been there, the guest's RAM is one larger mapping.
+        if kb and kb["Size"] < GUEST_RAM_KB:
             resident += kb["Rss"]
             anonymous += kb["Anonymous"]
             mappings[mapping.split("\n", 1)[0]] = kb["Rss"]
