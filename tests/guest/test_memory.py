@@ -53,7 +53,7 @@ def test_a_dimm_of_four_blocks(start) -> None:
     added = guest.control.wait_end(reply["operation"])
     assert (added["outcome"], added["evidence"]["blocks-in-use"]) == ("done", 4), added
     assert guest.control.execute("query-memory-size-summary") == {
-        "base-memory": 512 * MIB, "plugged-memory": 4 * BLOCK}
+        "base-memory": 512 * MIB, "plugged-memory": 4 * BLOCK, "max-memory": 2048 * MIB}
     [dimm] = guest.control.execute("query-memory-devices")
     assert dimm["data"]["memdev"] == "/objects/m1" and dimm["data"]["size"] == 4 * BLOCK
     assert blocks_online(guest) == 6
