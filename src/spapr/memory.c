@@ -160,7 +160,7 @@ static size_t memory_grow(
 }
 
 /* The device with the highest address below the block `below` that has been attached and has at
- * most `most` blocks. */
+ * most `most` blocks left: a removal may have got some of them already. */
 static struct device *memory_highest(const struct memory *memory, uint32_t below, uint32_t most)
 {
 	for (uint32_t block = below; block-- > memory->boot_blocks;) {
@@ -168,7 +168,7 @@ static struct device *memory_highest(const struct memory *memory, uint32_t below
 
 		if (device == NULL)
 			continue;
-		if (device->attached > 0 && device->count <= most)
+		if (device->attached > 0 && device->attached <= most)
 			return device;
 		block = device->unit;
 	}
@@ -187,7 +187,7 @@ static size_t memory_shrink(
 	    count < max && blocks > 0 && (device = memory_highest(memory, below, blocks)) != NULL) {
 		/* One that the guest has not taken leaves at once. */
 		below = device->unit;
-		blocks -= device->count;
+		blocks -= device->attached;
 		if (!device_remove(memory->devices, device->name, &ret_operations[count], err))
 			break;
 		count++;
@@ -203,7 +203,7 @@ static uint32_t memory_left_over(const struct memory *memory, uint32_t blocks)
 
 	while (blocks > 0 && (device = memory_highest(memory, below, blocks)) != NULL) {
 		below = device->unit;
-		blocks -= device->count;
+		blocks -= device->attached;
 	}
 	return blocks;
 }

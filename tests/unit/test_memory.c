@@ -451,6 +451,21 @@ static void a_size_is_a_target(void **state)
 	assert_string_equal(operation_of(f, again[0]).device, "memory4");
 }
 
+static void a_target_counts_what_is_left_of_a_device(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t ids[8], again[8];
+
+	power_on_memory(f);
+	add_blocks(f, SPAPR_ANYWHERE, 2, "dimm1");
+	linux_add_blocks(f, 2, 2);
+	assert_int_equal(set_size(f, 2, ids, ""), 1);
+	linux_remove_block(3);
+	/* One block of two is left: the same request asks again. */
+	assert_int_equal(set_size(f, 2, again, ""), 1);
+	assert_int_equal(again[0], ids[0]);
+}
+
 static void a_size_that_cannot_be_reached_changes_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -607,6 +622,7 @@ int main(void)
 	    TEST(after_a_reset_added_memory_is_in_the_tree),
 	    TEST(after_a_reset_added_memory_can_be_offered_by_event),
 	    TEST(a_size_is_a_target),
+	    TEST(a_target_counts_what_is_left_of_a_device),
 	    TEST(a_size_that_cannot_be_reached_changes_nothing),
 	    TEST(a_number_of_cores_is_a_target),
 	    TEST(what_cannot_be_added_changes_nothing),
