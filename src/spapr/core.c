@@ -72,20 +72,25 @@ static size_t cores_grow(
 			break;
 		count++;
 	}
+	if (count < add && count < max && err->message[0] == '\0')
+		err_set(err, ERR_STATE, "ask again when the pending removals have ended",
+		    "there is no free core: those being removed do not count");
 	return count;
 }
 
-/* The highest, without core 0. What has been asked back already is asked again. */
-static size_t cores_shrink(
-    struct cores *cores, uint32_t remove, uint64_t *ret_operations, size_t max, struct err *err)
+/* The highest, without core 0: those that have been asked back already, which are asked again, or
+ * the others. */
+static size_t cores_shrink(struct cores *cores, bool asked, uint32_t remove,
+    uint64_t *ret_operations, size_t max, struct err *err)
 {
 	size_t count = 0;
 
 	for (uint32_t i = cores->count; i-- > 1 && count < remove && count < max;) {
-		if (cores->list[i].attached == 0)
+		const struct device *core = &cores->list[i];
+
+		if (core->attached == 0 || (core->remove.operation != 0) != asked)
 			continue;
-		if (!device_remove(
-		        cores->devices, cores->list[i].name, &ret_operations[count], err))
+		if (!device_remove(cores->devices, core->name, &ret_operations[count], err))
 			break;
 		count++;
 	}
@@ -96,6 +101,7 @@ size_t cores_set(
     struct cores *cores, uint32_t count, uint64_t *ret_operations, size_t max, struct err *err)
 {
 	uint32_t attached = 0, staying = 0;
+	size_t again;
 
 	if (count == 0 || count > cores->count) {
 		err_set(err, ERR_STATE, NULL, "count must be from 1 to %u", cores->count);
@@ -108,7 +114,9 @@ size_t cores_set(
 	}
 	if (count > staying)
 		return cores_grow(cores, count - staying, ret_operations, max, err);
-	return cores_shrink(cores, attached - count, ret_operations, max, err);
+	again = cores_shrink(cores, true, attached - staying, ret_operations, max, err);
+	return again + cores_shrink(
+	                   cores, false, staying - count, ret_operations + again, max - again, err);
 }
 
 /* --- The device type ---------------------------------------------------------------------- */

@@ -487,6 +487,25 @@ static void a_size_that_cannot_be_reached_changes_nothing(void **state)
 	assert_string_equal(operation_of(f, ids[0]).device, "dimm1");
 }
 
+static void a_target_counts_the_cores_that_are_being_removed(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t ids[8], removal;
+	struct err err = {0};
+
+	power_on(f);
+	assert_int_equal(spapr_set_cores(f->machine, 3, ids, 8, &err), 2);
+	linux_add(f, 0, 1);
+	linux_add(f, 0, 2);
+	/* The removal of another core than the highest leads there. */
+	removal = ask_back(f, "core1");
+	assert_int_equal(spapr_set_cores(f->machine, 2, ids, 8, &err), 1);
+	assert_int_equal(ids[0], removal);
+	/* There is one free core, and not two. */
+	assert_int_equal(spapr_set_cores(f->machine, 4, ids, 8, &err), 1);
+	assert_string_equal(err.message, "there is no free core: those being removed do not count");
+}
+
 static void a_number_of_cores_is_a_target(void **state)
 {
 	struct fixture *f = *state;
@@ -624,6 +643,7 @@ int main(void)
 	    TEST(a_size_is_a_target),
 	    TEST(a_target_counts_what_is_left_of_a_device),
 	    TEST(a_size_that_cannot_be_reached_changes_nothing),
+	    TEST(a_target_counts_the_cores_that_are_being_removed),
 	    TEST(a_number_of_cores_is_a_target),
 	    TEST(what_cannot_be_added_changes_nothing),
 	    TEST(a_machine_without_room_says_so),
