@@ -159,32 +159,35 @@ static size_t memory_grow(
 	return count;
 }
 
-/* The device with the highest address below the block `below` that has been attached and has at
- * most `most` blocks left: a removal may have got some of them already. */
-static struct device *memory_highest(const struct memory *memory, uint32_t below, uint32_t most)
+/* asked: of the devices that have been asked back already; else of the others. The device with the
+ * highest address below the block `below` that has been attached and has at most `most` blocks
+ * left: a removal may have got some of them already. */
+static struct device *memory_highest(
+    const struct memory *memory, bool asked, uint32_t below, uint32_t most)
 {
 	for (uint32_t block = below; block-- > memory->boot_blocks;) {
 		struct device *device = memory_device_of(memory, block);
 
 		if (device == NULL)
 			continue;
-		if (device->attached > 0 && device->attached <= most)
+		if (device->attached > 0 && device->attached <= most &&
+		    (device->remove.operation != 0) == asked)
 			return device;
 		block = device->unit;
 	}
 	return NULL;
 }
 
-/* Whole devices, the highest first. What has been asked back already is asked again. */
-static size_t memory_shrink(
-    struct memory *memory, uint32_t blocks, uint64_t *ret_operations, size_t max, struct err *err)
+/* Whole devices, the highest first. */
+static size_t memory_shrink(struct memory *memory, bool asked, uint32_t blocks,
+    uint64_t *ret_operations, size_t max, struct err *err)
 {
 	uint32_t below = memory->blocks;
 	struct device *device;
 	size_t count = 0;
 
-	while (
-	    count < max && blocks > 0 && (device = memory_highest(memory, below, blocks)) != NULL) {
+	while (count < max && blocks > 0 &&
+	       (device = memory_highest(memory, asked, below, blocks)) != NULL) {
 		/* One that the guest has not taken leaves at once. */
 		below = device->unit;
 		blocks -= device->attached;
@@ -201,7 +204,7 @@ static uint32_t memory_left_over(const struct memory *memory, uint32_t blocks)
 	const struct device *device;
 	uint32_t below = memory->blocks;
 
-	while (blocks > 0 && (device = memory_highest(memory, below, blocks)) != NULL) {
+	while (blocks > 0 && (device = memory_highest(memory, false, below, blocks)) != NULL) {
 		below = device->unit;
 		blocks -= device->attached;
 	}
@@ -214,6 +217,7 @@ size_t memory_set(
 	uint64_t blocks = bytes / GMEM_BLOCK_BYTES;
 	uint32_t staying, attached = memory_attached(memory, &staying);
 	uint32_t left_over;
+	size_t again;
 
 	if (bytes % GMEM_BLOCK_BYTES != 0 || blocks < memory->boot_blocks ||
 	    blocks > memory->blocks) {
@@ -226,14 +230,17 @@ size_t memory_set(
 	blocks -= memory->boot_blocks;
 	if (blocks > staying)
 		return memory_grow(memory, (uint32_t)blocks - staying, ret_operations, max, err);
-	left_over = memory_left_over(memory, attached - (uint32_t)blocks);
+	left_over = memory_left_over(memory, staying - (uint32_t)blocks);
 	if (left_over > 0) {
 		err_set(err, ERR_STATE, "use device_del for a device",
 		    "this size cannot be reached exactly: a device of several blocks comes and "
 		    "goes as a whole");
 		return 0;
 	}
-	return memory_shrink(memory, attached - (uint32_t)blocks, ret_operations, max, err);
+	/* What has been asked back already is asked again, and leads there in part. */
+	again = memory_shrink(memory, true, attached - staying, ret_operations, max, err);
+	return again + memory_shrink(memory, false, staying - (uint32_t)blocks,
+	                   ret_operations + again, max - again, err);
 }
 
 /* --- The device type ---------------------------------------------------------------------- */

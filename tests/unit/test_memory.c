@@ -466,6 +466,23 @@ static void a_target_counts_what_is_left_of_a_device(void **state)
 	assert_int_equal(again[0], ids[0]);
 }
 
+static void a_target_counts_the_memory_that_is_being_removed(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t ids[8], removal;
+
+	power_on_memory(f);
+	assert_int_equal(set_size(f, 5, ids, ""), 3);
+	linux_add_blocks(f, 2, 3);
+	/* The removal of another block than the highest leads there. */
+	removal = ask_back(f, "memory2");
+	assert_int_equal(set_size(f, 4, ids, ""), 1);
+	assert_int_equal(ids[0], removal);
+	assert_int_equal(set_size(f, 3, ids, ""), 2);
+	assert_int_equal(ids[0], removal);
+	assert_string_equal(operation_of(f, ids[1]).device, "memory4");
+}
+
 static void a_size_that_cannot_be_reached_changes_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -642,6 +659,7 @@ int main(void)
 	    TEST(after_a_reset_added_memory_can_be_offered_by_event),
 	    TEST(a_size_is_a_target),
 	    TEST(a_target_counts_what_is_left_of_a_device),
+	    TEST(a_target_counts_the_memory_that_is_being_removed),
 	    TEST(a_size_that_cannot_be_reached_changes_nothing),
 	    TEST(a_target_counts_the_cores_that_are_being_removed),
 	    TEST(a_number_of_cores_is_a_target),
