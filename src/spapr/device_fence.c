@@ -50,7 +50,7 @@ int64_t devices_check_fence(struct devices *devices, uint64_t now_ms)
 	}
 	if (due_ms > now_ms)
 		return due_ms == UINT64_MAX ? -1 : (int64_t)(due_ms - now_ms);
-	fence_send(devices->fence, now_ms);
+	fence_send(devices->fence);
 	return -1;
 }
 
@@ -97,14 +97,19 @@ static const struct connector *fence_first_uncovered(const struct devices *devic
 {
 	const struct connector *first = NULL;
 
-	for (uint32_t i = 0; i < devices->count; i++)
-		for (uint32_t c = 0; c < devices->list[i].count; c++) {
-			const struct connector *connector = &devices->list[i].connectors[c];
+	for (uint32_t i = 0; i < devices->count; i++) {
+		const struct device *device = &devices->list[i];
+
+		if (device->add.operation == 0 && device->remove.operation == 0)
+			continue;
+		for (uint32_t c = 0; c < device->count; c++) {
+			const struct connector *connector = &device->connectors[c];
 
 			if (fence_covers_not(devices, connector) &&
 			    (first == NULL || connector->fetched < first->fetched))
 				first = connector;
 		}
+	}
 	return first;
 }
 

@@ -14,13 +14,12 @@ void fence_init(struct fence *fence, struct events *events, uint32_t blocks)
 	};
 }
 
-void fence_send(struct fence *fence, uint64_t now_ms)
+void fence_send(struct fence *fence)
 {
 	if (fence->state == FENCE_QUEUED)
 		return;
 	fence->state = FENCE_QUEUED;
 	fence->index = fence->first_index + (fence->index - fence->first_index + 1) % fence->blocks;
-	fence->sent_ms = now_ms;
 	news_count(fence->events->news, COUNT_FENCES_SENT, 1);
 	event_queue_fence(fence->events);
 }

@@ -31,16 +31,15 @@ struct fence {
 	uint32_t index;   /* of the last fence */
 	uint64_t fetched; /* FETCHED: its place among the fetched events: events->fetched */
 	uint64_t fetched_ms;
-	uint64_t proven;  /* all events that were fetched before this place have been handled */
-	bool answers;     /* the kernel that runs has answered one */
-	uint64_t sent_ms; /* when the last one was queued */
+	uint64_t proven; /* all events that were fetched before this place have been handled */
+	bool answers;    /* the kernel that runs has answered one */
 };
 
 /* blocks: at least 1. */
 void fence_init(struct fence *fence, struct events *events, uint32_t blocks);
 
 /* Queue a fence, unless one is queued. One that has been fetched does not count any more. */
-void fence_send(struct fence *fence, uint64_t now_ms);
+void fence_send(struct fence *fence);
 
 /* The guest has fetched it: the drc index for its event. */
 uint32_t fence_fetched(struct fence *fence, uint64_t now_ms);

@@ -150,6 +150,11 @@ static size_t memory_grow(
 		char name[OP_DEVICE_MAX];
 
 		first = memory_find_room(memory, first, 1);
+		if (first == memory->blocks) {
+			err_set(err, ERR_STATE, "ask again when the pending removals have ended",
+			    "there is no free block: those being removed do not count");
+			break;
+		}
 		snprintf(name, sizeof name, "memory%u", first);
 		if (!memory_add(memory, first * GMEM_BLOCK_BYTES, GMEM_BLOCK_BYTES, name,
 		        &ret_operations[count], err))

@@ -81,7 +81,8 @@ static size_t parts(struct part *list)
 	    (struct part){machine->events.queue, WORLD_EVENTS * sizeof machine->events.queue[0]};
 	list[count++] =
 	    (struct part){machine->events.queued, WORLD_EVENTS * sizeof machine->events.queued[0]};
-	list[count++] = SPAN(&machine->fence, state, sent_ms);
+	list[count++] = SPAN(&machine->fence, state, answers);
+	list[count++] = PART(machine->fence.answers);
 	list[count++] = SPAN(&machine->events, count, limit);
 	list[count++] = PART(machine->vty.interrupt_owed);
 	list[count++] = PART(machine->news.bits);

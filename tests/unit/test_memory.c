@@ -483,6 +483,20 @@ static void a_target_counts_the_memory_that_is_being_removed(void **state)
 	assert_string_equal(operation_of(f, ids[1]).device, "memory4");
 }
 
+static void what_is_being_removed_is_no_room(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t ids[8];
+
+	power_on_memory(f);
+	assert_int_equal(set_size(f, 8, ids, ""), 6);
+	linux_add_blocks(f, 2, 6);
+	drop_reports(f);
+	ask_back(f, "memory7");
+	assert_int_equal(
+	    set_size(f, 8, ids, "there is no free block: those being removed do not count"), 0);
+}
+
 static void a_size_that_cannot_be_reached_changes_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -660,6 +674,7 @@ int main(void)
 	    TEST(a_size_is_a_target),
 	    TEST(a_target_counts_what_is_left_of_a_device),
 	    TEST(a_target_counts_the_memory_that_is_being_removed),
+	    TEST(what_is_being_removed_is_no_room),
 	    TEST(a_size_that_cannot_be_reached_changes_nothing),
 	    TEST(a_target_counts_the_cores_that_are_being_removed),
 	    TEST(a_number_of_cores_is_a_target),
