@@ -110,7 +110,7 @@ static size_t parts(struct part *list)
 	return count;
 }
 
-enum { PARTS_MAX = 12 + 6 * WORLD_CORES + 3 * WORLD_VCPUS };
+enum { PARTS_MAX = 13 + 6 * WORLD_CORES + 3 * WORLD_VCPUS };
 
 size_t world_save(void *to)
 {
