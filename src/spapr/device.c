@@ -69,7 +69,6 @@ struct device *device_find(struct devices *devices, const char *name)
 	return NULL;
 }
 
-/* Make what it needs, and the descriptions that ibm,configure-connector hands out. */
 bool device_describe(
     struct connectors *connectors, const struct connector *connector, struct err *err)
 {
@@ -265,7 +264,7 @@ static void device_requests_finish(struct devices *devices, struct device *devic
 		return;
 	device_request_finish(devices, device, &device->add);
 	device_request_finish(devices, device, &device->remove);
-	if (device->attached == 0 && device->add.operation == 0 && device->remove.operation == 0)
+	if (device->attached == 0 && !device_is_asked(device))
 		device->name[0] = '\0';
 }
 
@@ -334,8 +333,7 @@ struct drc_result device_apply(struct devices *devices, struct connector *connec
 	if (result.effects & DRC_FX_ATTACH)
 		device_set_attached(devices, device, connector);
 	/* What was to be taken back, and has been kept, leaves when nobody waits for it. */
-	if (result.effects & DRC_FX_DETACH && device->add.operation == 0 &&
-	    device->remove.operation == 0)
+	if (result.effects & DRC_FX_DETACH && !device_is_asked(device))
 		device_note_unasked(
 		    devices, connector, OP_RELEASE, OP_RELEASED, device->attached == 1, by);
 	if (result.effects & DRC_FX_DETACH)

@@ -43,7 +43,7 @@ int64_t devices_check_fence(struct devices *devices, uint64_t now_ms)
 	for (uint32_t i = 0; i < devices->count; i++) {
 		const struct device *device = &devices->list[i];
 
-		if (device->add.operation == 0 && device->remove.operation == 0)
+		if (!device_is_asked(device))
 			continue;
 		for (uint32_t c = 0; c < device->count; c++)
 			due_ms = fence_min(due_ms, fence_due_ms(devices, &device->connectors[c]));
@@ -75,7 +75,7 @@ void devices_fence_answered(struct devices *devices, uint32_t vcpu)
 	for (uint32_t i = 0; i < devices->count; i++) {
 		const struct device *device = &devices->list[i];
 
-		if (device->add.operation == 0 && device->remove.operation == 0)
+		if (!device_is_asked(device))
 			continue;
 		/* What an end queues for other connectors of the device is not judged: they are
 		 * not fetched. */
@@ -100,7 +100,7 @@ static const struct connector *fence_first_uncovered(const struct devices *devic
 	for (uint32_t i = 0; i < devices->count; i++) {
 		const struct device *device = &devices->list[i];
 
-		if (device->add.operation == 0 && device->remove.operation == 0)
+		if (!device_is_asked(device))
 			continue;
 		for (uint32_t c = 0; c < device->count; c++) {
 			const struct connector *connector = &device->connectors[c];

@@ -22,6 +22,12 @@ static inline bool device_is_here(const struct device *device)
 	return device->attached > 0 || device->leaving > 0;
 }
 
+/* A request of the operator is pending. */
+static inline bool device_is_asked(const struct device *device)
+{
+	return device->add.operation != 0 || device->remove.operation != 0;
+}
+
 /* Make what the device needs. May fail. Then undo it. */
 bool device_make(struct devices *devices, struct device *device, struct err *err);
 void device_unmake(struct device *device);
