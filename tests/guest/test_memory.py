@@ -8,18 +8,17 @@ from typing import Any
 
 import pytest
 
+import guest_memory
 from guest import CommandError, Guest
 
 MIB = 1 << 20
 BLOCK = 256 * MIB
-MOVABLE = "memhp_default_state=online_movable"
+APPEND = f"console=hvc0 quiet {guest_memory.MOVABLE}"
 
 
 def set_memory(guest: Guest, size: int) -> list[dict[str, Any]]:
     """Ask for a size of all memory, and wait for the ends of what that takes."""
-    reply = guest.control.execute("set-memory", size=size)
-    assert "incomplete" not in reply, reply
-    return guest.control.wait_ends(reply["operations"])
+    return guest.set_memory(size // BLOCK)
 
 
 def outcomes(operations: list[dict[str, Any]]) -> list[str]:
@@ -27,11 +26,11 @@ def outcomes(operations: list[dict[str, Any]]) -> list[str]:
 
 
 def blocks_online(guest: Guest) -> int:
-    return int(guest.sh("grep -l online /sys/devices/system/memory/memory*/state | wc -l"))
+    return len(guest_memory.online(guest))
 
 
 def test_blocks_come_and_go(start) -> None:
-    guest: Guest = start(memory="size=512M,max=2G", append=f"console=hvc0 quiet {MOVABLE}")
+    guest: Guest = start(memory="size=512M,max=2G", append=APPEND)
     guest.wait_ready()
     assert blocks_online(guest) == 2
     added = set_memory(guest, 2048 * MIB)
@@ -45,7 +44,7 @@ def test_blocks_come_and_go(start) -> None:
 
 
 def test_a_dimm_of_four_blocks(start) -> None:
-    guest: Guest = start(memory="size=512M,max=2G", append=f"console=hvc0 quiet {MOVABLE}")
+    guest: Guest = start(memory="size=512M,max=2G", append=APPEND)
     guest.wait_ready()
     guest.control.execute("object-add", qom_type="memory-backend-ram", id="m1",
                           size=4 * BLOCK)
@@ -71,19 +70,15 @@ def memory_devices(guest: Guest) -> list[dict[str, Any]]:
     return [device["data"] for device in guest.control.execute("query-memory-devices")]
 
 
-def mem_total(guest: Guest) -> int:
-    return int(guest.sh("awk '/MemTotal/ { print $2 }' /proc/meminfo")) << 10
-
-
 @pytest.mark.parametrize("reset", ["boot", "event"])
 def test_added_memory_survives_a_reset(start, reset: str) -> None:
     """It is in the new tree, or it is offered by an event."""
     guest: Guest = start(memory=f"size=512M,max=2G,reset={reset}",
-                         append=f"console=hvc0 quiet {MOVABLE}")
+                         append=APPEND)
     guest.wait_ready()
     assert outcomes(set_memory(guest, 1024 * MIB)) == ["done", "done"]
     devices = memory_devices(guest)
-    total = mem_total(guest)
+    total = guest_memory.total_kib(guest)
     guest.control.execute("system_reset")
     guest.wait_ready()
     if reset == "event":
@@ -91,13 +86,13 @@ def test_added_memory_survives_a_reset(start, reset: str) -> None:
             data["operation"]["kind"], data["operation"]["device"]) == ("guest-take", "memory3"))
     assert memory_devices(guest) == devices
     assert blocks_online(guest) == 4
-    assert abs(mem_total(guest) - total) < 64 * MIB
+    assert abs(guest_memory.total_kib(guest) - total) < 64 << 10
     if reset == "event":  # movable again
         assert outcomes(set_memory(guest, 512 * MIB)) == ["done", "done"]
 
 
 def test_what_the_guest_releases_by_itself_stays_and_comes_back(start) -> None:
-    guest: Guest = start(memory="size=512M,max=1G", append=f"console=hvc0 quiet {MOVABLE}")
+    guest: Guest = start(memory="size=512M,max=1G", append=APPEND)
     guest.wait_ready()
     assert outcomes(set_memory(guest, 768 * MIB)) == ["done"]
     guest.sh("echo 'memory remove count 1' >/sys/kernel/dlpar")
@@ -120,7 +115,7 @@ def test_what_the_guest_releases_by_itself_stays_and_comes_back(start) -> None:
 @pytest.mark.parametrize("most", ["64G", "1T", "4T"])
 def test_room_for_much_memory(start, most: str) -> None:
     """The last block there can be comes and goes."""
-    guest: Guest = start(memory=f"size=512M,max={most}", append=f"console=hvc0 quiet {MOVABLE}")
+    guest: Guest = start(memory=f"size=512M,max={most}", append=APPEND)
     guest.wait_ready()
     last = int(most[:-1]) * (1 << 30 if most[-1] == "G" else 1 << 40) - BLOCK
     guest.control.execute("object-add", qom_type="memory-backend-ram", id="m1", size=BLOCK)
