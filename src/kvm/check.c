@@ -80,7 +80,7 @@ static bool check_create_vm(struct report *report, struct kvm_vm *vm)
 	vm->facts.api_version = version;
 	check_add(report, "KVM API", version == KVM_API_VERSION ? KVM_CHECK_OK : KVM_CHECK_FAIL,
 	    NEW_KERNEL, "version %d", version);
-	vm->vm_fd = ioctl(vm->kvm_fd, KVM_CREATE_VM, 0L);
+	vm->vm_fd = kvm_create_vm_fd(vm->kvm_fd, KVM_ACCEL_AUTO);
 	if (vm->vm_fd < 0 || run_bytes < (int)sizeof(struct kvm_run)) {
 		check_add(report, "virtual machine", KVM_CHECK_FAIL,
 		    "modprobe kvm_hv, and look at the end of dmesg", "%s", strerror(errno));
@@ -93,22 +93,80 @@ static bool check_create_vm(struct report *report, struct kvm_vm *vm)
 	return true;
 }
 
-static void check_modes(struct report *report, const struct kvm_facts *facts)
+/* A wish for a guest: can it be had, and if not, why? What is not the default is no failure. */
+static void check_wish(struct report *report, const struct kvm_facts *facts, const char *name,
+    const struct kvm_mode *wish, const struct kvm_mode *usual)
 {
+	struct kvm_mode mode;
+	struct err err = {0};
+
+	if (kvm_mode_choose(facts, wish, &mode, &err))
+		check_add(report, name, KVM_CHECK_OK, NULL, "yes%s",
+		    memcmp(&mode, usual, sizeof mode) == 0 ? ", the default" : "");
+	else
+		check_add(report, name, KVM_CHECK_OK, NULL, "no: %.80s", err.message);
+}
+
+/* The kinds of guests, see mode.h. */
+static void check_guests(struct report *report, const struct kvm_facts *facts)
+{
+	static const struct {
+		const char *name;
+		struct kvm_mode wish;
+	} guests[] = {
+	    {"guest: radix, xics", {.mmu = KVM_MMU_RADIX, .irqchip = KVM_IRQCHIP_XICS}},
+	    {"guest: radix, xive", {.mmu = KVM_MMU_RADIX, .irqchip = KVM_IRQCHIP_XIVE}},
+	    {"guest: hash, xics", {.mmu = KVM_MMU_HASH, .irqchip = KVM_IRQCHIP_XICS}},
+	    {"guest: hash, xive", {.mmu = KVM_MMU_HASH, .irqchip = KVM_IRQCHIP_XIVE}},
+	    {"guest: power8", {.cpu = KVM_CPU_POWER8}},
+	    {"guest: power9", {.cpu = KVM_CPU_POWER9}},
+	    {"guest: power10", {.cpu = KVM_CPU_POWER10}},
+	    {"guest: power11", {.cpu = KVM_CPU_POWER11}},
+	};
+	const struct kvm_mode any = {KVM_ACCEL_AUTO};
+	struct kvm_mode usual = any;
+	struct err err = {0};
+
+	if (kvm_mode_choose(facts, &any, &usual, &err))
+		check_add(report, "guest", KVM_CHECK_OK, NULL, "kvm-%s, %s, %s, %s",
+		    kvm_accel_name(usual.accel), kvm_mmu_name(usual.mmu),
+		    kvm_irqchip_name(usual.irqchip), kvm_cpu_name(usual.cpu));
+	else
+		check_add(report, "guest", KVM_CHECK_FAIL, "the lines below say what there is", "%.90s",
+		    err.message);
+	for (size_t i = 0; i < sizeof guests / sizeof guests[0]; i++)
+		check_wish(report, facts, guests[i].name, &guests[i].wish, &usual);
+}
+
+/* Can a VM of this flavour be made? */
+static bool check_flavour(const struct kvm_vm *vm, enum kvm_accel accel)
+{
+	int fd = kvm_create_vm_fd(vm->kvm_fd, accel);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
+static void check_modes(struct report *report, const struct kvm_vm *vm)
+{
+	const struct kvm_facts *facts = &vm->facts;
+
 	check_add(report, "processor", KVM_CHECK_OK, NULL, "%s, PVR %#010x, pages of %u KiB",
 	    facts->cpu_name, facts->pvr, facts->page_bytes / 1024);
-	check_add(report, "KVM flavour", facts->hv ? KVM_CHECK_OK : KVM_CHECK_WARN,
-	    "modprobe kvm_hv; kvm-pr emulates privileged instructions, and is not supported yet",
-	    "%s", facts->hv ? "kvm-hv" : "kvm-pr");
-	check_need(report, "MMU radix", facts->radix,
-	    "use a POWER9 or later host in radix mode with kvm_hv");
-	/* Not used yet, so their absence is no failure. */
-	check_add(report, "MMU hash", KVM_CHECK_OK, NULL, "%s",
-	    facts->hash ? "yes (not used yet)" : "no (not needed)");
+	check_add(report, "host", KVM_CHECK_OK, NULL, "%s",
+	    facts->bare_metal ? "bare metal"
+	    : facts->nested   ? "runs on a hypervisor, nested KVM"
+	                      : "runs on a hypervisor");
+	check_add(report, "kvm-hv", KVM_CHECK_OK, NULL, "%s",
+	    check_flavour(vm, KVM_ACCEL_HV) ? "yes" : "no");
+	check_add(report, "kvm-pr", KVM_CHECK_OK, NULL, "%s",
+	    check_flavour(vm, KVM_ACCEL_PR)
+	        ? "yes; while such a guest runs, interrupts of this host cost more"
+	        : "no");
+	check_guests(report, facts);
 	check_need(
 	    report, "interrupts XICS", facts->xics, "use a host kernel with CONFIG_KVM_XICS");
-	check_add(report, "interrupts XIVE", KVM_CHECK_OK, NULL, "%s",
-	    facts->xive ? "yes (not used yet)" : "no (not needed)");
 }
 
 static void check_capabilities(struct report *report, const struct kvm_facts *facts)
@@ -163,7 +221,11 @@ static void check_vcpu(struct report *report, struct kvm_vm *vm)
 	struct kvm_vcpu *vcpu = NULL;
 	struct err err = {0};
 
-	if (!kvm_vm_create_irqchip(vm, 1, &tokens, &err)) {
+	/* No guest ever runs: the least memory for the MMU will do. */
+	if (!kvm_choose_ops(vm, &(struct kvm_mode){KVM_ACCEL_AUTO}, &err))
+		return; /* said above */
+	if (!kvm_vm_create_mmu(vm, UINT64_C(256) << 20, &err) ||
+	    !kvm_vm_create_irqchip(vm, 1, &tokens, &err)) {
 		check_add(
 		    report, "interrupt controller", KVM_CHECK_FAIL, remedy, "%.90s", err.message);
 		return;
@@ -178,20 +240,14 @@ static void check_vcpu(struct report *report, struct kvm_vm *vm)
 size_t kvm_check(struct kvm_check *lines, size_t max)
 {
 	struct report report = {.lines = lines, .max = max};
-	struct kvm_vm vm = {.kvm_fd = -1, .vm_fd = -1, .xics_fd = -1};
+	struct kvm_vm vm = {.kvm_fd = -1, .vm_fd = -1, .irqchip_fd = -1};
 
 	if (check_device(&report, &vm) && check_create_vm(&report, &vm)) {
-		check_modes(&report, &vm.facts);
+		check_modes(&report, &vm);
 		check_capabilities(&report, &vm.facts);
 		check_limits(&report, &vm.facts);
 		check_vcpu(&report, &vm);
 	}
-	kvm_destroy_unfinished(&vm);
-	if (vm.xics_fd >= 0)
-		close(vm.xics_fd);
-	if (vm.vm_fd >= 0)
-		close(vm.vm_fd);
-	if (vm.kvm_fd >= 0)
-		close(vm.kvm_fd);
+	kvm_vm_close(&vm);
 	return report.count;
 }

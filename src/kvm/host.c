@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * host.c - what the guest's device tree takes from the host: the processor's version, radix
- * page sizes and speculation behaviour from KVM, caches and clocks from the host's own device
+ * host.c - what the guest's device tree takes from the host: the processor's version, page
+ * sizes and speculation behaviour from KVM, caches and clocks from the host's own device
  * tree. Only properties of the processor's kind are read; nothing that tells which machine
  * this is (serial numbers, names, locations) is looked at.
  */
@@ -18,14 +18,20 @@
 
 static const struct {
 	uint32_t pvr, mask;
+	enum kvm_cpu level;
 	const char *name;
 } processors[] = {
-    {0x004e0000, 0xffff0000, "POWER9"},
-    {0x00800000, 0xffff0000, "POWER10"},
-    {0x00820000, 0xffff0000, "POWER11"},
-    {0x004b0000, 0xffff0000, "POWER8"},
-    {0x004c0000, 0xffff0000, "POWER8"},
-    {0x004d0000, 0xffff0000, "POWER8"},
+    {0x004e0000, 0xffff0000, KVM_CPU_POWER9, "POWER9"},
+    {0x00800000, 0xffff0000, KVM_CPU_POWER10, "POWER10"},
+    {0x00820000, 0xffff0000, KVM_CPU_POWER11, "POWER11"},
+    {0x004b0000, 0xffff0000, KVM_CPU_POWER8, "POWER8"},
+    {0x004c0000, 0xffff0000, KVM_CPU_POWER8, "POWER8"},
+    {0x004d0000, 0xffff0000, KVM_CPU_POWER8, "POWER8"},
+    /* Architecture levels that a hypervisor may hold its host to. */
+    {0x0f000004, 0xffffffff, KVM_CPU_POWER8, "POWER8"},
+    {0x0f000005, 0xffffffff, KVM_CPU_POWER9, "POWER9"},
+    {0x0f000006, 0xffffffff, KVM_CPU_POWER10, "POWER10"},
+    {0x0f000007, 0xffffffff, KVM_CPU_POWER11, "POWER11"},
 };
 
 /* Read one property; its length, or 0. */
@@ -100,9 +106,50 @@ static void host_read_device_tree(struct kvm_facts *facts)
 	facts->icache.block_size = (uint32_t)host_read_number(node, "i-cache-block-size");
 	facts->icache.sets = (uint32_t)host_read_number(node, "i-cache-sets");
 	facts->slb_size = (uint32_t)host_read_number(node, "ibm,slb-size");
+	facts->architecture = (uint32_t)host_read_number(node, "cpu-version");
+	if (facts->architecture >> 24 != 0x0f)
+		facts->architecture = 0; /* it is the processor's own version */
 	facts->pa_features_len = (uint32_t)host_read_property(
 	    node, "ibm,pa-features", facts->pa_features, sizeof facts->pa_features);
 	close(node);
+}
+
+static bool host_is_bare_metal(void)
+{
+	int root = open("/proc/device-tree", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	static const char wanted[] = "ibm,powernv";
+	char list[256];
+	size_t length;
+	bool found;
+
+	if (root < 0)
+		return false;
+	/* Strings, one behind the other. */
+	length = host_read_property(root, "compatible", list, sizeof list);
+	found = memmem(list, length, wanted, sizeof wanted) != NULL;
+	close(root);
+	return found;
+}
+
+void kvm_read_page_sizes(struct kvm_vm *vm)
+{
+	struct kvm_facts *facts = &vm->facts;
+	struct kvm_ppc_smmu_info info = {0};
+
+	if (ioctl(vm->vm_fd, KVM_PPC_GET_SMMU_INFO, &info) < 0)
+		return;
+	facts->nested = (info.flags & KVM_PPC_NO_HASH) != 0;
+	facts->smmu.real_sizes = (info.flags & KVM_PPC_PAGE_SIZES_REAL) != 0;
+	facts->smmu.terabyte_segments = (info.flags & KVM_PPC_1T_SEGMENTS) != 0;
+	facts->smmu.slb_size = info.slb_size;
+	for (size_t i = 0; i < KVM_PAGE_SIZES; i++) {
+		facts->smmu.sizes[i].shift = info.sps[i].page_shift;
+		facts->smmu.sizes[i].encoding = info.sps[i].slb_enc;
+		for (size_t j = 0; j < KVM_PAGE_SIZES; j++) {
+			facts->smmu.sizes[i].pages[j].shift = info.sps[i].enc[j].page_shift;
+			facts->smmu.sizes[i].pages[j].encoding = info.sps[i].enc[j].pte_enc;
+		}
+	}
 }
 
 static void host_read_vm(struct kvm_vm *vm)
@@ -121,18 +168,29 @@ static void host_read_vm(struct kvm_vm *vm)
 	}
 }
 
+static void host_name_processor(struct kvm_facts *facts)
+{
+	uint32_t version = facts->architecture != 0 ? facts->architecture : facts->pvr;
+
+	facts->cpu_name = "POWER9";
+	facts->level = KVM_CPU_POWER9;
+	for (size_t i = 0; i < sizeof processors / sizeof processors[0]; i++)
+		if ((version & processors[i].mask) == processors[i].pvr) {
+			facts->cpu_name = processors[i].name;
+			facts->level = processors[i].level;
+		}
+}
+
 void kvm_read_host(struct kvm_vm *vm)
 {
 	struct kvm_facts *facts = &vm->facts;
 
 	facts->page_bytes = (uint32_t)sysconf(_SC_PAGESIZE);
-	facts->cpu_name = "POWER9";
+	facts->bare_metal = host_is_bare_metal();
 #ifdef __powerpc64__
 	__asm__("mfspr %0, 287" : "=r"(facts->pvr));
 #endif
-	for (size_t i = 0; i < sizeof processors / sizeof processors[0]; i++)
-		if ((facts->pvr & processors[i].mask) == processors[i].pvr)
-			facts->cpu_name = processors[i].name;
 	host_read_device_tree(facts);
+	host_name_processor(facts);
 	host_read_vm(vm);
 }

@@ -16,19 +16,23 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "kvm/mode.h"
 #include "mem/gmem.h"
 
-enum { KVM_AP_ENCODINGS = 8, KVM_CACHE_COUNT = 2 };
+enum { KVM_AP_ENCODINGS = 8, KVM_PAGE_SIZES = 8 };
 
 /* What the host offers; kvm_vm_facts(). */
 struct kvm_facts {
 	int api_version;
 	bool hv;    /* kvm-hv (else kvm-pr) */
 	bool radix; /* KVM_CAP_PPC_MMU_RADIX: the truth. KVM_CAP_PPC_ALLOC_HTAB lies when nested. */
-	bool hash;  /* KVM_CAP_PPC_MMU_HASH_V3, or kvm-pr */
+	bool hash;  /* can run hash guests; KVM_CAP_PPC_MMU_HASH_V3 tells of some hosts only */
+	bool nested;     /* kvm-hv on another hypervisor */
+	bool bare_metal; /* the host runs on none */
 	bool xics;  /* in-kernel XICS */
 	bool xive;  /* in-kernel XIVE native device */
 	bool ail3;  /* interrupts with translation on (H_SET_MODE AIL 3) */
+	bool dawr1; /* a second data watchpoint */
 	bool papr, rtas_tokens, enable_hcall, immediate_exit, one_reg, cpu_char, sync_mmu;
 	uint32_t smt_modes; /* bit set: 1, 2, 4, 8 threads per core possible */
 	uint32_t max_vcpus, max_vcpu_id, recommended_vcpus;
@@ -36,6 +40,8 @@ struct kvm_facts {
 	uint32_t page_bytes; /* of the host */
 
 	uint32_t pvr;
+	enum kvm_cpu level;                      /* of the host's processor; never HOST */
+	uint32_t architecture;                   /* that the host itself is held to, or 0 */
 	const char *cpu_name;                    /* "POWER9"; static */
 	uint32_t ap_encodings[KVM_AP_ENCODINGS]; /* ibm,processor-radix-AP-encodings; 0 ends */
 	uint64_t cpu_character, cpu_behaviour;   /* H_GET_CPU_CHARACTERISTICS */
@@ -45,7 +51,19 @@ struct kvm_facts {
 		uint32_t size, line_size, block_size, sets;
 	} dcache, icache;
 	uint32_t slb_size;
-	uint8_t pa_features[128]; /* ibm,pa-features as the host has it */
+	/* KVM_PPC_GET_SMMU_INFO: page sizes of a hash guest; shift 0 stands for none. */
+	struct {
+		bool real_sizes;        /* a guest's page is no larger than the host's behind it */
+		bool terabyte_segments; /* beside those of 256 MiB */
+		uint32_t slb_size;
+		struct {
+			uint32_t shift, encoding; /* of the base size, in the SLB */
+			struct {
+				uint32_t shift, encoding; /* of a page, in the page table */
+			} pages[KVM_PAGE_SIZES];
+		} sizes[KVM_PAGE_SIZES];
+	} smmu;
+	uint8_t pa_features[KVM_PA_FEATURES_BYTES]; /* ibm,pa-features as the host has it */
 	uint32_t pa_features_len;
 };
 
@@ -64,12 +82,16 @@ struct kvm_check {
 /* Fill up to max lines about this host; returns how many. Never fails: it reports. */
 size_t kvm_check(struct kvm_check *lines, size_t max);
 
-/* Create a VM with kvm_fd, an open /dev/kvm that is taken over, or if that is 0 with one opened
- * here. An error if it is something else (ERR_USAGE), or if the host lacks what every guest of
- * needs: a radix MMU, the in-kernel XICS and a few more, see vm.c. */
-struct kvm_vm *kvm_vm_create(int kvm_fd, struct err *err);
+/* Create a VM for a mode, with kvm_fd, an open /dev/kvm that is taken over, or if that is 0 with one
+ * opened here. An error if it is something else (ERR_USAGE), or if the host lacks what such a guest
+ * needs. */
+struct kvm_vm *kvm_vm_create(int kvm_fd, const struct kvm_mode *wish, struct err *err);
 void kvm_vm_destroy(struct kvm_vm *vm);
 const struct kvm_facts *kvm_vm_facts(const struct kvm_vm *vm);
+const struct kvm_mode *kvm_vm_mode(const struct kvm_vm *vm); /* the one that was chosen */
+
+/* The guest's processor; complete when the first vCPU has been made. */
+const struct kvm_processor *kvm_vm_processor(const struct kvm_vm *vm);
 
 /* Put bytes of guest memory at this guest-physical address, as memory slot number `slot`. Then take
  * the slot away again: no vCPU reaches it after that. Negative errno; it is there then. */
@@ -79,6 +101,13 @@ int kvm_vm_remove_memory(struct kvm_vm *vm, uint32_t slot);
 
 /* threads per core, before any vCPU; 1 needs nothing. */
 bool kvm_vm_set_threads(struct kvm_vm *vm, uint32_t threads, struct err *err);
+
+/* The MMU's own memory, once, behind the boot memory and before any vCPU. memory_bytes: of all that
+ * the guest can get. */
+bool kvm_vm_create_mmu(struct kvm_vm *vm, uint64_t memory_bytes, struct err *err);
+
+/* Forget the guest's translations: at boot and reset, with no vCPU in the guest. */
+bool kvm_vm_reset_mmu(struct kvm_vm *vm, struct err *err);
 
 /* The in-kernel interrupt controller for servers 0 .. servers-1, its RTAS services being
  * reached with the four tokens; once, before any vCPU. */
@@ -97,9 +126,13 @@ bool kvm_irq_reset(struct kvm_vm *vm, uint32_t irq, uint32_t server, struct err 
 /* Send one edge on an interrupt source; negative errno on failure. */
 int kvm_irq_pulse(struct kvm_vm *vm, uint32_t irq);
 
-/* H_REGISTER_PROC_TBL for a radix guest: table is base | log2 size - 12, gtse as asked for.
- * table 0 unregisters (reset). Negative errno. */
+/* H_REGISTER_PROC_TBL: table is base | log2 size - 12, gtse as asked for. table 0: none, which is
+ * all that a hash guest can have. Negative errno. */
 int kvm_vm_set_process_table(struct kvm_vm *vm, uint64_t table, bool gtse);
+
+/* An entry of a hash page table that KVM leaves to user space (kvm-pr). False: no such entry. Any
+ * thread; the guest may write to it meanwhile. */
+bool kvm_hpt_read(const struct kvm_vm *vm, uint64_t index, uint64_t ret_entry[2]);
 
 /* Create the vCPU with this id, connected to the irqchip. KVM cannot delete one: keep it. After a
  * failure it may be tried again. One at a time. */

@@ -19,21 +19,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-struct kvm_vcpu {
-	struct kvm_vcpu *next; /* of vm->unfinished */
-	struct kvm_vm *vm;
-	int fd;
-	uint32_t id;
-	pthread_t thread;
-	struct kvm_run *run;
-	/* The exit that waits for its answer to be carried back; 0 if none does. */
-	uint32_t reply_pending;
-	bool connected; /* to the interrupt controller, which KVM does only once */
-};
-
-/* Interrupt presenter: CPPR 0 (nothing gets through), no IPI requested, nothing pending. */
-#define ICP_RESET_STATE UINT64_C(0x00000000ffff0000)
-
 #define MSR_SF (UINT64_C(1) << 63)
 #define MSR_ME (UINT64_C(1) << 12)
 
@@ -41,14 +26,14 @@ struct kvm_vcpu {
 #define LPCR_AIL UINT64_C(0x01800000)
 #define LPCR_AIL_SHIFT 23
 
-static bool vcpu_set_reg(struct kvm_vcpu *vcpu, uint64_t id, const void *value)
+bool kvm_vcpu_set_reg(struct kvm_vcpu *vcpu, uint64_t id, const void *value)
 {
 	struct kvm_one_reg reg = {.id = id, .addr = (uintptr_t)value};
 
 	return ioctl(vcpu->fd, KVM_SET_ONE_REG, &reg) == 0;
 }
 
-static bool vcpu_get_reg(struct kvm_vcpu *vcpu, uint64_t id, void *value)
+bool kvm_vcpu_get_reg(struct kvm_vcpu *vcpu, uint64_t id, void *value)
 {
 	struct kvm_one_reg reg = {.id = id, .addr = (uintptr_t)value};
 
@@ -91,6 +76,20 @@ static struct kvm_vcpu *vcpu_begin(struct kvm_vm *vm, uint32_t id, struct err *e
 	return NULL;
 }
 
+/* Hold the processor to a level of the architecture. KVM keeps it per core, so each vCPU says it. */
+static bool vcpu_set_level(struct kvm_vcpu *vcpu, struct err *err)
+{
+	const struct kvm_processor *processor = &vcpu->vm->processor;
+
+	if (processor->architecture == 0 ||
+	    kvm_vcpu_set_reg(vcpu, KVM_REG_PPC_ARCH_COMPAT, &processor->architecture))
+		return true;
+	err_system(err, errno, "use --cpu host, or a newer host kernel",
+	    "this host's KVM makes no vCPU %u a %s", vcpu->id, processor->name);
+	err->class = ERR_HOST;
+	return false;
+}
+
 /* The rest of the set-up. May be repeated after a failure. */
 static bool vcpu_complete(struct kvm_vcpu *vcpu, struct err *err)
 {
@@ -101,10 +100,14 @@ static bool vcpu_complete(struct kvm_vcpu *vcpu, struct err *err)
 		    mmap(NULL, vm->run_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
 	if (vcpu->run == MAP_FAILED)
 		return err_system(err, errno, NULL, "cannot map the run area of vCPU %u", vcpu->id);
+	if (!vcpu_set_level(vcpu, err) ||
+	    (vm->mmu->begin_vcpu != NULL && !vm->mmu->begin_vcpu(vcpu, err)))
+		return false;
 	if (!vcpu_enable_cap(vcpu->fd, KVM_CAP_PPC_PAPR, 0, 0))
 		return err_system(err, errno, NULL, "cannot put vCPU %u into PAPR mode", vcpu->id);
-	vcpu->connected = vcpu->connected || vcpu_enable_cap(vcpu->fd, KVM_CAP_IRQ_XICS,
-	                                         (uint64_t)vm->xics_fd, vcpu->id);
+	vcpu->connected =
+	    vcpu->connected || vcpu_enable_cap(vcpu->fd, vm->irqchip->connect_cap,
+	                           (uint64_t)vm->irqchip_fd, vcpu->id);
 	return vcpu->connected ||
 	       err_system(err, errno, NULL, "cannot connect vCPU %u to the interrupt controller",
 	           vcpu->id);
@@ -286,12 +289,12 @@ bool kvm_vcpu_set_modes(struct kvm_vcpu *vcpu, const struct kvm_modes *modes, st
 
 	/* Each vCPU has its own LPCR here, and one that is created later starts with KVM's
 	 * default, while the guest sets the modes only once at boot. */
-	if (!vcpu_get_reg(vcpu, KVM_REG_PPC_LPCR_64, &lpcr))
+	if (!kvm_vcpu_get_reg(vcpu, KVM_REG_PPC_LPCR_64, &lpcr))
 		return err_system(err, errno, NULL, "cannot read LPCR of vCPU %u", vcpu->id);
 	lpcr &= ~(LPCR_ILE | LPCR_AIL);
 	lpcr |= (modes->little_endian_interrupts ? LPCR_ILE : 0) | (uint64_t)modes->ail
 	                                                               << LPCR_AIL_SHIFT;
-	if (!vcpu_set_reg(vcpu, KVM_REG_PPC_LPCR_64, &lpcr))
+	if (!kvm_vcpu_set_reg(vcpu, KVM_REG_PPC_LPCR_64, &lpcr))
 		return err_system(err, errno, NULL, "cannot set LPCR of vCPU %u", vcpu->id);
 	return true;
 }
@@ -307,7 +310,7 @@ uint64_t kvm_timebase(void)
 
 bool kvm_vcpu_set_timebase_offset(struct kvm_vcpu *vcpu, int64_t offset, struct err *err)
 {
-	return vcpu_set_reg(vcpu, KVM_REG_PPC_TB_OFFSET, &offset) ||
+	return kvm_vcpu_set_reg(vcpu, KVM_REG_PPC_TB_OFFSET, &offset) ||
 	       err_system(err, errno, NULL, "cannot set the timebase of vCPU %u", vcpu->id);
 }
 
@@ -351,31 +354,32 @@ bool kvm_vcpu_enter_at(
 	if (!vcpu_finish_reply(vcpu, err))
 		return false;
 	for (size_t i = 0; i < sizeof cleared / sizeof cleared[0]; i++)
-		vcpu_set_reg(vcpu, cleared[i], &zero);
+		kvm_vcpu_set_reg(vcpu, cleared[i], &zero);
 	regs.gpr[3] = r3;
+	if (vcpu->vm->mmu->enter_vcpu != NULL && !vcpu->vm->mmu->enter_vcpu(vcpu, err))
+		return false;
 	if (ioctl(vcpu->fd, KVM_SET_REGS, &regs) < 0)
 		return err_system(err, errno, NULL, "cannot set registers of vCPU %u", vcpu->id);
 	return kvm_vcpu_set_modes(vcpu, modes, err);
 }
 
-bool kvm_vcpu_park(struct kvm_vcpu *vcpu, struct err *err)
+bool kvm_vcpu_forget_areas(struct kvm_vcpu *vcpu, struct err *err)
 {
 	struct {
 		uint64_t address, length;
 	} none = {0, 0};
-	uint64_t zero = 0, presenter = ICP_RESET_STATE;
+	uint64_t zero = 0;
 
-	if (!vcpu_finish_reply(vcpu, err))
-		return false;
 	/* KVM writes to these areas of guest memory as long as they are registered, and accepts
 	 * unregistering the VPA only after the other two. */
-	vcpu_set_reg(vcpu, KVM_REG_PPC_VPA_DTL, &none);
-	vcpu_set_reg(vcpu, KVM_REG_PPC_VPA_SLB, &none);
-	if (!vcpu_set_reg(vcpu, KVM_REG_PPC_VPA_ADDR, &zero))
-		return err_system(
-		    err, errno, NULL, "cannot unregister the VPA of vCPU %u", vcpu->id);
-	if (!vcpu_set_reg(vcpu, KVM_REG_PPC_ICP_STATE, &presenter))
-		return err_system(
-		    err, errno, NULL, "cannot reset the interrupt presenter of vCPU %u", vcpu->id);
-	return true;
+	kvm_vcpu_set_reg(vcpu, KVM_REG_PPC_VPA_DTL, &none);
+	kvm_vcpu_set_reg(vcpu, KVM_REG_PPC_VPA_SLB, &none);
+	return kvm_vcpu_set_reg(vcpu, KVM_REG_PPC_VPA_ADDR, &zero) ||
+	       err_system(err, errno, NULL, "cannot unregister the VPA of vCPU %u", vcpu->id);
+}
+
+bool kvm_vcpu_park(struct kvm_vcpu *vcpu, struct err *err)
+{
+	return vcpu_finish_reply(vcpu, err) && vcpu->vm->mmu->park_vcpu(vcpu, err) &&
+	       vcpu->vm->irqchip->park_vcpu(vcpu, err);
 }

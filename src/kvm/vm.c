@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vm.c - the virtual machine as KVM sees it: capabilities, memory, MMU mode, interrupts.
+ * vm.c - the virtual machine as KVM sees it: capabilities, memory, threads per core.
  *
- * Differences between hosts are decided here, by capability. One combination is supported so far:
- * kvm-hv with a radix guest and the in-kernel XICS, the only one that a nested host offers.
+ * What differs between kinds of guests is decided once, by mode.h, and done by the two sets of
+ * operations for the MMU and the interrupt controller that are chosen here.
  */
 #include "kvm/internal.h"
 
@@ -22,6 +22,14 @@ int kvm_extension(int fd, int capability)
 	return value < 0 ? 0 : value;
 }
 
+/* The second watchpoint of POWER10 has to be asked for. */
+static bool vm_enable_dawr1(int fd)
+{
+	struct kvm_enable_cap cap = {.cap = KVM_CAP_PPC_DAWR1, .args = {1}};
+
+	return kvm_extension(fd, KVM_CAP_PPC_DAWR1) != 0 && ioctl(fd, KVM_ENABLE_CAP, &cap) == 0;
+}
+
 void kvm_read_capabilities(struct kvm_vm *vm)
 {
 	struct kvm_facts *facts = &vm->facts;
@@ -31,9 +39,9 @@ void kvm_read_capabilities(struct kvm_vm *vm)
 	/* kvm-pr alone tells user space how to patch a guest (QEMU takes the same as the sign). */
 	facts->hv = kvm_extension(fd, KVM_CAP_PPC_GET_PVINFO) == 0;
 	facts->radix = kvm_extension(fd, KVM_CAP_PPC_MMU_RADIX) != 0;
-	facts->hash = kvm_extension(fd, KVM_CAP_PPC_MMU_HASH_V3) != 0 || !facts->hv;
 	facts->xics = kvm_extension(fd, KVM_CAP_IRQ_XICS) != 0;
 	facts->xive = kvm_extension(fd, KVM_CAP_PPC_IRQ_XIVE) != 0;
+	facts->dawr1 = vm_enable_dawr1(fd);
 	facts->ail3 = kvm_extension(fd, KVM_CAP_PPC_AIL_MODE_3) != 0;
 	facts->papr = kvm_extension(fd, KVM_CAP_PPC_PAPR) != 0;
 	facts->rtas_tokens = kvm_extension(fd, KVM_CAP_PPC_RTAS) != 0;
@@ -47,6 +55,11 @@ void kvm_read_capabilities(struct kvm_vm *vm)
 	facts->max_vcpus = (uint32_t)kvm_extension(fd, KVM_CAP_MAX_VCPUS);
 	facts->max_vcpu_id = (uint32_t)kvm_extension(fd, KVM_CAP_MAX_VCPU_ID);
 	facts->recommended_vcpus = (uint32_t)kvm_extension(fd, KVM_CAP_NR_VCPUS);
+	kvm_read_page_sizes(vm);
+	/* A hash host runs hash guests. A radix host has a capability for it, but from ISA 3.0 on. */
+	facts->hash = !facts->hv ||
+	              (!facts->nested &&
+	                  (!facts->radix || kvm_extension(fd, KVM_CAP_PPC_MMU_HASH_V3) != 0));
 }
 
 static void vm_ignore_signal(int number)
@@ -62,11 +75,7 @@ static bool vm_require(bool present, struct err *err, const char *what, const ch
 static bool vm_check_requirements(const struct kvm_facts *facts, struct err *err)
 {
 	return vm_require(facts->papr, err, "PAPR mode (KVM_CAP_PPC_PAPR)",
-	           "load kvm_hv, and run `paprika check`") &&
-	       vm_require(facts->radix, err, "radix guests (KVM_CAP_PPC_MMU_RADIX)",
-	           "use a POWER9 or later host in radix mode with kvm_hv; hash guests and kvm-pr "
-	           "are "
-	           "not supported yet") &&
+	           "load kvm_hv or kvm_pr, and run `paprika check`") &&
 	       vm_require(facts->xics, err, "in-kernel interrupt controller (KVM_CAP_IRQ_XICS)",
 	           "use a kernel with CONFIG_KVM_XICS") &&
 	       vm_require(facts->rtas_tokens, err, "in-kernel RTAS services (KVM_CAP_PPC_RTAS)",
@@ -111,33 +120,65 @@ static bool vm_open_kvm(struct kvm_vm *vm, struct err *err)
 	return false;
 }
 
-struct kvm_vm *kvm_vm_create(int kvm_fd, struct err *err)
+int kvm_create_vm_fd(int kvm_fd, enum kvm_accel accel)
+{
+	/* Type 0 lets KVM choose: kvm-hv if it is loaded, else kvm-pr. */
+	static const long types[] = {[KVM_ACCEL_AUTO] = 0, [KVM_ACCEL_HV] = 1, [KVM_ACCEL_PR] = 2};
+	int fd = ioctl(kvm_fd, KVM_CREATE_VM, types[accel]);
+
+	return fd < 0 ? -errno : fd;
+}
+
+static bool vm_create_fd(struct kvm_vm *vm, enum kvm_accel accel, struct err *err)
+{
+	int run_bytes = ioctl(vm->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
+
+	vm->vm_fd = kvm_create_vm_fd(vm->kvm_fd, accel);
+	if (vm->vm_fd >= 0 && run_bytes >= (int)sizeof(struct kvm_run)) {
+		vm->run_bytes = (size_t)run_bytes;
+		return true;
+	}
+	/* KVM says so of a type whose module is not loaded. */
+	if (vm->vm_fd == -EINVAL && accel != KVM_ACCEL_AUTO)
+		return err_set(err, ERR_HOST,
+		    accel == KVM_ACCEL_PR ? "modprobe kvm_pr, or use --accel hv"
+		                          : "modprobe kvm_hv, or use --accel pr",
+		    "this host offers no kvm-%s", kvm_accel_name(accel));
+	err_system(err, vm->vm_fd < 0 ? -vm->vm_fd : EINVAL, "run `paprika check`",
+	    "KVM cannot create a virtual machine");
+	err->class = ERR_HOST;
+	return false;
+}
+
+bool kvm_choose_ops(struct kvm_vm *vm, const struct kvm_mode *wish, struct err *err)
+{
+	if (!kvm_mode_choose(&vm->facts, wish, &vm->mode, err))
+		return false;
+	vm->mmu = vm->mode.mmu == KVM_MMU_RADIX   ? &kvm_mmu_radix
+	          : vm->mode.accel == KVM_ACCEL_PR ? &kvm_mmu_pr
+	                                           : &kvm_mmu_hash;
+	vm->irqchip = &kvm_irqchip_xics;
+	kvm_mode_describe(&vm->facts, &vm->mode, vm->hpt_order, &vm->processor);
+	return true;
+}
+
+struct kvm_vm *kvm_vm_create(int kvm_fd, const struct kvm_mode *wish, struct err *err)
 {
 	struct sigaction kick = {.sa_handler = vm_ignore_signal};
 	struct kvm_vm *vm = calloc(1, sizeof *vm);
-	int run_bytes;
 
 	if (vm == NULL) {
 		err_system(err, ENOMEM, NULL, "cannot create the virtual machine");
 		return NULL;
 	}
-	*vm = (struct kvm_vm){.kvm_fd = -1, .vm_fd = -1, .xics_fd = -1};
-	if (!(kvm_fd > 0 ? vm_adopt_kvm(vm, kvm_fd, err) : vm_open_kvm(vm, err)))
+	*vm = (struct kvm_vm){.kvm_fd = -1, .vm_fd = -1, .irqchip_fd = -1};
+	if (!(kvm_fd > 0 ? vm_adopt_kvm(vm, kvm_fd, err) : vm_open_kvm(vm, err)) ||
+	    !vm_create_fd(vm, wish->accel, err))
 		goto failed;
 	vm->facts.api_version = ioctl(vm->kvm_fd, KVM_GET_API_VERSION, 0);
-	run_bytes = ioctl(vm->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
-	/* Type 0 lets KVM choose: kvm-hv if it is loaded, else kvm-pr. */
-	vm->vm_fd = ioctl(vm->kvm_fd, KVM_CREATE_VM, 0L);
-	if (vm->vm_fd < 0 || run_bytes < (int)sizeof(struct kvm_run)) {
-		err_system(
-		    err, errno, "run `paprika check`", "KVM cannot create a virtual machine");
-		err->class = ERR_HOST;
-		goto failed;
-	}
-	vm->run_bytes = (size_t)run_bytes;
 	kvm_read_capabilities(vm);
 	kvm_read_host(vm);
-	if (!vm_check_requirements(&vm->facts, err))
+	if (!vm_check_requirements(&vm->facts, err) || !kvm_choose_ops(vm, wish, err))
 		goto failed;
 	/* Without SA_RESTART, so that KVM_RUN returns. Without a handler the signal would end the
 	 * process. */
@@ -151,23 +192,40 @@ failed:
 	return NULL;
 }
 
-void kvm_vm_destroy(struct kvm_vm *vm)
+void kvm_vm_close(struct kvm_vm *vm)
 {
-	if (vm == NULL)
-		return;
 	kvm_destroy_unfinished(vm);
-	if (vm->xics_fd >= 0)
-		close(vm->xics_fd);
+	if (vm->mmu != NULL && vm->mmu->destroy != NULL)
+		vm->mmu->destroy(vm);
+	if (vm->irqchip_fd >= 0)
+		close(vm->irqchip_fd);
 	if (vm->vm_fd >= 0)
 		close(vm->vm_fd);
 	if (vm->kvm_fd >= 0)
 		close(vm->kvm_fd);
+}
+
+void kvm_vm_destroy(struct kvm_vm *vm)
+{
+	if (vm == NULL)
+		return;
+	kvm_vm_close(vm);
 	free(vm);
 }
 
 const struct kvm_facts *kvm_vm_facts(const struct kvm_vm *vm)
 {
 	return &vm->facts;
+}
+
+const struct kvm_mode *kvm_vm_mode(const struct kvm_vm *vm)
+{
+	return &vm->mode;
+}
+
+const struct kvm_processor *kvm_vm_processor(const struct kvm_vm *vm)
+{
+	return &vm->processor;
 }
 
 bool kvm_vm_add_memory(struct kvm_vm *vm, uint32_t slot, const struct gmem *gmem, uint64_t address,
@@ -199,7 +257,8 @@ bool kvm_vm_set_threads(struct kvm_vm *vm, uint32_t threads, struct err *err)
 {
 	struct kvm_enable_cap cap = {.cap = KVM_CAP_PPC_SMT, .args = {threads, 0}};
 
-	if (threads == 1)
+	/* A POWER8 would put eight vCPUs into one core. */
+	if (threads == 1 && (vm->facts.level >= KVM_CPU_POWER9 || !vm->facts.hv))
 		return true;
 	/* Without this, msgsndp between threads of a core is dropped and the guest hangs. */
 	if ((vm->facts.smt_modes & threads) == 0 || ioctl(vm->vm_fd, KVM_ENABLE_CAP, &cap) < 0)
@@ -208,39 +267,38 @@ bool kvm_vm_set_threads(struct kvm_vm *vm, uint32_t threads, struct err *err)
 	return true;
 }
 
-static bool vm_define_token(struct kvm_vm *vm, const char *name, uint32_t token, struct err *err)
+bool kvm_vm_create_mmu(struct kvm_vm *vm, uint64_t memory_bytes, struct err *err)
 {
-	struct kvm_rtas_token_args args = {.token = token};
-
-	strncpy(args.name, name, sizeof args.name - 1);
-	if (ioctl(vm->vm_fd, KVM_PPC_RTAS_DEFINE_TOKEN, &args) < 0)
-		return err_system(err, errno, NULL, "KVM refuses the RTAS service %s", name);
+	if (!vm->mmu->create(vm, memory_bytes, err))
+		return false;
+	kvm_mode_describe(&vm->facts, &vm->mode, vm->hpt_order, &vm->processor);
 	return true;
+}
+
+bool kvm_vm_reset_mmu(struct kvm_vm *vm, struct err *err)
+{
+	return vm->mmu->reset(vm, err);
+}
+
+int kvm_vm_set_process_table(struct kvm_vm *vm, uint64_t table, bool gtse)
+{
+	return vm->mmu->set_process_table(vm, table, gtse);
 }
 
 bool kvm_vm_create_irqchip(
     struct kvm_vm *vm, uint32_t servers, const struct kvm_xics_tokens *tokens, struct err *err)
 {
-	struct kvm_create_device device = {.type = KVM_DEV_TYPE_XICS};
-	struct kvm_device_attr attr = {.group = KVM_DEV_XICS_GRP_CTRL,
-	    .attr = KVM_DEV_XICS_NR_SERVERS,
-	    .addr = (uintptr_t)&servers};
+	return vm->irqchip->create(vm, servers, tokens, err);
+}
 
-	/* The tokens make KVM look into hcall 0xf000, and only that one. */
-	if (!vm_define_token(vm, "ibm,set-xive", tokens->set_xive, err) ||
-	    !vm_define_token(vm, "ibm,get-xive", tokens->get_xive, err) ||
-	    !vm_define_token(vm, "ibm,int-off", tokens->int_off, err) ||
-	    !vm_define_token(vm, "ibm,int-on", tokens->int_on, err))
-		return false;
-	if (ioctl(vm->vm_fd, KVM_CREATE_DEVICE, &device) < 0)
-		return err_system(err, errno, NULL, "KVM cannot create the interrupt controller");
-	vm->xics_fd = (int)device.fd;
-	/* Only the flavour that sits on a host XIVE has this attribute. */
-	if (ioctl(vm->xics_fd, KVM_HAS_DEVICE_ATTR, &attr) == 0 &&
-	    ioctl(vm->xics_fd, KVM_SET_DEVICE_ATTR, &attr) < 0)
-		return err_system(err, errno, "use --cpus with a smaller max",
-		    "KVM refuses %u interrupt servers", servers);
-	return true;
+bool kvm_irq_reset(struct kvm_vm *vm, uint32_t irq, uint32_t server, struct err *err)
+{
+	return vm->irqchip->reset_source(vm, irq, server, err);
+}
+
+int kvm_irq_pulse(struct kvm_vm *vm, uint32_t irq)
+{
+	return vm->irqchip->pulse(vm, irq);
 }
 
 bool kvm_vm_enable_hcall(struct kvm_vm *vm, uint64_t nr)
@@ -248,37 +306,4 @@ bool kvm_vm_enable_hcall(struct kvm_vm *vm, uint64_t nr)
 	struct kvm_enable_cap cap = {.cap = KVM_CAP_PPC_ENABLE_HCALL, .args = {nr, 1}};
 
 	return ioctl(vm->vm_fd, KVM_ENABLE_CAP, &cap) == 0;
-}
-
-bool kvm_irq_reset(struct kvm_vm *vm, uint32_t irq, uint32_t server, struct err *err)
-{
-	/* Priority 0xff is "never". The server has to exist: an interrupt for one that does not
-	 * would be dropped with the source left presented, and then stay silent for ever. */
-	uint64_t state = (uint64_t)server << KVM_XICS_DESTINATION_SHIFT |
-	                 (uint64_t)0xff << KVM_XICS_PRIORITY_SHIFT | KVM_XICS_MASKED;
-	struct kvm_device_attr attr = {
-	    .group = KVM_DEV_XICS_GRP_SOURCES, .attr = irq, .addr = (uintptr_t)&state};
-
-	if (ioctl(vm->xics_fd, KVM_SET_DEVICE_ATTR, &attr) < 0)
-		return err_system(err, errno, NULL, "KVM refuses interrupt source %#x", irq);
-	return true;
-}
-
-int kvm_irq_pulse(struct kvm_vm *vm, uint32_t irq)
-{
-	/* The plain KVM_IRQ_LINE returns success for a source that was never set. */
-	struct kvm_irq_level line = {.irq = irq, .level = 1};
-
-	return ioctl(vm->vm_fd, KVM_IRQ_LINE_STATUS, &line) < 0 ? -errno : 0;
-}
-
-int kvm_vm_set_process_table(struct kvm_vm *vm, uint64_t table, bool gtse)
-{
-	/* Bit 63 (PATE1[GR]) says radix; KVM refuses a radix configuration without it. */
-	struct kvm_ppc_mmuv3_cfg config = {
-	    .flags = KVM_PPC_MMUV3_RADIX | (gtse ? KVM_PPC_MMUV3_GTSE : 0),
-	    .process_table = UINT64_C(1) << 63 | table,
-	};
-
-	return ioctl(vm->vm_fd, KVM_PPC_CONFIGURE_V3_MMU, &config) < 0 ? -errno : 0;
 }

@@ -25,33 +25,15 @@ static void core_write_cache(
 	}
 }
 
-/* ibm,pa-features of the host's processor, without transactional memory, which KVM does not offer
- * to these guests. Left out if the host does not have it: Linux then goes by the processor version,
- * while a bit that is wrongly 0 would take a feature away. */
-static void core_write_pa_features(struct node_writer *w, const struct kvm_facts *facts)
+/* What depends on the kind of guest. */
+static void core_write_mode(struct node_writer *w, const struct kvm_processor *processor)
 {
-	enum { TM_BYTE = 2 + 22, TM_BIT = 0x80 };
-	uint8_t features[sizeof facts->pa_features];
-
-	/* length, type 0, then that many bytes */
-	if (facts->pa_features_len < 3 || facts->pa_features[1] != 0 ||
-	    facts->pa_features_len != (uint32_t)facts->pa_features[0] + 2)
-		return;
-	memcpy(features, facts->pa_features, sizeof features);
-	features[TM_BYTE] &= (uint8_t)~TM_BIT;
-	node_bytes(w, "ibm,pa-features", features, facts->pa_features_len);
-}
-
-static void core_write_mmu(struct node_writer *w, const struct kvm_facts *facts)
-{
-	uint32_t count = 0;
-
-	while (count < KVM_AP_ENCODINGS && facts->ap_encodings[count] != 0)
-		count++;
-	if (count > 0)
-		node_cells(w, "ibm,processor-radix-AP-encodings", count, facts->ap_encodings);
-	if (facts->slb_size != 0)
-		node_cell(w, "ibm,slb-size", facts->slb_size);
+	for (size_t i = 0; i < processor->property_count; i++)
+		node_cells(w, processor->properties[i].name, processor->properties[i].count,
+		    processor->properties[i].cells);
+	if (processor->pa_features_len > 0)
+		node_bytes(
+		    w, "ibm,pa-features", processor->pa_features, processor->pa_features_len);
 }
 
 /* If the host does not tell: POWER's timebase has been 512 MHz since POWER6. Without the property
@@ -63,10 +45,11 @@ void core_describe(
 {
 	const struct cores *cores = core->context;
 	const struct kvm_facts *facts = kvm_vm_facts(cores->cpus->vm);
+	const struct kvm_processor *processor = kvm_vm_processor(cores->cpus->vm);
 	uint32_t servers[SPAPR_MAX_THREADS], gservers[2 * SPAPR_MAX_THREADS];
 	char unit[40];
 
-	snprintf(unit, sizeof unit, "PowerPC,%s@%x", facts->cpu_name, core->unit);
+	snprintf(unit, sizeof unit, "PowerPC,%s@%x", processor->name, core->unit);
 	node_begin(w, unit);
 	/* Linux expects the name as a property in what ibm,configure-connector returns. */
 	if (named)
@@ -80,7 +63,7 @@ void core_describe(
 	/* The group server is the thread itself: 0 would send every interrupt to server 0. */
 	node_cells(w, "ibm,ppc-interrupt-gserver#s", 2 * cores->threads, gservers);
 	node_cell(w, "ibm,my-drc-index", connector->drc_index);
-	node_cell(w, "cpu-version", facts->pvr);
+	node_cell(w, "cpu-version", processor->version);
 	node_cell(w, "timebase-frequency",
 	    facts->timebase_hz ? (uint32_t)facts->timebase_hz : TIMEBASE_DEFAULT_HZ);
 	if (facts->clock_hz != 0 && facts->clock_hz <= UINT32_MAX)
@@ -89,8 +72,7 @@ void core_describe(
 	    facts->dcache.block_size, facts->dcache.sets);
 	core_write_cache(w, 'i', facts->icache.size, facts->icache.line_size,
 	    facts->icache.block_size, facts->icache.sets);
-	core_write_mmu(w, facts);
-	core_write_pa_features(w, facts);
+	core_write_mode(w, processor);
 	/* 2: VMX and VSX. User space for ppc64le does not run without them. */
 	node_cell(w, "ibm,vmx", 2);
 	node_cell(w, "ibm,dfp", 1);

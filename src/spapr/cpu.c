@@ -121,6 +121,7 @@ static bool cpu_prepare(struct vcpu *vcpu, struct err *err)
 	}
 	if (vcpu->park_needed) {
 		vcpu->park_needed = false;
+		vcpu->areas = 0;
 		if (!kvm_vcpu_park(vcpu->kvm, err))
 			return false;
 		if (vcpu->state == SPAPR_VCPU_STOPPING)
@@ -326,6 +327,11 @@ bool cpu_start(struct vcpu *vcpu, uint64_t pc, uint64_t r3)
 	vcpu->state = SPAPR_VCPU_RUNNING;
 	cpu_want_attention(vcpu);
 	return true;
+}
+
+void cpu_prod(struct vcpu *vcpu)
+{
+	cpu_want_attention(vcpu);
 }
 
 void cpu_stop_self(struct vcpu *vcpu)

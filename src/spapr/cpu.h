@@ -18,6 +18,9 @@
 
 struct cpus;
 
+/* The functions of H_REGISTER_VPA. */
+enum vcpu_area { VPA_AREA = 1, VPA_TRACE_LOG, VPA_SLB_SHADOW };
+
 struct vcpu {
 	struct cpus *cpus;
 	struct spapr *machine; /* for the handlers of its exits */
@@ -33,6 +36,8 @@ struct vcpu {
 	bool waiting;     /* its thread is in cpu_attend(), out of the guest and of any handler */
 	bool park_needed; /* registers and areas of its last life are still set */
 	bool entry_set;   /* start at entry_pc with entry_r3 */
+	/* Areas that the guest has registered, where KVM does not keep them: bits 1 << enum. */
+	unsigned areas;
 	/* Asked for by cpu_registers(), answered by the vCPU's thread. */
 	bool registers_wanted, registers_known;
 	struct kvm_registers registers;
@@ -96,6 +101,9 @@ struct vcpu *cpu_find(struct cpus *cpus, uint32_t id);
 
 /* Start a stopped vCPU; false if it is not stopped. */
 bool cpu_start(struct vcpu *vcpu, uint64_t pc, uint64_t r3);
+
+/* Let a vCPU leave the guest and go back: that ends its H_CEDE. */
+void cpu_prod(struct vcpu *vcpu);
 
 /* stop-self, on the vCPU's own thread. */
 void cpu_stop_self(struct vcpu *vcpu);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/be.h"
+#include "spapr/hcall_pr.h"
 #include "spapr/machine.h"
 #include "spapr/rtas.h"
 
@@ -115,10 +116,10 @@ static enum hcall_status h_set_mode(struct vcpu *vcpu, uint64_t args[9])
 /* H_REGISTER_PROC_TBL: r4 flags, r5 base, r6 page size, r7 log2 of the size in bytes less 12. */
 enum {
 	PROC_TABLE_OPERATION = 0x18,
+	PROC_TABLE_KEEP = 0x00,
 	PROC_TABLE_DEREGISTER = 0x10,
 	PROC_TABLE_NEW = 0x18,
 	PROC_TABLE_TYPE = 0x06,
-	PROC_TABLE_RADIX = 0x04,
 	PROC_TABLE_GTSE = 0x01,
 	PROC_TABLE_SIZE_MAX = 24,
 };
@@ -141,13 +142,15 @@ static enum hcall_status h_register_proc_tbl(struct vcpu *vcpu, uint64_t args[9]
 {
 	struct spapr *machine = vcpu->machine;
 	uint64_t flags = args[0], base = args[1], size = args[3], table = 0;
+	uint64_t operation = flags & PROC_TABLE_OPERATION;
+	uint64_t wanted = kvm_vm_processor(machine->vm)->table_type;
 	int result;
 
 	if ((flags & ~(uint64_t)0x1f) != 0)
 		return H_PARAMETER;
-	if ((flags & PROC_TABLE_OPERATION) == PROC_TABLE_NEW) {
-		/* Only radix guests are supported. */
-		if ((flags & PROC_TABLE_TYPE) != PROC_TABLE_RADIX)
+	/* A guest with tables registers one. A guest without keeps what there is, none. */
+	if (operation == PROC_TABLE_NEW) {
+		if (wanted == 0 || (flags & PROC_TABLE_TYPE) != wanted)
 			return H_PARAMETER;
 		if (size > PROC_TABLE_SIZE_MAX)
 			return H_P4;
@@ -155,15 +158,18 @@ static enum hcall_status h_register_proc_tbl(struct vcpu *vcpu, uint64_t args[9]
 		    !gmem_contains(&machine->gmem, base, UINT64_C(1) << (size + 12)))
 			return H_P2;
 		table = base | size;
-	} else if ((flags & PROC_TABLE_OPERATION) != PROC_TABLE_DEREGISTER) {
+	} else if (operation == PROC_TABLE_KEEP) {
+		if (wanted != 0 || (flags & PROC_TABLE_TYPE) != 0)
+			return H_PARAMETER;
+	} else if (operation != PROC_TABLE_DEREGISTER) {
 		return H_PARAMETER;
 	}
 	result = kvm_vm_set_process_table(machine->vm, table, (flags & PROC_TABLE_GTSE) != 0);
 	if (result != 0)
 		return H_PARAMETER;
-	/* A kernel registers its table once, before it enables interrupts. This is the only sign
-	 * that a kernel has been started by another one (kexec). */
-	if (table != 0)
+	/* A kernel does this once, before it enables interrupts. This is the only sign that a
+	 * kernel has been started by another one (kexec). */
+	if (operation != PROC_TABLE_DEREGISTER)
 		hcall_kernel_begins(machine);
 	return H_SUCCESS;
 }
@@ -176,43 +182,57 @@ static enum hcall_status h_rtas(struct vcpu *vcpu, uint64_t args[9])
 
 /* clang-format off */
 const struct hcall_row hcall_table[] = {
-    /* number,    name,                        section, feature,           function,                  enable, about */
-    {0x024,       "H_SET_SPRG0",               "-",     "hcall-sprg0",     h_set_sprg0,               false, "set SPRG0"},
-    {0x028,       "H_SET_DABR",                "-",     "hcall-dabr",      NULL,                      false, "set the data breakpoint register"},
-    {0x02c,       "H_PAGE_INIT",               "-",     NULL,              NULL,                      true,  "zero or copy a page"},
-    {0x054,       "H_GET_TERM_CHAR",           "-",     "hcall-term",      h_get_term_char,           false, "read from the console"},
-    {0x058,       "H_PUT_TERM_CHAR",           "-",     "hcall-term",      h_put_term_char,           false, "write to the console"},
-    {0x064,       "H_EOI",                     "-",     "hcall-interrupt", NULL,                      false, "end of interrupt"},
-    {0x068,       "H_CPPR",                    "-",     "hcall-interrupt", NULL,                      false, "set the processor priority"},
-    {0x06c,       "H_IPI",                     "-",     "hcall-interrupt", NULL,                      false, "interrupt another processor"},
-    {0x070,       "H_IPOLL",                   "-",     "hcall-interrupt", NULL,                      false, "look at a pending interrupt"},
-    {0x074,       "H_XIRR",                    "-",     "hcall-interrupt", NULL,                      false, "accept an interrupt"},
-    {0x0dc,       "H_REGISTER_VPA",            "-",     "hcall-splpar",    NULL,                      false, "register the per-processor areas"},
-    {0x0e0,       "H_CEDE",                    "-",     "hcall-splpar",    NULL,                      false, "wait for an interrupt"},
-    {0x0e4,       "H_CONFER",                  "-",     "hcall-splpar",    NULL,                      false, "give the processor to another"},
-    {0x0e8,       "H_PROD",                    "-",     "hcall-splpar",    NULL,                      false, "wake a processor that has ceded"},
-    {0x1c8,       "H_GET_CPU_CHARACTERISTICS", "-",     NULL,              h_get_cpu_characteristics, false, "speculation behaviour of the processor"},
-    {0x2ec,       "H_HOME_NODE_ASSOCIATIVITY", "-",     "hcall-vphn",      h_home_node_associativity, false, "NUMA domains of a processor: none"},
-    {0x31c,       "H_SET_MODE",                "-",     "hcall-set-mode",  h_set_mode,                true,  "endianness and location of interrupts; KVM: CIABR, DAWR"},
-    {0x37c,       "H_REGISTER_PROC_TBL",       "-",     NULL,              h_register_proc_tbl,       false, "register the radix process table"},
-    {HCALL_RTAS,  "H_RTAS",                    "-",     NULL,              h_rtas,                    false, "an RTAS call, from the blob in guest memory"},
+    /* number,    name,                        section, feature,           function,                  enable, modes,           about */
+    {0x004,       "H_REMOVE",                  "-",     "hcall-pft",       NULL,                       false, KVM_MODE_HASH,   "remove an entry of the hash page table"},
+    {0x008,       "H_ENTER",                   "-",     "hcall-pft",       NULL,                       false, KVM_MODE_HASH,   "enter one"},
+    {0x00c,       "H_READ",                    "-",     "hcall-pft",       NULL,                       false, KVM_MODE_HASH | KVM_MODE_HV,"read one, or four"},
+    {0x00c,       "H_READ",                    "-",     "hcall-pft",       h_pr_read,                  false, KVM_MODE_PR,     "read one, or four"},
+    {0x018,       "H_PROTECT",                 "-",     "hcall-pft",       NULL,                       false, KVM_MODE_HASH,   "change the protection of one"},
+    {0x024,       "H_SET_SPRG0",               "-",     "hcall-sprg0",     h_set_sprg0,               false, 0,               "set SPRG0"},
+    {0x028,       "H_SET_DABR",                "-",     "hcall-dabr",      NULL,                      false, KVM_MODE_HV,     "set the data breakpoint register"},
+    {0x02c,       "H_PAGE_INIT",               "-",     NULL,              NULL,                      true,  0,               "zero or copy a page"},
+    {0x054,       "H_GET_TERM_CHAR",           "-",     "hcall-term",      h_get_term_char,           false, 0,               "read from the console"},
+    {0x058,       "H_PUT_TERM_CHAR",           "-",     "hcall-term",      h_put_term_char,           false, 0,               "write to the console"},
+    {0x064,       "H_EOI",                     "-",     "hcall-interrupt", NULL,                      false, KVM_MODE_XICS,   "end of interrupt"},
+    {0x068,       "H_CPPR",                    "-",     "hcall-interrupt", NULL,                      false, KVM_MODE_XICS,   "set the processor priority"},
+    {0x06c,       "H_IPI",                     "-",     "hcall-interrupt", NULL,                      false, KVM_MODE_XICS,   "interrupt another processor"},
+    {0x070,       "H_IPOLL",                   "-",     "hcall-interrupt", NULL,                      false, KVM_MODE_XICS,   "look at a pending interrupt"},
+    {0x074,       "H_XIRR",                    "-",     "hcall-interrupt", NULL,                      false, KVM_MODE_XICS,   "accept an interrupt"},
+    {0x0dc,       "H_REGISTER_VPA",            "-",     "hcall-splpar",    NULL,                      false, KVM_MODE_HV,     "register the per-processor areas"},
+    {0x0dc,       "H_REGISTER_VPA",            "-",     NULL,              h_pr_register_vpa,          false, KVM_MODE_PR,     "register the per-processor areas"},
+    {0x0e0,       "H_CEDE",                    "-",     "hcall-splpar",    NULL,                      false, 0,               "wait for an interrupt"},
+    {0x0e4,       "H_CONFER",                  "-",     "hcall-splpar",    NULL,                      false, KVM_MODE_HV,     "give the processor to another"},
+    {0x0e4,       "H_CONFER",                  "-",     NULL,              h_pr_confer,                false, KVM_MODE_PR,     "give the processor to another"},
+    {0x0e8,       "H_PROD",                    "-",     "hcall-splpar",    NULL,                      false, KVM_MODE_HV,     "wake a processor that has ceded"},
+    {0x0e8,       "H_PROD",                    "-",     NULL,              h_pr_prod,                  false, KVM_MODE_PR,     "wake a processor that has ceded"},
+    {0x124,       "H_BULK_REMOVE",             "-",     "hcall-bulk",      NULL,                       false, KVM_MODE_HASH,   "remove up to four"},
+    {0x1c8,       "H_GET_CPU_CHARACTERISTICS", "-",     NULL,              h_get_cpu_characteristics, false, 0,               "speculation behaviour of the processor"},
+    {0x2ec,       "H_HOME_NODE_ASSOCIATIVITY", "-",     "hcall-vphn",      h_home_node_associativity, false, 0,               "NUMA domains of a processor: none"},
+    {0x31c,       "H_SET_MODE",                "-",     "hcall-set-mode",  h_set_mode,                true,  0,               "endianness and location of interrupts; KVM: CIABR, DAWR"},
+    {0x37c,       "H_REGISTER_PROC_TBL",       "-",     NULL,              h_register_proc_tbl,       false, 0,               "register the process table of the MMU"},
+    {HCALL_RTAS,  "H_RTAS",                    "-",     NULL,              h_rtas,                    false, 0,               "an RTAS call, from the blob in guest memory"},
 };
 /* clang-format on */
 
 const size_t hcall_table_rows = sizeof hcall_table / sizeof hcall_table[0];
 
-static const struct hcall_row *hcall_find_row(uint64_t number)
+bool hcall_applies(const struct hcall_row *row, const struct kvm_mode *mode)
+{
+	return (row->modes & ~kvm_mode_bits(mode)) == 0;
+}
+
+static const struct hcall_row *hcall_find_row(uint64_t number, const struct kvm_mode *mode)
 {
 	for (size_t i = 0; i < hcall_table_rows; i++)
-		if (hcall_table[i].number == number)
+		if (hcall_table[i].number == number && hcall_applies(&hcall_table[i], mode))
 			return &hcall_table[i];
 	return NULL;
 }
 
 void hcall_dispatch(struct vcpu *vcpu, struct kvm_hcall *call)
 {
-	const struct hcall_row *row = hcall_find_row(call->nr);
 	struct spapr *machine = vcpu->machine;
+	const struct hcall_row *row = hcall_find_row(call->nr, kvm_vm_mode(machine->vm));
 
 	news_count(&machine->news, COUNT_HCALLS, 1);
 	if (row != NULL && row->function != NULL) {
@@ -230,6 +250,7 @@ void hcalls_enable(struct spapr *machine)
 {
 	for (size_t i = 0; i < hcall_table_rows; i++)
 		if (hcall_table[i].enable &&
+		    hcall_applies(&hcall_table[i], kvm_vm_mode(machine->vm)) &&
 		    !kvm_vm_enable_hcall(machine->vm, hcall_table[i].number))
 			log_line(LOG_INFO, "KVM does not answer %s itself", hcall_table[i].name);
 }

@@ -99,11 +99,16 @@ bool spapr_check_config(
 	       machine_check_cpus(config, facts, err);
 }
 
+/* RTAS is 32-bit, and the tree is read before the MMU is on: both lie low. */
 static void machine_place_low(struct spapr *machine)
 {
-	uint64_t end = machine->config.memory_bytes < SPAPR_LOW_MEMORY_END
-	                   ? machine->config.memory_bytes
-	                   : SPAPR_LOW_MEMORY_END;
+	const struct kvm_processor *processor = kvm_vm_processor(machine->vm);
+	uint64_t end = processor->low_memory_end;
+
+	machine->layout.low_end = end;
+	machine->layout.hcall_instruction = processor->hcall_instruction;
+	if (end > machine->config.memory_bytes)
+		end = machine->config.memory_bytes;
 
 	machine->layout.high = end;
 	machine->layout.rtas = end - RTAS_BLOB_BYTES;
@@ -119,7 +124,7 @@ static bool machine_create_vm(struct spapr *machine, struct err *err)
 	    .int_on = rtas_token_of("ibm,int-on"),
 	};
 
-	machine->vm = kvm_vm_create(machine->config.kvm_fd, err);
+	machine->vm = kvm_vm_create(machine->config.kvm_fd, &machine->config.mode, err);
 	machine->events.vm = machine->vty.vm = machine->cpus.vm = machine->memory.vm = machine->vm;
 	if (machine->vm == NULL ||
 	    !spapr_check_config(&machine->config, kvm_vm_facts(machine->vm), err) ||
@@ -128,8 +133,10 @@ static bool machine_create_vm(struct spapr *machine, struct err *err)
 	        machine_max_memory(&machine->config), err) ||
 	    !kvm_vm_add_memory(
 	        machine->vm, 0, &machine->gmem, 0, machine->config.memory_bytes, err) ||
+	    !kvm_vm_create_mmu(machine->vm, machine_max_memory(&machine->config), err) ||
 	    !kvm_vm_create_irqchip(machine->vm, machine->config.max_cpus, &tokens, err))
 		return false;
+	machine_place_low(machine);
 	hcalls_enable(machine);
 	return true;
 }
@@ -187,7 +194,6 @@ struct spapr *spapr_create(const struct spapr_config *config, struct err *err)
 		return NULL;
 	}
 	machine->config = *config;
-	machine_place_low(machine);
 	if (!machine_create_parts(machine))
 		err_system(err, ENOMEM, NULL, "cannot create the machine");
 	else if (machine_create_vm(machine, err) && machine_create_cores(machine, err))
@@ -221,6 +227,7 @@ static bool machine_write_low(struct spapr *machine, struct err *err)
 
 	for (size_t i = 0; i < RTAS_BLOB_WORDS; i++)
 		blob[i] = be32(rtas_blob[i]);
+	blob[RTAS_BLOB_HCALL] = be32(machine->layout.hcall_instruction);
 	if (!tree_build(machine, &length, err))
 		return false;
 	if (!gmem_write(&machine->gmem, machine->layout.rtas, blob, sizeof blob) ||
@@ -255,9 +262,7 @@ static bool machine_reset_events(struct spapr *machine, struct err *err)
 
 static bool machine_reset_mmu(struct spapr *machine, struct err *err)
 {
-	int result = kvm_vm_set_process_table(machine->vm, 0, true);
-
-	return result == 0 || err_system(err, -result, NULL, "KVM refuses radix mode");
+	return kvm_vm_reset_mmu(machine->vm, err);
 }
 
 static bool machine_reset_interrupts(struct spapr *machine, struct err *err)

@@ -19,26 +19,26 @@ const uint32_t rtas_blob[RTAS_BLOB_WORDS] = {
 
 /* clang-format off */
 const struct rtas_row rtas_table[] = {
-    /* name,                     section,    args,  nret, lock,  function,                     about */
-    {"start-cpu",                "-",        3, 3,  1,    true,  rtas_start_cpu,               "start a stopped processor"},
-    {"stop-self",                "-",        0, 0,  1,    true,  rtas_stop_self,               "stop the calling processor"},
-    {"query-cpu-stopped-state",  "-",        1, 1,  2,    true,  rtas_query_cpu_stopped_state, "tell whether a processor is stopped"},
-    {"set-indicator",            "13.5.3.4", 3, 3,  1,    true,  rtas_set_indicator,           "isolation and allocation of a connector"},
-    {"get-sensor-state",         "-",        2, 2,  2,    true,  rtas_get_sensor_state,        "entity sense of a connector; EPOW"},
-    {"ibm,configure-connector",  "13.5.3.5", 2, 2,  1,    true,  rtas_configure_connector,     "read the description of what is plugged in"},
-    {"check-exception",          "-",        6, 7,  1,    true,  rtas_check_exception,         "fetch an event"},
-    {"event-scan",               "-",        4, 4,  1,    false, rtas_event_scan,              "fetch an event: there is never one"},
-    {"get-time-of-day",          "-",        0, 0,  8,    true,  rtas_get_time_of_day,         "read the clock, UTC"},
-    {"set-time-of-day",          "-",        7, 7,  1,    true,  rtas_set_time_of_day,         "set the guest's clock"},
-    {"power-off",                "-",        2, 2,  1,    true,  rtas_power_off,               "end the guest"},
-    {"system-reboot",            "-",        0, 0,  1,    true,  rtas_system_reboot,           "reset the machine"},
-    {"ibm,os-term",              "-",        1, 1,  1,    true,  rtas_os_term,                 "report a panic"},
-    {"ibm,get-system-parameter", "7.3.16",   3, 3,  1,    false, rtas_get_system_parameter,    "read a parameter: limits and name of the partition"},
-    {"ibm,set-system-parameter", "7.3.16",   2, 2,  1,    false, rtas_set_system_parameter,    "set a parameter: none can be"},
-    {"ibm,set-xive",             "-",        3, 3,  1,    false, NULL,                         "set server and priority of an interrupt source"},
-    {"ibm,get-xive",             "-",        1, 1,  3,    false, NULL,                         "read server and priority"},
-    {"ibm,int-off",              "-",        1, 1,  1,    false, NULL,                         "mask an interrupt source"},
-    {"ibm,int-on",               "-",        1, 1,  1,    false, NULL,                         "unmask an interrupt source"},
+    /* name,                     section,    args,  nret, lock,  function,                     modes,         about */
+    {"start-cpu",                "-",        3, 3,  1,    true,  rtas_start_cpu,               0,             "start a stopped processor"},
+    {"stop-self",                "-",        0, 0,  1,    true,  rtas_stop_self,               0,             "stop the calling processor"},
+    {"query-cpu-stopped-state",  "-",        1, 1,  2,    true,  rtas_query_cpu_stopped_state, 0,             "tell whether a processor is stopped"},
+    {"set-indicator",            "13.5.3.4", 3, 3,  1,    true,  rtas_set_indicator,           0,             "isolation and allocation of a connector"},
+    {"get-sensor-state",         "-",        2, 2,  2,    true,  rtas_get_sensor_state,        0,             "entity sense of a connector; EPOW"},
+    {"ibm,configure-connector",  "13.5.3.5", 2, 2,  1,    true,  rtas_configure_connector,     0,             "read the description of what is plugged in"},
+    {"check-exception",          "-",        6, 7,  1,    true,  rtas_check_exception,         0,             "fetch an event"},
+    {"event-scan",               "-",        4, 4,  1,    false, rtas_event_scan,              0,             "fetch an event: there is never one"},
+    {"get-time-of-day",          "-",        0, 0,  8,    true,  rtas_get_time_of_day,         0,             "read the clock, UTC"},
+    {"set-time-of-day",          "-",        7, 7,  1,    true,  rtas_set_time_of_day,         0,             "set the guest's clock"},
+    {"power-off",                "-",        2, 2,  1,    true,  rtas_power_off,               0,             "end the guest"},
+    {"system-reboot",            "-",        0, 0,  1,    true,  rtas_system_reboot,           0,             "reset the machine"},
+    {"ibm,os-term",              "-",        1, 1,  1,    true,  rtas_os_term,                 0,             "report a panic"},
+    {"ibm,get-system-parameter", "7.3.16",   3, 3,  1,    false, rtas_get_system_parameter,    0,             "read a parameter: limits and name of the partition"},
+    {"ibm,set-system-parameter", "7.3.16",   2, 2,  1,    false, rtas_set_system_parameter,    0,             "set a parameter: none can be"},
+    {"ibm,set-xive",             "-",        3, 3,  1,    false, NULL,                         KVM_MODE_XICS, "set server and priority of an interrupt source"},
+    {"ibm,get-xive",             "-",        1, 1,  3,    false, NULL,                         KVM_MODE_XICS, "read server and priority"},
+    {"ibm,int-off",              "-",        1, 1,  1,    false, NULL,                         KVM_MODE_XICS, "mask an interrupt source"},
+    {"ibm,int-on",               "-",        1, 1,  1,    false, NULL,                         KVM_MODE_XICS, "unmask an interrupt source"},
 };
 /* clang-format on */
 

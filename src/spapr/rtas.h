@@ -40,6 +40,7 @@ struct rtas_row {
 	bool lock;    /* called with the machine's lock held */
 	/* NULL: KVM's XICS answers it */
 	enum rtas_status (*function)(struct rtas_call *call);
+	unsigned modes;    /* enum kvm_mode_bit: all of these have to hold; 0: always */
 	const char *about; /* one line */
 };
 
@@ -56,8 +57,10 @@ uint32_t rtas_token_of(const char *name);
  * in RAM below 4 GiB, or claims more words than a block has. */
 bool rtas_dispatch(struct vcpu *vcpu, uint64_t block);
 
-/* The instructions of the RTAS blob, RTAS_BLOB_WORDS of them. */
+/* The instructions of the RTAS blob, RTAS_BLOB_WORDS of them. RTAS_BLOB_HCALL is the one that makes
+ * the hypervisor call, which is another one in some modes. */
 #define RTAS_BLOB_WORDS 5
+#define RTAS_BLOB_HCALL 3
 extern const uint32_t rtas_blob[RTAS_BLOB_WORDS];
 
 /* rtas_cpu.c */

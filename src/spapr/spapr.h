@@ -28,8 +28,6 @@
 /* The most memory a machine can have room for. */
 #define SPAPR_MAX_MEMORY (UINT64_C(4) << 40)
 
-/* RTAS is 32-bit, and the tree is read before the MMU is on: both lie below this. */
-#define SPAPR_LOW_MEMORY_END (UINT64_C(2) << 30)
 
 struct spapr;
 
@@ -47,6 +45,9 @@ struct spapr_layout {
 	uint64_t fdt;  /* device tree */
 	uint64_t rtas; /* RTAS blob */
 	uint64_t high; /* first byte after both; in a small machine the end of its memory */
+	uint64_t low_end; /* the highest that `high` can be, with more memory */
+	/* What a guest makes hypervisor calls with: `sc 1`, or what has to stand in its place. */
+	uint32_t hcall_instruction;
 };
 
 struct spapr_config {
@@ -63,6 +64,7 @@ struct spapr_config {
 	const char *uuid; /* of the machine, for the guest; NULL or empty: none; kept as name is */
 	uint64_t unplug_deadline_ms;
 	int kvm_fd; /* an open /dev/kvm; 0: open it */
+	struct kvm_mode mode; /* the kind of guest that is wanted */
 
 	/* Called at boot and at each reset, with cleared memory: load kernel and initrd. */
 	bool (*load)(void *context, const struct gmem *gmem, const struct spapr_layout *layout,

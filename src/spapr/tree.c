@@ -3,8 +3,8 @@
  * tree.c - see tree.h. The nodes are in the order in which they stand in the tree.
  *
  * There is no firmware to negotiate with (ibm,client-architecture-support), so what would have
- * been the result stands in /chosen/ibm,architecture-vec-5: radix, guest translation shootdown,
- * the dedicated hot-plug event source. The nodes of devices are written by their types. Nothing
+ * been the result stands in /chosen/ibm,architecture-vec-5: the kind of MMU and of interrupt
+ * controller, and the dedicated hot-plug event source. The nodes of devices are written by their types. Nothing
  * here tells which host this is.
  */
 #include "spapr/tree.h"
@@ -97,14 +97,14 @@ static void tree_write_cpus(struct node_writer *w, struct spapr *machine)
 
 /* --- The rest of the tree -------------------------------------------------------------------- */
 
-static void tree_write_hypertas_functions(struct node_writer *w)
+static void tree_write_hypertas_functions(struct node_writer *w, const struct kvm_mode *mode)
 {
 	char list[256];
 	size_t used = 0;
 
 	for (size_t i = 0; i < hcall_table_rows; i++) {
 		const char *feature = hcall_table[i].feature;
-		bool listed = false;
+		bool listed = !hcall_applies(&hcall_table[i], mode);
 
 		for (size_t at = 0; feature != NULL && at < used; at += strlen(list + at) + 1)
 			listed = listed || strcmp(list + at, feature) == 0;
@@ -118,6 +118,7 @@ static void tree_write_hypertas_functions(struct node_writer *w)
 
 static void tree_write_rtas(struct node_writer *w, struct spapr *machine)
 {
+	const struct kvm_mode *mode = kvm_vm_mode(machine->vm);
 	uint64_t memory = machine->gmem.max_bytes;
 
 	node_begin(w, "rtas");
@@ -130,9 +131,10 @@ static void tree_write_rtas(struct node_writer *w, struct spapr *machine)
 	 * 1 is the least: a call every 30 s. */
 	node_cell(w, "rtas-event-scan-rate", 1);
 	node_flag(w, "ibm,extended-os-term");
-	tree_write_hypertas_functions(w);
+	tree_write_hypertas_functions(w, mode);
 	for (size_t i = 0; i < rtas_table_rows; i++)
-		node_cell(w, rtas_table[i].name, rtas_token(i));
+		if ((rtas_table[i].modes & ~kvm_mode_bits(mode)) == 0)
+			node_cell(w, rtas_table[i].name, rtas_token(i));
 	/* Highest address, block size, and the most cores (not threads) there can be: what Linux
 	 * sizes its possible CPUs by. */
 	NODE_CELLS(w, "ibm,lrdr-capacity", (uint32_t)(memory >> 32), (uint32_t)memory,
@@ -141,14 +143,13 @@ static void tree_write_rtas(struct node_writer *w, struct spapr *machine)
 }
 
 /* Option vector 5 as the property has it: index n is byte n. */
-static void tree_write_architecture_vector(struct node_writer *w)
+static void tree_write_architecture_vector(struct node_writer *w, struct spapr *machine)
 {
-	uint8_t vector[27] = {0};
+	uint8_t vector[KVM_VECTOR5_BYTES];
 
+	memcpy(vector, kvm_vm_processor(machine->vm)->vector5, sizeof vector);
 	vector[0] = sizeof vector - 1;
-	vector[6] = 0x04;  /* dedicated hot-plug event source */
-	vector[24] = 0x40; /* radix */
-	vector[26] = 0x40; /* the guest shoots down its own translations */
+	vector[6] |= 0x04; /* dedicated hot-plug event source */
 	node_bytes(w, "ibm,architecture-vec-5", vector, sizeof vector);
 }
 
@@ -166,7 +167,7 @@ static void tree_write_chosen(struct node_writer *w, struct spapr *machine)
 		node_cell64(w, "linux,initrd-start", machine->image.initrd_start);
 		node_cell64(w, "linux,initrd-end", machine->image.initrd_end);
 	}
-	tree_write_architecture_vector(w);
+	tree_write_architecture_vector(w, machine);
 	/* The guest erases it after use, and each boot gets another. */
 	if (getrandom(seed, sizeof seed, GRND_NONBLOCK) == (ssize_t)sizeof seed)
 		node_bytes(w, "rng-seed", seed, sizeof seed);

@@ -25,6 +25,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/log.h"
+
 #define SEGMENTS_MAX 16
 #define PROGRAM_HEADERS_MAX 64
 #define READ_CHUNK_BYTES (UINT64_C(4) << 20)
@@ -52,6 +54,7 @@ struct loader {
 struct segment {
 	uint64_t offset, file_bytes; /* in the file */
 	uint64_t virtual, physical, memory_bytes;
+	bool executable;
 };
 
 /* What a kernel file says. */
@@ -325,6 +328,7 @@ static bool image_read_segments(struct image *image)
 		    .virtual = field64(entry.p_vaddr, big),
 		    .physical = field64(entry.p_paddr, big),
 		    .memory_bytes = field64(entry.p_memsz, big),
+		    .executable = (field32(entry.p_flags, big) & PF_X) != 0,
 		};
 		if (!image_add_segment(image, &segment))
 			return false;
@@ -407,22 +411,44 @@ static bool kernel_too_high(const struct image *image, const struct spapr_layout
 	char hint[128] = "give a kernel that is linked lower, as a vmlinux is";
 
 	/* More memory is of use up to a certain size only. */
-	if (image->end <= SPAPR_LOW_MEMORY_END - reserve)
+	if (image->end <= layout->low_end - reserve)
 		memory_hint(hint, image->end + reserve, "a smaller kernel");
 	return err_set(image->file->err, ERR_USAGE, hint,
 	    "kernel %.200s needs memory up to %llu MiB, and has to end below %llu MiB",
 	    image->file->path, mib(image->end), (unsigned long long)(layout->fdt >> 20));
 }
 
+#define SC_1 UINT32_C(0x44000022)
+
+/* Replace each `sc 1` of a segment, so that the guest reaches this hypervisor and not the one above
+ * it. Debian's kernels have nine, all in code, and no other word of that value. */
+static unsigned segment_replace_hcalls(
+    const struct image *image, uint8_t *at, uint64_t bytes, uint32_t instruction)
+{
+	uint32_t from = image->big_endian ? htobe32(SC_1) : htole32(SC_1);
+	uint32_t to = image->big_endian ? htobe32(instruction) : htole32(instruction);
+	unsigned count = 0;
+
+	for (uint64_t i = 0; i + sizeof from <= bytes; i += sizeof from)
+		if (memcmp(at + i, &from, sizeof from) == 0) {
+			memcpy(at + i, &to, sizeof to);
+			count++;
+		}
+	return count;
+}
+
 static bool load_kernel(const struct file *file, const struct gmem *gmem,
     const struct spapr_layout *layout, struct image *image)
 {
+	unsigned replaced = 0;
+
 	if (!image_read(image, file))
 		return false;
 	if (image->end > layout->fdt)
 		return kernel_too_high(image, layout);
 	for (unsigned i = 0; i < image->count; i++) {
 		const struct segment *segment = &image->segments[i];
+		bool replace = segment->executable && layout->hcall_instruction != SC_1;
 		uint8_t *to = gmem_window(gmem, segment->physical, segment->file_bytes);
 
 		if (to == NULL)
@@ -430,8 +456,15 @@ static bool load_kernel(const struct file *file, const struct gmem *gmem,
 		/* What follows up to memory_bytes is zero already: memory was cleared. */
 		if (!file_read(file, segment->offset, to, segment->file_bytes))
 			return false;
+		if (replace)
+			replaced += segment_replace_hcalls(
+			    image, to, segment->file_bytes, layout->hcall_instruction);
 	}
-	return true;
+	if (layout->hcall_instruction == SC_1)
+		return true;
+	log_line(LOG_INFO, "replaced %u hypervisor calls in the kernel", replaced);
+	return replaced > 0 || file_refuse(file, "give a kernel for pseries",
+	                           "makes no hypervisor calls, and kvm-pr runs no other");
 }
 
 static uint64_t round_up(uint64_t address)
@@ -446,17 +479,17 @@ static bool initrd_size(const struct file *file, uint64_t *ret_bytes)
 	           file_refuse(file, "give a cpio archive, or leave --initrd out", "is empty"));
 }
 
-/* More memory always helps: from SPAPR_LOW_MEMORY_END on there is room for any initrd. */
+/* More memory always helps: from layout->low_end on there is room for any initrd. */
 static bool initrd_too_large(const struct file *file, const struct gmem *gmem,
     const struct spapr_layout *layout, uint64_t low, uint64_t size)
 {
 	uint64_t reserve = layout->high - layout->fdt;
 	uint64_t below = low < layout->fdt ? layout->fdt - low : 0;
 	uint64_t above = gmem->size_bytes - layout->high;
-	uint64_t needed = SPAPR_LOW_MEMORY_END + size;
+	uint64_t needed = layout->low_end + size;
 	char hint[128];
 
-	if (low + reserve <= SPAPR_LOW_MEMORY_END && size <= SPAPR_LOW_MEMORY_END - reserve - low)
+	if (low + reserve <= layout->low_end && size <= layout->low_end - reserve - low)
 		needed = low + size + reserve;
 	memory_hint(hint, needed, "a smaller initrd");
 	return err_set(file->err, ERR_USAGE, hint,

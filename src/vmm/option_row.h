@@ -23,6 +23,9 @@ struct option_row {
 /* The row of an option that one of these commands knows; NULL if there is none. */
 const struct option_row *option_find(const char *name, size_t length, unsigned commands);
 
+/* Always false: err says that this option is not known, and what there is instead. */
+bool option_refuse(const char *typed, enum option_command command, struct err *err);
+
 /* Set the options of a config file: one JSON object whose keys are long names. */
 bool config_read(struct options *options, const char *path, struct err *err);
 

@@ -52,6 +52,7 @@ struct spapr_config options_machine(const struct options *options)
 	    .uuid = options->uuid,
 	    .unplug_deadline_ms = options->unplug_deadline_ms,
 	    .kvm_fd = options->kvm_fd,
+	    .mode = options->mode,
 	};
 }
 
@@ -348,6 +349,30 @@ static bool option_set_kvm_fd(
 	return true;
 }
 
+/* One of the words that --help shows as the value; the field, an enum, counts them from 0. */
+static bool option_set_word(
+    struct options *options, const struct option_row *row, const char *text, struct err *err)
+{
+	unsigned *field = (unsigned *)((char *)options + row->offset), number = 0;
+	const char *word = row->value;
+	size_t length = strlen(text);
+	char hint[64];
+
+	for (;; word++, number++) {
+		size_t end = strcspn(word, "|");
+
+		if (length == end && memcmp(word, text, end) == 0) {
+			*field = number;
+			return true;
+		}
+		word += end;
+		if (*word == '\0')
+			break;
+	}
+	snprintf(hint, sizeof hint, "give one of %s", row->value);
+	return err_set(err, ERR_USAGE, hint, "--%s cannot be \"%.64s\"", row->name, text);
+}
+
 static bool option_set_config(
     struct options *options, const struct option_row *row, const char *text, struct err *err)
 {
@@ -371,6 +396,14 @@ static const struct option_row option_rows[] = {
         option_set_cpus, 0, 0, "vCPUs at boot (one core), at most (as at boot), and per core (1)"},
     {"memory", "size=SIZE,max=SIZE,reset=R", 0, MACHINE, AS_STRING | AS_INTEGER, option_set_memory,
         0, 0, "memory at boot, and at most; in 256M (512M)"},
+    {"accel", "auto|hv|pr", 0, MACHINE, AS_STRING, option_set_word, FIELD(mode.accel),
+        "the flavour of KVM (hv if there is one)"},
+    {"cpu", "host|power8|power9|power10|power11", 0, MACHINE, AS_STRING, option_set_word,
+        FIELD(mode.cpu), "what the guest's processor is like (host)"},
+    {"mmu", "auto|radix|hash", 0, MACHINE, AS_STRING, option_set_word, FIELD(mode.mmu),
+        "its MMU (radix where there is one)"},
+    {"irqchip", "auto|xics|xive", 0, MACHINE, AS_STRING, option_set_word, FIELD(mode.irqchip),
+        "its interrupt controller (xics)"},
     {"control", "PATH", 0, COMMAND_RUN, AS_STRING, option_set_name, FIELD(control),
         "listen on a UNIX socket for paprikactl and other clients; systemd: one passed by it"},
     {"console", "KIND", 0, COMMAND_RUN, AS_STRING, option_set_console, 0, 0,
@@ -408,69 +441,6 @@ const struct option_row *option_find(const char *name, size_t length, unsigned c
 		    memcmp(option_rows[i].name, name, length) == 0)
 			return &option_rows[i];
 	return NULL;
-}
-
-/* --- Names that are not known ------------------------------------------------------------- */
-
-/* Names of options of QEMU and other programs, each between spaces, and what to do instead. Names
- * that this program has as well, like kernel, need no row. */
-static const struct {
-	const char *names, *hint;
-} others[] = {
-    {" smp vcpus ", "use --cpus boot=N,max=M,threads=T"},
-    {" cpu ", "leave it out: the guest has the host's processor; --cpus sets how many"},
-    {" m ram maxmem ", "use --memory SIZE or --memory SIZE,max=SIZE, like --memory 2G,max=8G"},
-    {" initramfs ramdisk ", "use --initrd FILE"},
-    {" cmdline params ", "use --append S"},
-    {" M machine accel enable-kvm ", "leave it out: there is one machine, and it runs under KVM"},
-    {" qmp mon monitor socket api-sock ",
-        "use --control PATH: a UNIX socket that speaks QMP, and paprikactl"},
-    {" serial chardev nographic curses ",
-        "leave it out: the console is on the terminal; --console puts it elsewhere"},
-    {" display vga vnc spice usb audio ", "leave it out: a guest has a console and nothing else"},
-    {" drive blockdev hda hdb cdrom disk boot ",
-        "leave it out: there are no disks; put what the guest needs into its --initrd"},
-    {" netdev net nic tap ", "leave it out: there is no network"},
-    {" device object ", "leave it out: cores are all there is; `paprikactl cpu add` adds one"},
-    {" bios L rtc nodefaults no-user-config no-shutdown ",
-        "leave it out: there is no firmware, and nothing but what was asked for"},
-    {" S daemonize pidfile incoming ", "leave it out: there is nothing like it"},
-    {" d D trace ", "use --log-level info or debug; the log goes to standard error"},
-    {" version V ", "use paprika --version"},
-};
-
-static const char *option_other_hint(const char *typed, size_t length)
-{
-	char name[32];
-
-	if (length == 0 || length > sizeof name - 3 || memchr(typed, ' ', length) != NULL)
-		return NULL;
-	snprintf(name, sizeof name, " %.*s ", (int)length, typed);
-	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
-		if (strstr(others[i].names, name) != NULL)
-			return others[i].hint;
-	return NULL;
-}
-
-/* typed has its dashes, and perhaps a value behind an equals sign. */
-static bool option_unknown(const char *typed, enum option_command command, struct err *err)
-{
-	const char *name = typed + strspn(typed, "-");
-	size_t length = strcspn(name, "=");
-	const struct option_row *row = option_find(name, length, command);
-	const char *other = option_other_hint(name, length);
-	char hint[128] = "--help lists what there is";
-
-	if (other != NULL)
-		snprintf(hint, sizeof hint, "%s", other);
-	else if (row != NULL)
-		snprintf(hint, sizeof hint, "did you mean --%s?", row->name);
-	else if (option_find(name, length, EVERY) != NULL)
-		snprintf(hint, sizeof hint,
-		    "it belongs to another command; `paprika --help` lists them");
-	length += (size_t)(name - typed);
-	return err_set(
-	    err, ERR_USAGE, hint, "unknown option %.*s", (int)(length > 66 ? 66 : length), typed);
 }
 
 /* --- Command line -------------------------------------------------------------------------- */
@@ -518,7 +488,7 @@ static const struct option_row *option_read_word(
 			*ret_value = word + 2;
 	}
 	if (row == NULL)
-		option_unknown(word, command, err);
+		option_refuse(word, command, err);
 	return row;
 }
 

@@ -33,6 +33,7 @@ struct options {
 	bool no_reboot;
 	bool no_sandbox;
 	int kvm_fd; /* 0: open /dev/kvm */
+	struct kvm_mode mode;
 	char name[64];
 	char uuid[37]; /* lower case, with its hyphens; empty: none */
 	enum log_level log_level;

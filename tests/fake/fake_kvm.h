@@ -107,6 +107,10 @@ struct kvm_xics_tokens fake_xics_tokens(void);
 bool fake_hcall_enabled(uint64_t nr);
 const struct gmem *fake_memory(void); /* the argument of kvm_vm_add_memory(), or NULL */
 
+/* A guest's hash page table has so many entries of 16 bytes, whatever the guest is told. */
+#define FAKE_HPT_ENTRIES 64
+void fake_set_hpt(uint64_t index, uint64_t first, uint64_t second);
+
 /* Memory slots that are set, the boot memory's included. */
 #define FAKE_SLOTS 20000
 uint32_t fake_memory_slots(void);
@@ -122,6 +126,7 @@ enum fake_call {
 	FAKE_ADD_MEMORY,
 	FAKE_REMOVE_MEMORY,
 	FAKE_SET_THREADS,
+	FAKE_CREATE_MMU,
 	FAKE_CREATE_IRQCHIP,
 	FAKE_ENABLE_HCALL,
 	FAKE_IRQ_RESET,

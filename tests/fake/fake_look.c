@@ -168,3 +168,11 @@ uint32_t fake_live_vcpus(void)
 {
 	LOOK(uint32_t, fake.live_vcpus);
 }
+
+void fake_set_hpt(uint64_t index, uint64_t first, uint64_t second)
+{
+	pthread_mutex_lock(&fake.lock);
+	fake_vm()->hpt[index][0] = first;
+	fake_vm()->hpt[index][1] = second;
+	pthread_mutex_unlock(&fake.lock);
+}

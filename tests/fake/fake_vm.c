@@ -51,6 +51,12 @@ static void facts_set_defaults(void)
 	    .recommended_vcpus = 2,
 	    .page_bytes = 65536,
 	    .pvr = 0x004e1202,
+	    .level = KVM_CPU_POWER9,
+	    .smmu = {.real_sizes = true,
+	        .terabyte_segments = true,
+	        .slb_size = 32,
+	        .sizes = {{12, 0, {{12, 0}, {24, 0x38}}}, {16, 0x110, {{16, 1}, {24, 8}}},
+	            {24, 0x100, {{24, 0}}}}},
 	    .cpu_name = "POWER9",
 	    .ap_encodings = {0x0000000c, 0xa0000010, 0x20000015, 0x4000001e},
 	    .cpu_character = 0xbc40000000000000,
@@ -148,11 +154,14 @@ size_t kvm_check(struct kvm_check *lines, size_t max)
 	return 1;
 }
 
-struct kvm_vm *kvm_vm_create(int kvm_fd, struct err *err)
+struct kvm_vm *kvm_vm_create(int kvm_fd, const struct kvm_mode *wish, struct err *err)
 {
 	struct kvm_vm *vm = NULL;
+	struct kvm_mode mode;
 
 	(void)kvm_fd;
+	if (!kvm_mode_choose(&fake.facts, wish, &mode, err))
+		return NULL;
 	pthread_mutex_lock(&fake.lock);
 	if (fake.vm != NULL)
 		fake_die("a second VM is created while there is one");
@@ -163,6 +172,7 @@ struct kvm_vm *kvm_vm_create(int kvm_fd, struct err *err)
 		fake_call_fail(err, ENOMEM, "cannot create a VM");
 	} else {
 		vm->facts = fake.facts;
+		vm->mode = mode;
 		vm->threads = 1;
 		vm->gtse = true;
 		fake.vm = vm;
@@ -197,6 +207,51 @@ void kvm_vm_destroy(struct kvm_vm *vm)
 const struct kvm_facts *kvm_vm_facts(const struct kvm_vm *vm)
 {
 	return &vm->facts; /* constant since creation */
+}
+
+const struct kvm_mode *kvm_vm_mode(const struct kvm_vm *vm)
+{
+	return &vm->mode;
+}
+
+const struct kvm_processor *kvm_vm_processor(const struct kvm_vm *vm)
+{
+	return &vm->processor;
+}
+
+bool kvm_vm_create_mmu(struct kvm_vm *vm, uint64_t memory_bytes, struct err *err)
+{
+	bool done;
+
+	pthread_mutex_lock(&fake.lock);
+	if (vm->vcpus > 0 || vm->hpt_order != 0 || vm->memory == NULL)
+		fake_die("the MMU is made twice, before the memory, or after a vCPU");
+	done = !fake_call_fails(FAKE_CREATE_MMU) || fake_call_fail(err, ENOMEM, "cannot make it");
+	if (done) {
+		vm->hpt_order = kvm_mode_hpt_order(&vm->facts, memory_bytes);
+		kvm_mode_describe(&vm->facts, &vm->mode, vm->hpt_order, &vm->processor);
+	}
+	pthread_mutex_unlock(&fake.lock);
+	return done;
+}
+
+bool kvm_vm_reset_mmu(struct kvm_vm *vm, struct err *err)
+{
+	int result = kvm_vm_set_process_table(vm, 0, true);
+
+	pthread_mutex_lock(&fake.lock);
+	vm->mmu_resets++;
+	memset(vm->hpt, 0, sizeof vm->hpt);
+	pthread_mutex_unlock(&fake.lock);
+	return result == 0 || err_system(err, -result, NULL, "cannot reset the MMU");
+}
+
+bool kvm_hpt_read(const struct kvm_vm *vm, uint64_t index, uint64_t ret_entry[2])
+{
+	if (vm->mode.accel != KVM_ACCEL_PR || index >= FAKE_HPT_ENTRIES)
+		return false;
+	memcpy(ret_entry, vm->hpt[index], sizeof vm->hpt[index]);
+	return true;
 }
 
 /* Slot 0 is the memory that the guest boots with. */

@@ -58,6 +58,11 @@ struct irq {
 
 struct kvm_vm {
 	struct kvm_facts facts;
+	struct kvm_mode mode;
+	struct kvm_processor processor;
+	uint32_t hpt_order; /* 0: kvm_vm_create_mmu() has not been called */
+	uint64_t mmu_resets;
+	uint64_t hpt[FAKE_HPT_ENTRIES][2];
 	const struct gmem *memory;
 	uint64_t slots[FAKE_SLOTS]; /* bytes; 0: not set. SLOT_STUCK: it could not be taken away */
 	uint32_t threads, servers, vcpus;

@@ -52,6 +52,7 @@ static bool fault(enum fake_call call)
 	    [FAKE_ENABLE_HCALL] = "kvm_vm_enable_hcall",
 	    [FAKE_IRQ_RESET] = "kvm_irq_reset",
 	    [FAKE_IRQ_PULSE] = "kvm_irq_pulse",
+	    [FAKE_CREATE_MMU] = "kvm_vm_create_mmu",
 	    [FAKE_SET_PROCESS_TABLE] = "kvm_vm_set_process_table",
 	    [FAKE_VCPU_CREATE] = "kvm_vcpu_create",
 	    [FAKE_VCPU_RUN] = "kvm_vcpu_run",

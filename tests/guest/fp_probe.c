@@ -84,7 +84,7 @@ int main(void)
 	struct kvm_exit_info exit;
 	struct err err = {0};
 	struct gmem gmem;
-	struct kvm_vm *vm = kvm_vm_create(0, &err);
+	struct kvm_vm *vm = kvm_vm_create(0, &(struct kvm_mode){KVM_ACCEL_AUTO}, &err);
 	struct kvm_vcpu *vcpu;
 	pthread_t busy[BUSY_THREADS];
 	unsigned exits = 0, clobbered = 0;
@@ -92,12 +92,12 @@ int main(void)
 
 	if (vm == NULL || !gmem_init(&gmem, MEMORY_BYTES, MEMORY_BYTES, &err) ||
 	    !kvm_vm_add_memory(vm, 0, &gmem, 0, MEMORY_BYTES, &err) ||
-	    !kvm_vm_create_irqchip(vm, 1, &tokens, &err))
+	    !kvm_vm_create_mmu(vm, MEMORY_BYTES, &err) || !kvm_vm_create_irqchip(vm, 1, &tokens, &err))
 		return fail(&err);
-	if (kvm_vm_set_process_table(vm, 0, true) < 0)
-		return 2;
+	if (!kvm_vm_reset_mmu(vm, &err))
+		return fail(&err);
 	for (size_t i = 0; i < 3; i++)
-		code[i] = be32(guest_code[i]);
+		code[i] = be32(i == 1 ? kvm_vm_processor(vm)->hcall_instruction : guest_code[i]);
 	if (!gmem_write(&gmem, 0x1000, code, sizeof code))
 		return 2;
 	vcpu = kvm_vcpu_create(vm, 0, &err);

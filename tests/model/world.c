@@ -316,17 +316,22 @@ size_t world_key(uint8_t key[WORLD_KEY_MAX])
 
 struct kvm_vm {
 	struct kvm_facts facts;
+	struct kvm_mode mode;
+	struct kvm_processor processor;
 };
 struct kvm_vcpu {
 	uint32_t id;
 };
 
-struct kvm_vm *kvm_vm_create(int kvm_fd, struct err *err)
+struct kvm_vm *kvm_vm_create(int kvm_fd, const struct kvm_mode *wish, struct err *err)
 {
-	static struct kvm_vm vm = {.facts = {.max_vcpus = 64, .hv = true, .radix = true}};
+	static struct kvm_vm vm = {
+	    .facts = {.max_vcpus = 64, .hv = true, .radix = true, .level = KVM_CPU_POWER9}};
 
 	(void)kvm_fd;
-	(void)err;
+	if (!kvm_mode_choose(&vm.facts, wish, &vm.mode, err))
+		broken("no mode");
+	kvm_mode_describe(&vm.facts, &vm.mode, 0, &vm.processor);
 	return &vm;
 }
 
@@ -338,6 +343,31 @@ void kvm_vm_destroy(struct kvm_vm *vm)
 const struct kvm_facts *kvm_vm_facts(const struct kvm_vm *vm)
 {
 	return &vm->facts;
+}
+
+const struct kvm_mode *kvm_vm_mode(const struct kvm_vm *vm)
+{
+	return &vm->mode;
+}
+
+const struct kvm_processor *kvm_vm_processor(const struct kvm_vm *vm)
+{
+	return &vm->processor;
+}
+
+bool kvm_vm_create_mmu(struct kvm_vm *vm, uint64_t memory_bytes, struct err *err)
+{
+	return vm != NULL && memory_bytes != 0 && err != NULL;
+}
+
+bool kvm_vm_reset_mmu(struct kvm_vm *vm, struct err *err)
+{
+	return vm != NULL && err != NULL;
+}
+
+bool kvm_hpt_read(const struct kvm_vm *vm, uint64_t index, uint64_t ret_entry[2])
+{
+	return false;
 }
 
 bool kvm_vm_add_memory(struct kvm_vm *vm, uint32_t slot, const struct gmem *gmem, uint64_t address,

@@ -42,7 +42,7 @@ static int bench_setup(void **state)
 	fake_reset();
 	news_init(&bench->news, wake, bench);
 	assert_true(events_init(&bench->events, PAIRS * PAIR_HALVES, &bench->news));
-	bench->events.vm = kvm_vm_create(0, &err);
+	bench->events.vm = kvm_vm_create(0, &(struct kvm_mode){KVM_ACCEL_AUTO}, &err);
 	assert_non_null(bench->events.vm);
 	assert_true(kvm_vm_create_irqchip(
 	    bench->events.vm, 1, &(struct kvm_xics_tokens){1, 2, 3, 4}, &err));

@@ -86,7 +86,7 @@ static struct kvm_vm *create_vm(void)
 {
 	const struct kvm_xics_tokens tokens = {1, 2, 3, 4};
 	struct err err = {0};
-	struct kvm_vm *vm = kvm_vm_create(0, &err);
+	struct kvm_vm *vm = kvm_vm_create(0, &(struct kvm_mode){KVM_ACCEL_AUTO}, &err);
 
 	assert_non_null(vm);
 	assert_true(kvm_vm_set_threads(vm, 4, &err));
@@ -241,7 +241,7 @@ static void what_shall_fail_fails_as_often_as_it_was_told_to(void **state)
 
 	(void)state;
 	fake_fail_next(FAKE_VM_CREATE, 1);
-	assert_null(kvm_vm_create(0, &err));
+	assert_null(kvm_vm_create(0, &(struct kvm_mode){KVM_ACCEL_AUTO}, &err));
 	assert_int_equal(err.class, ERR_HOST);
 	vm = create_vm();
 	fake_fail_after(FAKE_VCPU_CREATE, 1, 1);

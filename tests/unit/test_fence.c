@@ -53,7 +53,7 @@ static int bench_setup(void **state)
 	fake_reset();
 	news_init(&bench->news, wake, bench);
 	assert_true(events_init(&bench->events, DEVICES, &bench->news));
-	bench->events.vm = kvm_vm_create(0, &err);
+	bench->events.vm = kvm_vm_create(0, &(struct kvm_mode){KVM_ACCEL_AUTO}, &err);
 	assert_true(kvm_vm_create_irqchip(
 	    bench->events.vm, 1, &(struct kvm_xics_tokens){1, 2, 3, 4}, &err));
 	assert_true(events_reset_sources(&bench->events, 0, &err));

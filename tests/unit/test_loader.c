@@ -31,7 +31,8 @@ static char kernel_path[64], initrd_path[64];
 
 static struct gmem gmem;
 static const struct spapr_layout layout = {
-    .fdt = FDT_ADDRESS, .rtas = HIGH_ADDRESS - (64 << 10), .high = HIGH_ADDRESS};
+    .fdt = FDT_ADDRESS, .rtas = HIGH_ADDRESS - (64 << 10), .high = HIGH_ADDRESS,
+    .low_end = UINT64_C(2) << 30, .hcall_instruction = 0x44000022};
 static struct spapr_image image;
 static struct err err;
 

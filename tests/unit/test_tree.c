@@ -156,6 +156,7 @@ static void expect_cpu(const void *fdt, uint32_t core_id, uint32_t threads)
 	HAS_CELLS(&node, "ibm,slb-size", 32);
 	memcpy(pa_features, fake_facts()->pa_features, sizeof pa_features);
 	pa_features[2 + 22] = 0x40;
+	pa_features[2 + 64] = 0; /* KVM has no second watchpoint */
 	has_bytes(&node, "ibm,pa-features", pa_features, sizeof pa_features);
 	HAS_CELLS(&node, "ibm,vmx", 2);
 	HAS_CELLS(&node, "ibm,dfp", 1);
