@@ -297,6 +297,8 @@ class EmulatedHost(Host):
     """A running instance that `lab/host up` has started."""
 
     path = "/lab"
+    kind = "unknown"  # as in kinds.py
+    restarts: Sequence[str] = ()  # why it had to be started once more
 
     def __init__(self, port: int, key: str) -> None:
         self.port, self._key = port, key
@@ -309,7 +311,9 @@ class EmulatedHost(Host):
             raise LabError(f"the lab host ({directory.name}) is not up; start it with: lab/host up")
         os.close(pidfd)
         state = json.loads((directory / "state.json").read_text())
-        return cls(int(state["port"]), str(state["key"]))
+        host = cls(int(state["port"]), str(state["key"]))
+        host.kind, host.restarts = state["kind"], state["restarts"]
+        return host
 
     def _session(self, request: list[tuple[bytes, bytes]], timeout: float) -> socket.socket:
         sock = socket.create_connection(("127.0.0.1", self.port), timeout)

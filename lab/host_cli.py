@@ -29,13 +29,11 @@ from typing import IO, Iterator, NoReturn
 
 from host_api import (CHECKOUT, LAB, DirectHost, EmulatedHost, Host, LabError, Process, Sink,
                       instance_dir, is_direct, qemu_of)
+from kinds import KINDS, Paths, command, kernel_name
 
-MACHINE = ("pseries,cap-nested-hv=on,cap-htm=off,x-vof=on,cap-cfpc=broken,cap-sbbc=broken,"
-           "cap-ibs=broken,cap-ccf-assist=off,memory-backend=ram")
-
-
-def setup() -> None:
-    subprocess.run([CHECKOUT / "lab/setup", "--quiet"], check=True, stdout=sys.stderr)
+def setup(kind: str | None = None) -> None:
+    subprocess.run([CHECKOUT / "lab/setup", "--quiet", *(["--kind", kind] if kind else [])],
+                   check=True, stdout=sys.stderr)
 
 
 @contextlib.contextmanager
@@ -76,48 +74,57 @@ def stop(directory: Path) -> bool:
     return pidfd is not None
 
 
+class Hung(Exception):
+    """The emulator hung or crashed while a host of an unreliable kind was starting."""
+
+
 class Boot:
     """One attempt to start an instance: QEMU and the two sockets it is watched through."""
 
     def __init__(self, directory: Path, args: argparse.Namespace) -> None:
-        self.directory, self.deadline = directory, time.monotonic() + args.timeout
+        kind = KINDS[args.kind]
+        self.directory, self.silence = directory, kind.silence
+        self.deadline = time.monotonic() + (args.timeout or kind.timeout)
         self.console, console = socket.socketpair()
         self.monitor, monitor = socket.socketpair()
         self.seen = b""
-        command = [
-            "qemu-system-ppc64", "-name", f"paprika-lab-{directory.name}", "-machine", MACHINE,
-            # Reserve nothing: memory is allocated when the host touches it.
-            "-object", f"memory-backend-ram,id=ram,size={args.memory},reserve=off",
-            "-m", args.memory, "-cpu", "POWER9", "-smp", str(args.cpus),
-            "-accel", "tcg,thread=multi", "-nodefaults", "-display", "none", "-no-reboot",
-            "-pidfile", str(directory / "qemu.pid"),
-            "-chardev", f"socket,id=console,fd={console.fileno()},logfile=console.log",
-            "-device", "spapr-vty,chardev=console",
-            "-chardev", f"socket,id=monitor,fd={monitor.fileno()}", "-mon", "monitor,mode=control",
-            # No connections out of the host, and none into it from other machines.
-            "-netdev", "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-10.0.2.15:7000",
-            "-device", "virtio-net-pci,netdev=net,romfile=",
-            "-kernel", str(LAB / "host-vmlinux"), "-initrd", str(LAB / "host-initrd"),
-            "-append", "console=hvc0 panic=-1 quiet",
-        ]
+        suffix = kernel_name(kind)
+        qemu = LAB / f"qemu-{kind.qemu}" / "qemu-system-ppc64"
+        paths = Paths("qemu-system-ppc64" if kind.qemu == "system" else str(qemu),
+                      LAB / f"host-vmlinux{suffix}", LAB / f"host-initrd{suffix}",
+                      directory / "qemu.pid", console.fileno(), monitor.fileno())
         with console, monitor, open(directory / "qemu.log", "wb") as log:
             self.qemu = subprocess.Popen(
-                command, cwd=directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                command(kind, f"paprika-lab-{directory.name}", paths, args.cpus or kind.cpus,
+                        args.memory or kind.memory),
+                cwd=directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True, pass_fds=(console.fileno(), monitor.fileno()))
 
     def expect(self, marker: bytes) -> None:
         """Waits until the host's console shows `marker`."""
         while marker not in self.seen:
-            self.console.settimeout(max(0.01, self.deadline - time.monotonic()))
+            left = max(0.01, self.deadline - time.monotonic())
+            self.console.settimeout(min(left, self.silence or left))
             try:
                 data = self.console.recv(4096)
             except TimeoutError:
+                if self.silence and left > self.silence:
+                    raise Hung(f"no word on its console for {self.silence:g} s") from None
                 raise LabError("the lab host did not come up in time; its console ends with:"
                                + console_tail(self.directory)) from None
             if not data:
-                self.qemu.wait(5)
+                status = self.qemu.wait(5)
+                if self.silence and status < 0:
+                    raise Hung(f"QEMU was ended by signal {-status}")
                 raise LabError("the lab host ended while starting:" + console_tail(self.directory))
             self.seen += data
+
+    def hand_over(self, key: str) -> int:
+        """Waits for the host, gives it the agent's key, and returns the agent's port."""
+        self.expect(b"LAB-HOST-KEY?")
+        self.console.sendall(key.encode() + b"\n")
+        self.expect(b"LAB-HOST-READY")
+        return self.forwarded_port()
 
     def forwarded_port(self) -> int:
         """Asks QEMU for the port that was assigned to the agent."""
@@ -138,11 +145,47 @@ class Boot:
         self.qemu.wait()
 
 
+def boot_host(directory: Path, args: argparse.Namespace) -> str:
+    """Starts an instance, writes its state, and returns a line about it. If the emulator hangs or
+    crashes, it is started once more; that is printed, kept in the state, and the first console log is
+    kept too."""
+    key, restarts = secrets.token_hex(16), []
+    while True:
+        boot = Boot(directory, args)
+        try:
+            state = {"kind": args.kind, "port": boot.hand_over(key), "key": key, "restarts": restarts}
+            temporary = directory / "state.json.new"
+            temporary.write_text(json.dumps(state))
+            temporary.replace(directory / "state.json")
+            host = EmulatedHost.of_instance(args.instance)
+            kernel = host.run(["uname", "-rm"], timeout=30).stdout.decode().strip()
+            return kernel + (", at the second attempt" if restarts else "")
+        except Hung as hung:
+            boot.abort()
+            tail = console_tail(directory)
+            if restarts:
+                raise LabError(f"the lab host hung twice: {restarts[0]}, then {hung}:{tail}") from None
+            restarts.append(str(hung))
+            print(f"the {args.kind} host hung while starting ({hung}); starting it once more. Its console "
+                  f"ends with:{tail}", file=sys.stderr)
+            (directory / "console.log").replace(directory / "console-first.log")
+        except BaseException:
+            boot.abort()
+            raise
+
+
 def up(args: argparse.Namespace) -> int:
+    wanted = args.kind or os.environ.get("PAPRIKA_LAB_KIND")
+    args.kind = wanted or "nested"
+    if args.kind not in KINDS:
+        raise LabError(f"there is no kind \"{args.kind}\"; there are: {', '.join(KINDS)}")
     if is_direct():
         if not os.access("/dev/kvm", os.R_OK | os.W_OK):
             raise LabError("cannot use /dev/kvm: load the module (modprobe kvm-hv, or kvm-pr) and see "
                            "that you may open it (usually: be in group kvm)")
+        if wanted:
+            raise LabError("this machine is the lab host, so there is no choice of kinds "
+                           "(PAPRIKA_LAB=emulated emulates one)")
         setup()
         host = DirectHost()
         for name, target in (("vmlinux", "guest-vmlinux"), ("initrd", "guest-initrd")):
@@ -152,30 +195,22 @@ def up(args: argparse.Namespace) -> int:
     directory = instance_dir(args.instance)
     with locked(directory):
         with contextlib.suppress(LabError):
-            EmulatedHost.of_instance(args.instance).run(["true"], timeout=10)
-            print(f"already up ({directory.name})")
+            there = EmulatedHost.of_instance(args.instance)
+            there.run(["true"], timeout=10)
+            if wanted and there.kind != wanted:
+                print(f"lab/host: {directory.name} is up as {there.kind}; first: lab/host down",
+                      file=sys.stderr)
+                return 1
+            print(f"already up ({directory.name}, {there.kind})")
             return 0
         if stop(directory):
             print("stopped a lab host that did not answer", file=sys.stderr)
-        setup()
+        setup(args.kind)
         started = time.monotonic()
         directory.mkdir(parents=True)
         directory.chmod(0o700)
-        boot = Boot(directory, args)
-        try:
-            key = secrets.token_hex(16)
-            boot.expect(b"LAB-HOST-KEY?")
-            boot.console.sendall(key.encode() + b"\n")
-            boot.expect(b"LAB-HOST-READY")
-            state = {"port": boot.forwarded_port(), "key": key}
-            temporary = directory / "state.json.new"
-            temporary.write_text(json.dumps(state))
-            temporary.replace(directory / "state.json")
-            kernel = EmulatedHost.of_instance(args.instance).run(["uname", "-rm"], timeout=30).stdout.decode()
-        except BaseException:
-            boot.abort()
-            raise
-        print(f"up ({directory.name}): {kernel.strip()}, {time.monotonic() - started:.1f} s")
+        about = boot_host(directory, args)
+        print(f"up ({directory.name}, {args.kind}): {about}, {time.monotonic() - started:.1f} s")
     return 0
 
 
@@ -201,7 +236,9 @@ def status(args: argparse.Namespace) -> int:
     os.close(pidfd)
     host = EmulatedHost.of_instance(args.instance)
     uptime = host.run(["cut", "-d ", "-f1", "/proc/uptime"], timeout=10).stdout.decode().strip()
-    print(f"{directory.name}: up for {uptime} s, agent on 127.0.0.1:{host.port}")
+    print(f"{directory.name}: {host.kind}, up for {uptime} s, agent on 127.0.0.1:{host.port}")
+    for reason in host.restarts:
+        print(f"  was started twice: {reason}")
     return 0
 
 
@@ -317,9 +354,12 @@ def parse() -> argparse.Namespace:
         return command
 
     command = add(up, "start it (does nothing if it is up)")
-    command.add_argument("--timeout", type=float, default=90, help="seconds to wait (default 90)")
-    command.add_argument("--cpus", type=int, default=2, help="its CPUs (default 2)")
-    command.add_argument("--memory", default="8G", help="its memory, used as touched (default 8G)")
+    command.add_argument("--timeout", type=float, help="seconds to wait (default: the kind's)")
+    command.add_argument("--kind", metavar="KIND",
+                         help="which kind (default: $PAPRIKA_LAB_KIND, else nested): "
+                         + "; ".join(f"{name}: {kind.notes}" for name, kind in KINDS.items()))
+    command.add_argument("--cpus", type=int, help="its CPUs (default: the kind's, mostly 2)")
+    command.add_argument("--memory", help="its memory, used as touched (default 8G)")
     command = add(run, "run a command there; input, output, signals and exit status pass through")
     command.add_argument("-n", dest="no_input", action="store_true", help="give it no input")
     command.add_argument("-t", dest="terminal", action="store_true", help="give it a terminal")

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kinds of emulated host that `lab/host up --kind NAME` starts: a table, and the QEMU command line
+of a row. To add a kind, add a row.
+
+As a program it answers lab/setup: `kinds.py NAME` prints what has to be fetched for a kind, as shell
+assignments.
+"""
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+PSERIES = "x-vof=on,cap-cfpc=broken,cap-sbbc=broken,cap-ibs=broken,cap-ccf-assist=off"
+
+
+class Kind(NamedTuple):
+    """A row. The machine's name decides how console and network are attached (see `command`)."""
+
+    machine: str  # QEMU's -machine, without its memory
+    cpu: str
+    # QEMU: "system" is what is installed, else the Debian suite whose QEMU lab/setup unpacks.
+    qemu: str = "system"
+    # The host's kernel: "" is the one of the guests, which PAPRIKA_KERNEL chooses; "pr" what
+    # lab/pr-kernel builds; else SUITE/PACKAGE. The initramfs has its modules; host-init loads them all.
+    kernel: str = ""
+    append: str = "quiet"
+    cpus: int = 2
+    memory: str = "8G"
+    timeout: float = 90  # seconds until the agent answers
+    # Seconds without a word on the console after which the host counts as hung while it boots; it is
+    # then ended, and started once more. 0: wait for `timeout`. Such kinds boot without "quiet".
+    silence: float = 0
+    notes: str = ""
+
+
+KINDS = {
+    "nested": Kind(
+        f"pseries,cap-nested-hv=on,cap-htm=off,{PSERIES}", "POWER9",
+        notes="kvm-hv as a guest of a hypervisor: radix guests, XICS; what CI uses"),
+    "nested-4k": Kind(
+        f"pseries,cap-nested-hv=on,cap-htm=off,{PSERIES}", "POWER9",
+        kernel="trixie/linux-image-powerpc64le", notes="the same, with pages of 4 KiB on the host"),
+    "nested-v2": Kind(
+        f"pseries,cap-nested-papr=on,cap-htm=off,{PSERIES}", "POWER10", qemu="trixie",
+        kernel="trixie/linux-image-powerpc64le-64k", cpus=1, append="", silence=60, timeout=180,
+        notes="the nested interface of PAPR; in this emulation only guests of one CPU run"),
+    "powernv9": Kind(
+        "powernv9", "POWER9", qemu="sid", append="", silence=30, timeout=120,
+        notes="bare metal: radix and hash guests, XICS and XIVE"),
+    "powernv10": Kind(
+        "powernv10", "POWER10", qemu="sid", append="", silence=30, timeout=120,
+        notes="bare metal: radix and hash guests, XICS and XIVE"),
+    "powernv9-hash": Kind(
+        "powernv9", "POWER9", qemu="sid", append="disable_radix", silence=30, timeout=120,
+        notes="bare metal that has a hash MMU itself: hash guests only"),
+}
+
+
+class Paths(NamedTuple):
+    """What a command line refers to, besides the row."""
+
+    qemu: str
+    kernel: Path
+    initrd: Path
+    pidfile: Path
+    console: int  # file descriptors of QEMU's ends of the two sockets
+    monitor: int
+
+
+def command(kind: Kind, name: str, paths: Paths, cpus: int, memory: str) -> list[str]:
+    """The QEMU command of a host. The agent's port is QEMU's choice."""
+    start = [
+        paths.qemu, "-name", name, "-machine", f"{kind.machine},memory-backend=ram",
+        # Reserve nothing: memory is allocated when the host touches it.
+        "-object", f"memory-backend-ram,id=ram,size={memory},reserve=off",
+        "-m", memory, "-cpu", kind.cpu, "-smp", str(cpus), "-accel", "tcg,thread=multi"]
+    middle = [
+        "-display", "none", "-no-reboot", "-pidfile", str(paths.pidfile),
+        "-chardev", f"socket,id=console,fd={paths.console},logfile=console.log"]
+    network = "virtio-net-pci,netdev=net,romfile="
+    if kind.machine.startswith("powernv"):
+        # -nodefaults would take the PCI host bridges away; each of them has room for one device.
+        start += ["-vga", "none", "-parallel", "none"]
+        middle += ["-serial", "chardev:console"]
+        network += ",bus=pcie.0"
+    else:
+        start += ["-nodefaults"]
+        middle += ["-device", "spapr-vty,chardev=console"]
+    return start + middle + [
+        "-chardev", f"socket,id=monitor,fd={paths.monitor}", "-mon", "monitor,mode=control",
+        # No connections out of the host, and none into it from other machines.
+        "-netdev", "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-10.0.2.15:7000",
+        "-device", network,
+        "-kernel", str(paths.kernel), "-initrd", str(paths.initrd),
+        "-append", f"console=hvc0 panic=-1 {kind.append}".strip(),
+    ]
+
+
+def kernel_name(kind: Kind) -> str:
+    """The suffix of the files host-vmlinux and host-initrd in .lab; empty for the guests' kernel."""
+    return "-" + kind.kernel.replace("/", "-") if kind.kernel else ""
+
+
+def main() -> None:
+    if len(sys.argv) != 2 or sys.argv[1] not in KINDS:
+        sys.exit(f"usage: kinds.py {'|'.join(KINDS)}")
+    kind = KINDS[sys.argv[1]]
+    print(f"kind_qemu={kind.qemu} kind_kernel={kind.kernel} kind_suffix={kernel_name(kind)}")
+
+
+if __name__ == "__main__":
+    main()
