@@ -30,8 +30,7 @@ static bool pr_create(struct kvm_vm *vm, uint64_t memory_bytes, struct err *err)
 	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (area == MAP_FAILED)
 		return err_system(err, errno, "use a smaller --memory",
-		    "cannot make a hash page table of %llu KiB",
-		    (unsigned long long)(bytes >> 10));
+		    "cannot make a hash page table of %llu KiB", (unsigned long long)(bytes >> 10));
 	skip = -(uintptr_t)area & (bytes - 1);
 	vm->hpt = area + skip;
 	if (skip != 0)

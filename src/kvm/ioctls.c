@@ -26,10 +26,12 @@ const struct kvm_ioctl_use kvm_ioctls[] = {
     ROW(KVM_SET_DEVICE_ATTR, KVM_BY_VCPU, "reset the interrupt sources, for a kernel that begins"),
 
     ROW(KVM_CREATE_VCPU, KVM_BY_OPERATOR, "make the vCPUs of a core that is added"),
-    ROW(KVM_ENABLE_CAP, KVM_BY_OPERATOR, "put such a vCPU into PAPR mode, connect it to interrupts"),
+    ROW(KVM_ENABLE_CAP, KVM_BY_OPERATOR,
+        "put such a vCPU into PAPR mode, connect it to interrupts"),
     ROW(KVM_SET_USER_MEMORY_REGION, KVM_BY_OPERATOR, "memory blocks that come and go"),
 
-    ROW(KVM_PPC_ALLOCATE_HTAB, KVM_BY_OPERATOR, "make the hash page table, and clear it at a reset"),
+    ROW(KVM_PPC_ALLOCATE_HTAB, KVM_BY_OPERATOR,
+        "make the hash page table, and clear it at a reset"),
 
     ROW(KVM_GET_API_VERSION, KVM_AT_SETUP, "is this /dev/kvm?"),
     ROW(KVM_GET_VCPU_MMAP_SIZE, KVM_AT_SETUP, "how large a vCPU's run area is"),

@@ -74,8 +74,8 @@ static bool xics_park_vcpu(struct kvm_vcpu *vcpu, struct err *err)
 	uint64_t presenter = ICP_RESET_STATE;
 
 	return kvm_vcpu_set_reg(vcpu, KVM_REG_PPC_ICP_STATE, &presenter) ||
-	       err_system(err, errno, NULL, "cannot reset the interrupt presenter of vCPU %u",
-	           vcpu->id);
+	       err_system(
+	           err, errno, NULL, "cannot reset the interrupt presenter of vCPU %u", vcpu->id);
 }
 
 const struct kvm_irqchip_ops kvm_irqchip_xics = {

@@ -29,10 +29,10 @@ struct kvm_facts {
 	bool hash;  /* can run hash guests; KVM_CAP_PPC_MMU_HASH_V3 tells of some hosts only */
 	bool nested;     /* kvm-hv on another hypervisor */
 	bool bare_metal; /* the host runs on none */
-	bool xics;  /* in-kernel XICS */
-	bool xive;  /* in-kernel XIVE native device */
-	bool ail3;  /* interrupts with translation on (H_SET_MODE AIL 3) */
-	bool dawr1; /* a second data watchpoint */
+	bool xics;       /* in-kernel XICS */
+	bool xive;       /* in-kernel XIVE native device */
+	bool ail3;       /* interrupts with translation on (H_SET_MODE AIL 3) */
+	bool dawr1;      /* a second data watchpoint */
 	bool papr, rtas_tokens, enable_hcall, immediate_exit, one_reg, cpu_char, sync_mmu;
 	uint32_t smt_modes; /* bit set: 1, 2, 4, 8 threads per core possible */
 	uint32_t max_vcpus, max_vcpu_id, recommended_vcpus;
@@ -82,9 +82,9 @@ struct kvm_check {
 /* Fill up to max lines about this host; returns how many. Never fails: it reports. */
 size_t kvm_check(struct kvm_check *lines, size_t max);
 
-/* Create a VM for a mode, with kvm_fd, an open /dev/kvm that is taken over, or if that is 0 with one
- * opened here. An error if it is something else (ERR_USAGE), or if the host lacks what such a guest
- * needs. */
+/* Create a VM for a mode, with kvm_fd, an open /dev/kvm that is taken over, or if that is 0 with
+ * one opened here. An error if it is something else (ERR_USAGE), or if the host lacks what such a
+ * guest needs. */
 struct kvm_vm *kvm_vm_create(int kvm_fd, const struct kvm_mode *wish, struct err *err);
 void kvm_vm_destroy(struct kvm_vm *vm);
 const struct kvm_facts *kvm_vm_facts(const struct kvm_vm *vm);

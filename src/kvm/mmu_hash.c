@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * mmu_hash.c - hash guests on kvm-hv. The hash page table is KVM's own memory; the guest fills it by
- * H_ENTER and its like, which KVM answers. Asking for the table also makes a VM of a radix host a
- * hash guest.
+ * mmu_hash.c - hash guests on kvm-hv. The hash page table is KVM's own memory; the guest fills it
+ * by H_ENTER and its like, which KVM answers. Asking for the table also makes a VM of a radix host
+ * a hash guest.
  */
 #include <errno.h>
 #include <sys/ioctl.h>

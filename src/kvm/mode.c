@@ -14,7 +14,8 @@
 
 #include "kvm/kvm.h"
 
-/* --- Names and levels -------------------------------------------------------------------------- */
+/* --- Names and levels --------------------------------------------------------------------------
+ */
 
 /* By enum kvm_cpu. */
 static const struct {
@@ -63,10 +64,11 @@ unsigned kvm_mode_bits(const struct kvm_mode *mode)
 	       (mode->irqchip == KVM_IRQCHIP_XIVE ? KVM_MODE_XIVE : KVM_MODE_XICS);
 }
 
-/* --- The choice -------------------------------------------------------------------------------- */
+/* --- The choice --------------------------------------------------------------------------------
+ */
 
-static bool mode_choose_accel(const struct kvm_facts *facts, enum kvm_accel wish,
-    enum kvm_accel *ret_accel, struct err *err)
+static bool mode_choose_accel(
+    const struct kvm_facts *facts, enum kvm_accel wish, enum kvm_accel *ret_accel, struct err *err)
 {
 	*ret_accel = facts->hv ? KVM_ACCEL_HV : KVM_ACCEL_PR;
 	if (wish != KVM_ACCEL_AUTO && wish != *ret_accel)
@@ -82,8 +84,8 @@ static bool mode_choose_accel(const struct kvm_facts *facts, enum kvm_accel wish
 }
 
 /* HOST is kept unless it has to differ. */
-static bool mode_choose_cpu(const struct kvm_facts *facts, enum kvm_cpu wish,
-    enum kvm_cpu *ret_cpu, struct err *err)
+static bool mode_choose_cpu(
+    const struct kvm_facts *facts, enum kvm_cpu wish, enum kvm_cpu *ret_cpu, struct err *err)
 {
 	char hint[64];
 
@@ -109,11 +111,10 @@ static enum kvm_cpu mode_level(const struct kvm_facts *facts, enum kvm_cpu cpu)
 static bool mode_choose_radix(const struct kvm_facts *facts, enum kvm_cpu cpu, struct err *err)
 {
 	if (mode_level(facts, cpu) < KVM_CPU_POWER9)
-		return err_set(err, ERR_HOST, "use --mmu hash, or leave it out",
-		    "a POWER8 has no radix MMU");
-	return facts->radix ||
-	       err_set(err, ERR_HOST, "use --mmu hash, or leave it out",
-	           "this host's KVM runs no radix guests");
+		return err_set(
+		    err, ERR_HOST, "use --mmu hash, or leave it out", "a POWER8 has no radix MMU");
+	return facts->radix || err_set(err, ERR_HOST, "use --mmu hash, or leave it out",
+	                           "this host's KVM runs no radix guests");
 }
 
 static bool mode_choose_hash(const struct kvm_facts *facts, enum kvm_cpu cpu, struct err *err)
@@ -173,7 +174,8 @@ bool kvm_mode_choose(const struct kvm_facts *facts, const struct kvm_mode *wish,
 	return true;
 }
 
-/* --- The guest's processor --------------------------------------------------------------------- */
+/* --- The guest's processor ---------------------------------------------------------------------
+ */
 
 static struct kvm_property *mode_add_property(struct kvm_processor *processor, const char *name)
 {
@@ -206,7 +208,8 @@ static void mode_describe_radix(const struct kvm_facts *facts, struct kvm_proces
 	processor->low_memory_end = UINT64_C(2) << 30;
 }
 
-/* Can a guest have pages of this size? kvm-hv maps a guest's page to one of the host, no smaller. */
+/* Can a guest have pages of this size? kvm-hv maps a guest's page to one of the host, no smaller.
+ */
 static bool mode_has_page(const struct kvm_facts *facts, uint32_t shift)
 {
 	return shift != 0 && (!facts->smmu.real_sizes || UINT64_C(1) << shift <= facts->page_bytes);

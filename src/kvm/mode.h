@@ -65,8 +65,8 @@ struct kvm_property {
  * on the mode. */
 enum { KVM_PROCESSOR_PROPERTIES = 8, KVM_VECTOR5_BYTES = 27, KVM_PA_FEATURES_BYTES = 128 };
 struct kvm_processor {
-	const char *name; /* "POWER9"; static */
-	uint32_t version; /* cpu-version: a processor's, or an architecture's (0x0f......) */
+	const char *name;      /* "POWER9"; static */
+	uint32_t version;      /* cpu-version: a processor's, or an architecture's (0x0f......) */
 	uint32_t architecture; /* the latter, if it differs from the host's; else 0 */
 	struct kvm_property properties[KVM_PROCESSOR_PROPERTIES];
 	size_t property_count;
@@ -78,7 +78,8 @@ struct kvm_processor {
 	uint64_t table_type;
 	/* The guest reads its device tree and calls RTAS below this address. */
 	uint64_t low_memory_end;
-	/* The instruction a guest makes hypervisor calls with: `sc 1`, or what kvm-pr takes for it. */
+	/* The instruction a guest makes hypervisor calls with: `sc 1`, or what kvm-pr takes for it.
+	 */
 	uint32_t hcall_instruction;
 };
 

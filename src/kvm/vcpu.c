@@ -76,7 +76,8 @@ static struct kvm_vcpu *vcpu_begin(struct kvm_vm *vm, uint32_t id, struct err *e
 	return NULL;
 }
 
-/* Hold the processor to a level of the architecture. KVM keeps it per core, so each vCPU says it. */
+/* Hold the processor to a level of the architecture. KVM keeps it per core, so each vCPU says it.
+ */
 static bool vcpu_set_level(struct kvm_vcpu *vcpu, struct err *err)
 {
 	const struct kvm_processor *processor = &vcpu->vm->processor;
@@ -105,9 +106,8 @@ static bool vcpu_complete(struct kvm_vcpu *vcpu, struct err *err)
 		return false;
 	if (!vcpu_enable_cap(vcpu->fd, KVM_CAP_PPC_PAPR, 0, 0))
 		return err_system(err, errno, NULL, "cannot put vCPU %u into PAPR mode", vcpu->id);
-	vcpu->connected =
-	    vcpu->connected || vcpu_enable_cap(vcpu->fd, vm->irqchip->connect_cap,
-	                           (uint64_t)vm->irqchip_fd, vcpu->id);
+	vcpu->connected = vcpu->connected || vcpu_enable_cap(vcpu->fd, vm->irqchip->connect_cap,
+	                                         (uint64_t)vm->irqchip_fd, vcpu->id);
 	return vcpu->connected ||
 	       err_system(err, errno, NULL, "cannot connect vCPU %u to the interrupt controller",
 	           vcpu->id);

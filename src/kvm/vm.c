@@ -56,10 +56,11 @@ void kvm_read_capabilities(struct kvm_vm *vm)
 	facts->max_vcpu_id = (uint32_t)kvm_extension(fd, KVM_CAP_MAX_VCPU_ID);
 	facts->recommended_vcpus = (uint32_t)kvm_extension(fd, KVM_CAP_NR_VCPUS);
 	kvm_read_page_sizes(vm);
-	/* A hash host runs hash guests. A radix host has a capability for it, but from ISA 3.0 on. */
-	facts->hash = !facts->hv ||
-	              (!facts->nested &&
-	                  (!facts->radix || kvm_extension(fd, KVM_CAP_PPC_MMU_HASH_V3) != 0));
+	/* A hash host runs hash guests. A radix host has a capability for it, but from ISA 3.0 on.
+	 */
+	facts->hash =
+	    !facts->hv ||
+	    (!facts->nested && (!facts->radix || kvm_extension(fd, KVM_CAP_PPC_MMU_HASH_V3) != 0));
 }
 
 static void vm_ignore_signal(int number)
@@ -154,7 +155,7 @@ bool kvm_choose_ops(struct kvm_vm *vm, const struct kvm_mode *wish, struct err *
 {
 	if (!kvm_mode_choose(&vm->facts, wish, &vm->mode, err))
 		return false;
-	vm->mmu = vm->mode.mmu == KVM_MMU_RADIX   ? &kvm_mmu_radix
+	vm->mmu = vm->mode.mmu == KVM_MMU_RADIX    ? &kvm_mmu_radix
 	          : vm->mode.accel == KVM_ACCEL_PR ? &kvm_mmu_pr
 	                                           : &kvm_mmu_hash;
 	vm->irqchip = &kvm_irqchip_xics;

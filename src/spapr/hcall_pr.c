@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hcall_pr.c - hypervisor calls that kvm-hv answers in the kernel and kvm-pr does not: per-processor
- * areas, giving the processor away, reading the hash page table.
+ * hcall_pr.c - hypervisor calls that kvm-hv answers in the kernel and kvm-pr does not:
+ * per-processor areas, giving the processor away, reading the hash page table.
  *
  * The areas are for a hypervisor to write to. Nothing here does, so registering one only means that
  * it must be unregistered in the right order, as LoPAR has it.
@@ -21,7 +21,8 @@ static struct vcpu *pr_find(struct spapr *machine, uint64_t id)
 	return vcpu != NULL && vcpu->present ? vcpu : NULL;
 }
 
-/* --- H_REGISTER_VPA ------------------------------------------------------------------------------ */
+/* --- H_REGISTER_VPA ------------------------------------------------------------------------------
+ */
 
 /* The function, in bits 16 to 18 of the flags; 4 more unregisters. */
 enum { AREA_FUNCTION_SHIFT = 45, AREA_UNREGISTER = 4 };
@@ -94,7 +95,8 @@ enum hcall_status h_pr_register_vpa(struct vcpu *caller, uint64_t args[9])
 	return status;
 }
 
-/* --- Giving the processor away ------------------------------------------------------------------- */
+/* --- Giving the processor away -------------------------------------------------------------------
+ */
 
 enum hcall_status h_pr_confer(struct vcpu *caller, uint64_t args[9])
 {
@@ -125,7 +127,8 @@ enum hcall_status h_pr_prod(struct vcpu *caller, uint64_t args[9])
 	return vcpu != NULL ? H_SUCCESS : H_PARAMETER;
 }
 
-/* --- H_READ -------------------------------------------------------------------------------------- */
+/* --- H_READ --------------------------------------------------------------------------------------
+ */
 
 enum hcall_status h_pr_read(struct vcpu *caller, uint64_t args[9])
 {

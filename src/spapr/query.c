@@ -122,12 +122,13 @@ bool spapr_call_info(size_t index, struct spapr_call *ret_call)
 		const struct hcall_row *row = &hcall_table[index];
 
 		*ret_call = (struct spapr_call){false, row->number, row->name, row->section,
-		    row->function != NULL ? "paprika" : "KVM", row->about};
+		    row->function != NULL ? "paprika" : "KVM", row->modes, row->about};
 	} else if (index - hcall_table_rows < rtas_table_rows) {
 		const struct rtas_row *row = &rtas_table[index - hcall_table_rows];
 
 		*ret_call = (struct spapr_call){true, rtas_token(index - hcall_table_rows),
-		    row->name, row->section, row->function != NULL ? "paprika" : "KVM", row->about};
+		    row->name, row->section, row->function != NULL ? "paprika" : "KVM", row->modes,
+		    row->about};
 	} else {
 		return false;
 	}

@@ -28,7 +28,6 @@
 /* The most memory a machine can have room for. */
 #define SPAPR_MAX_MEMORY (UINT64_C(4) << 40)
 
-
 struct spapr;
 
 /* Where the loader put what it loaded; guest-physical addresses. */
@@ -42,9 +41,9 @@ struct spapr_image {
 /* Guest-physical places the machine keeps for itself. The loader may use what is below fdt, and
  * from high on; only an initrd may lie there. */
 struct spapr_layout {
-	uint64_t fdt;  /* device tree */
-	uint64_t rtas; /* RTAS blob */
-	uint64_t high; /* first byte after both; in a small machine the end of its memory */
+	uint64_t fdt;     /* device tree */
+	uint64_t rtas;    /* RTAS blob */
+	uint64_t high;    /* first byte after both; in a small machine the end of its memory */
 	uint64_t low_end; /* the highest that `high` can be, with more memory */
 	/* What a guest makes hypervisor calls with: `sc 1`, or what has to stand in its place. */
 	uint32_t hcall_instruction;
@@ -63,7 +62,7 @@ struct spapr_config {
 	const char *name; /* of the partition, for the guest; may be NULL; the caller keeps it */
 	const char *uuid; /* of the machine, for the guest; NULL or empty: none; kept as name is */
 	uint64_t unplug_deadline_ms;
-	int kvm_fd; /* an open /dev/kvm; 0: open it */
+	int kvm_fd;           /* an open /dev/kvm; 0: open it */
 	struct kvm_mode mode; /* the kind of guest that is wanted */
 
 	/* Called at boot and at each reset, with cleared memory: load kernel and initrd. */
@@ -224,6 +223,7 @@ struct spapr_call {
 	const char *name;     /* these are static */
 	const char *section;  /* of LoPAPR 1.1, or "-" */
 	const char *answerer; /* "paprika" or "KVM" */
+	unsigned modes;       /* enum kvm_mode_bit of the guests that have it; 0: all */
 	const char *about;    /* one line */
 };
 /* False if there is no call with this index; they count from 0. */

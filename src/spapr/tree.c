@@ -4,8 +4,8 @@
  *
  * There is no firmware to negotiate with (ibm,client-architecture-support), so what would have
  * been the result stands in /chosen/ibm,architecture-vec-5: the kind of MMU and of interrupt
- * controller, and the dedicated hot-plug event source. The nodes of devices are written by their types. Nothing
- * here tells which host this is.
+ * controller, and the dedicated hot-plug event source. The nodes of devices are written by their
+ * types. Nothing here tells which host this is.
  */
 #include "spapr/tree.h"
 

@@ -82,17 +82,38 @@ enum exit_code check_run(FILE *to, bool json)
 	return EXIT_POWERED_OFF;
 }
 
+/* Which guests have a call: all, or those of some modes. */
+static const char *check_modes_text(unsigned modes)
+{
+	static const struct {
+		unsigned bits;
+		const char *text;
+	} names[] = {
+	    {KVM_MODE_HASH | KVM_MODE_HV, "kvm-hv, hash"},
+	    {KVM_MODE_HV, "kvm-hv"},
+	    {KVM_MODE_PR, "kvm-pr"},
+	    {KVM_MODE_HASH, "hash"},
+	    {KVM_MODE_XICS, "XICS"},
+	    {KVM_MODE_XIVE, "XIVE"},
+	};
+
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+		if (names[i].bits == modes)
+			return names[i].text;
+	return "all";
+}
+
 static void check_print_calls(FILE *to, bool rtas)
 {
 	struct spapr_call call;
 
 	fprintf(to, "\n## %s\n\n", rtas ? "RTAS services" : "Hypervisor calls");
-	fprintf(to, "| %s | name | section | answered by | |\n|---|---|---|---|---|\n",
+	fprintf(to, "| %s | name | section | answered by | guests | |\n|---|---|---|---|---|---|\n",
 	    rtas ? "token" : "number");
 	for (size_t i = 0; spapr_call_info(i, &call); i++)
 		if (call.rtas == rtas)
-			fprintf(to, "| %#x | %s | %s | %s | %s |\n", call.number, call.name,
-			    call.section, call.answerer, call.about);
+			fprintf(to, "| %#x | %s | %s | %s | %s | %s |\n", call.number, call.name,
+			    call.section, call.answerer, check_modes_text(call.modes), call.about);
 }
 
 enum exit_code check_print_papr(FILE *to)
@@ -100,7 +121,8 @@ enum exit_code check_print_papr(FILE *to)
 	fputs("# What a guest can call\n\n"
 	      "Printed by `paprika check --papr`. The section is that of LoPAPR 1.1, where it is "
 	      "known;\n"
-	      "calls answered by KVM do not reach paprika on this kind of host.\n",
+	      "calls answered by KVM do not reach paprika. Some are there for some kinds of guests "
+	      "only.\n",
 	    to);
 	check_print_calls(to, false);
 	check_print_calls(to, true);

@@ -52,8 +52,11 @@ static void check_loaded(const struct spapr_image *image, const uint8_t *initrd,
 /* Refused with words that say what of, or loaded within bounds. */
 static void load(struct loader *loader, const uint8_t *initrd, size_t length)
 {
-	const struct spapr_layout layout = {.fdt = LIMIT, .rtas = LIMIT + (2 << 20), .high = HIGH,
-	    .low_end = HIGH, .hcall_instruction = 0x44000022};
+	const struct spapr_layout layout = {.fdt = LIMIT,
+	    .rtas = LIMIT + (2 << 20),
+	    .high = HIGH,
+	    .low_end = HIGH,
+	    .hcall_instruction = 0x44000022};
 	struct spapr_image image = {0};
 	struct err err = {0};
 	uint8_t *behind;

@@ -86,6 +86,7 @@ static struct sample in_file_order(struct sample sample, bool big)
 		Elf64_Phdr *segment = &sample.segments[i];
 
 		segment->p_type = order32(segment->p_type, big);
+		segment->p_flags = order32(segment->p_flags, big);
 		segment->p_offset = order64(segment->p_offset, big);
 		segment->p_vaddr = order64(segment->p_vaddr, big);
 		segment->p_paddr = order64(segment->p_paddr, big);

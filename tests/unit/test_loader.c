@@ -30,9 +30,11 @@ static char directory[] = "/tmp/paprika-loader-XXXXXX";
 static char kernel_path[64], initrd_path[64];
 
 static struct gmem gmem;
-static const struct spapr_layout layout = {
-    .fdt = FDT_ADDRESS, .rtas = HIGH_ADDRESS - (64 << 10), .high = HIGH_ADDRESS,
-    .low_end = UINT64_C(2) << 30, .hcall_instruction = 0x44000022};
+static struct spapr_layout layout = {.fdt = FDT_ADDRESS,
+    .rtas = HIGH_ADDRESS - (64 << 10),
+    .high = HIGH_ADDRESS,
+    .low_end = UINT64_C(2) << 30,
+    .hcall_instruction = 0x44000022};
 static struct spapr_image image;
 static struct err err;
 
@@ -133,6 +135,49 @@ static void test_good(void **state)
 		sample.header.e_type = ET_DYN;
 		assert_true(try_sample(&sample, big != 0));
 	}
+}
+
+/* Where a guest makes hypervisor calls with another instruction, its kernel's are replaced: in its
+ * code, in the file's byte order, at multiples of four. */
+static void test_hcalls(void **state)
+{
+	enum { SC_1 = 0x44000022, OTHER = 0x7c000268 };
+	struct sample sample = good_sample();
+	uint8_t none[2][TEXT_BYTES];
+
+	(void)state;
+	for (int big = 0; big < 2; big++) {
+		uint32_t call = order32(SC_1, big != 0), other = order32(OTHER, big != 0);
+		uint8_t text[TEXT_BYTES], data[DATA_BYTES];
+
+		sample = good_sample();
+		sample.segments[0].p_flags = PF_X | PF_R;
+		sample.segments[1].p_flags = PF_R | PF_W;
+		memcpy(sample.text, &call, sizeof call);
+		memcpy(sample.text + 102, &call, sizeof call); /* no instruction is there */
+		memcpy(sample.text + TEXT_BYTES - 4, &call, sizeof call);
+		memcpy(sample.data, &call, sizeof call);
+		layout.hcall_instruction = OTHER;
+		for (int round = 0; round < 2; round++) {
+			assert_true(try_sample(&sample, big != 0));
+			assert_true(gmem_read(&gmem, 0, text, sizeof text));
+			assert_true(gmem_read(&gmem, DATA_PHYSICAL, data, sizeof data));
+			assert_memory_equal(text, &other, 4);
+			assert_memory_equal(text + 102, &call, 4);
+			assert_memory_equal(text + TEXT_BYTES - 4, &other, 4);
+			assert_memory_equal(data, &call, 4);
+		}
+		layout.hcall_instruction = SC_1;
+		assert_true(try_sample(&sample, big != 0));
+		assert_true(gmem_read(&gmem, 0, none[big], TEXT_BYTES));
+		assert_memory_equal(none[big], sample.text, TEXT_BYTES);
+	}
+	/* A kernel without any would not get far. */
+	sample = good_sample();
+	sample.segments[0].p_flags = PF_X | PF_R;
+	layout.hcall_instruction = OTHER;
+	refuses_sample(&sample, "makes no hypervisor calls");
+	layout.hcall_instruction = SC_1;
 }
 
 static void test_initrd(void **state)
@@ -520,6 +565,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_good),
+	    cmocka_unit_test(test_hcalls),
 	    cmocka_unit_test(test_initrd),
 	    cmocka_unit_test(test_pie),
 	    cmocka_unit_test(test_memory_hints),

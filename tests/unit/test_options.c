@@ -358,6 +358,33 @@ static void test_empty(void **state)
 	assert_string_equal(options.append, "");
 }
 
+/* The kind of guest: each option is one of the words that --help shows. */
+static void test_mode(void **state)
+{
+	static const char *const options_of[] = {"--accel", "--mmu", "--irqchip", "--cpu"};
+
+	(void)state;
+	assert_true(run_with("--mmu", "hash"));
+	assert_int_equal(options.mode.mmu, KVM_MMU_HASH);
+	assert_int_equal(options.mode.irqchip, KVM_IRQCHIP_AUTO);
+	assert_true(run_with("--mmu", "auto"));
+	assert_int_equal(options.mode.mmu, KVM_MMU_AUTO);
+	assert_true(run_with("--irqchip", "xive"));
+	assert_int_equal(options.mode.irqchip, KVM_IRQCHIP_XIVE);
+	assert_true(run_with("--accel", "pr"));
+	assert_int_equal(options.mode.accel, KVM_ACCEL_PR);
+	assert_true(run_with("--cpu", "power11"));
+	assert_int_equal(options.mode.cpu, KVM_CPU_POWER11);
+	for (size_t i = 0; i < sizeof options_of / sizeof options_of[0]; i++) {
+		static const char *const bad[] = {"radi", "hashx", "HASH", "|", "x|y", "power1"};
+
+		for (size_t j = 0; j < sizeof bad / sizeof bad[0]; j++) {
+			refuses(options_of[i], bad[j], options_of[i]);
+			assert_non_null(strstr(err.hint, "give one of "));
+		}
+	}
+}
+
 /* What other programs call it: ours is named, or it is said that there is none. */
 static void test_others(void **state)
 {
@@ -584,6 +611,7 @@ int main(void)
 	    cmocka_unit_test(test_deadline),
 	    cmocka_unit_test(test_unknown),
 	    cmocka_unit_test(test_empty),
+	    cmocka_unit_test(test_mode),
 	    cmocka_unit_test(test_others),
 	    cmocka_unit_test(test_no_value),
 	    cmocka_unit_test(test_commands),
