@@ -44,10 +44,10 @@ KINDS = {
         notes="kvm-hv as a guest of a hypervisor: radix guests, XICS; what CI uses"),
     "nested-4k": Kind(
         f"pseries,cap-nested-hv=on,cap-htm=off,{PSERIES}", "POWER9",
-        kernel="trixie/linux-image-powerpc64le", notes="the same, with pages of 4 KiB on the host"),
+        kernel="bookworm-backports/linux-image-powerpc64le", notes="the same, with pages of 4 KiB on the host"),
     "nested-v2": Kind(
         f"pseries,cap-nested-papr=on,cap-htm=off,{PSERIES}", "POWER10", qemu="trixie",
-        kernel="trixie/linux-image-powerpc64le-64k", cpus=1, append="", silence=60, timeout=180,
+        kernel="bookworm-backports/linux-image-powerpc64le-64k", cpus=1, append="", silence=60, timeout=180,
         left_out=dict.fromkeys(
             ("SMP", "add, remove", "refuse, retry", "memory", "reset", "kexec", "soak"),
             "a guest of more than one CPU stalls for seconds at a time in this emulation, which knows "

@@ -89,8 +89,8 @@ def test_a_kind_that_may_hang_gives_signs_of_life(name: str) -> None:
 @pytest.mark.parametrize("name, answer", [
     ("nested", "kind_qemu=system kind_kernel= kind_suffix="),
     ("powernv10", "kind_qemu=sid kind_kernel= kind_suffix="),
-    ("nested-4k", "kind_qemu=system kind_kernel=trixie/linux-image-powerpc64le "
-                  "kind_suffix=-trixie-linux-image-powerpc64le"),
+    ("nested-4k", "kind_qemu=system kind_kernel=bookworm-backports/linux-image-powerpc64le "
+                  "kind_suffix=-bookworm-backports-linux-image-powerpc64le"),
     ("pr-power8", "kind_qemu=system kind_kernel=pr kind_suffix=-pr")])
 def test_what_setup_is_told(name: str, answer: str) -> None:
     program = [sys.executable, "-B", CHECKOUT / "lab/kinds.py", name]
