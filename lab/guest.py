@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import struct
@@ -151,7 +152,8 @@ class Guest:
     """A paprika process with a guest. Leaving a `with` ends the process.
 
     The kernel is the stock one of the host; PAPRIKA_TEST_KERNEL names another on the host, and
-    PAPRIKA_TEST_INITRD the initramfs with its modules."""
+    PAPRIKA_TEST_INITRD the initramfs with its modules. PAPRIKA_GUEST_OPTIONS are further options of
+    each guest, such as a mode that is not the host's default."""
 
     def __init__(self, host: Host, *options: str, cpus: str = "boot=1,max=4", memory: str = "512M",
                  kernel: str | None = None, append: str = "console=hvc0 quiet", initrd: bool = True,
@@ -166,7 +168,7 @@ class Guest:
                 "--append", append, "--cpus", cpus, "--memory", memory,
                 "--control", self.control_path,
                 "--console", "unix:" + self.console_path if console else "none",
-                "--log-level", "info", *options]
+                "--log-level", "info", *shlex.split(os.environ.get("PAPRIKA_GUEST_OPTIONS", "")), *options]
         if initrd:
             argv += ["--initrd", initrd_of(host)]
         self.process: Process = host.popen(argv)
