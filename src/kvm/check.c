@@ -148,6 +148,22 @@ static bool check_flavour(const struct kvm_vm *vm, enum kvm_accel accel)
 	return fd >= 0;
 }
 
+/* kvm-hv runs a guest on all threads of a POWER8 core, so the host may use one of each only. */
+static void check_smt(struct report *report, const struct kvm_facts *facts)
+{
+	char online[256] = "";
+	int fd = open("/sys/devices/system/cpu/online", O_RDONLY | O_CLOEXEC);
+
+	if (fd >= 0 && read(fd, online, sizeof online - 1) < 0)
+		online[0] = '\0';
+	if (fd >= 0)
+		close(fd);
+	check_add(report, "host SMT",
+	    kvm_mode_smt_is_off(online, facts->host_threads) ? KVM_CHECK_OK : KVM_CHECK_FAIL,
+	    "ppc64_cpu --smt=off", "%u threads per core, in use: %.60s", facts->host_threads,
+	    strtok(online, "\n") != NULL ? online : "not known");
+}
+
 static void check_modes(struct report *report, const struct kvm_vm *vm)
 {
 	const struct kvm_facts *facts = &vm->facts;
@@ -156,8 +172,12 @@ static void check_modes(struct report *report, const struct kvm_vm *vm)
 	    facts->cpu_name, facts->pvr, facts->page_bytes / 1024);
 	check_add(report, "host", KVM_CHECK_OK, NULL, "%s",
 	    facts->bare_metal ? "bare metal"
-	    : facts->nested   ? "runs on a hypervisor, nested KVM"
-	                      : "runs on a hypervisor");
+	    : !facts->nested  ? "runs on a hypervisor"
+	    : kvm_extension(vm->vm_fd, KVM_CAP_PPC_NESTED_HV) != 0
+	        ? "runs on a hypervisor, nested KVM"
+	        : "runs on a hypervisor, nested KVM by PAPR (v2), or without nesting of its own");
+	if (facts->hv && facts->level == KVM_CPU_POWER8)
+		check_smt(report, facts);
 	check_add(report, "kvm-hv", KVM_CHECK_OK, NULL, "%s",
 	    check_flavour(vm, KVM_ACCEL_HV) ? "yes" : "no");
 	check_add(report, "kvm-pr", KVM_CHECK_OK, NULL, "%s",

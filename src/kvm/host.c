@@ -88,9 +88,13 @@ static int host_open_cpu_node(void)
 static void host_read_device_tree(struct kvm_facts *facts)
 {
 	int node = host_open_cpu_node();
+	struct be32 servers[8];
 
 	if (node < 0)
 		return;
+	facts->host_threads = (uint32_t)(host_read_property(node, "ibm,ppc-interrupt-server#s",
+	                                     servers, sizeof servers) /
+	                                 sizeof servers[0]);
 	facts->timebase_hz = host_read_number(node, "ibm,extended-timebase-frequency");
 	if (facts->timebase_hz == 0)
 		facts->timebase_hz = host_read_number(node, "timebase-frequency");

@@ -27,12 +27,13 @@ struct kvm_facts {
 	bool hv;    /* kvm-hv (else kvm-pr) */
 	bool radix; /* KVM_CAP_PPC_MMU_RADIX: the truth. KVM_CAP_PPC_ALLOC_HTAB lies when nested. */
 	bool hash;  /* can run hash guests; KVM_CAP_PPC_MMU_HASH_V3 tells of some hosts only */
-	bool nested;     /* kvm-hv on another hypervisor */
-	bool bare_metal; /* the host runs on none */
-	bool xics;       /* in-kernel XICS */
-	bool xive;       /* in-kernel XIVE native device */
-	bool ail3;       /* interrupts with translation on (H_SET_MODE AIL 3) */
-	bool dawr1;      /* a second data watchpoint */
+	bool nested;           /* kvm-hv on another hypervisor */
+	bool bare_metal;       /* the host runs on none */
+	uint32_t host_threads; /* of a core of the host; 0: not known */
+	bool xics;             /* in-kernel XICS */
+	bool xive;             /* in-kernel XIVE native device */
+	bool ail3;             /* interrupts with translation on (H_SET_MODE AIL 3) */
+	bool dawr1;            /* a second data watchpoint */
 	bool papr, rtas_tokens, enable_hcall, immediate_exit, one_reg, cpu_char, sync_mmu;
 	uint32_t smt_modes; /* bit set: 1, 2, 4, 8 threads per core possible */
 	uint32_t max_vcpus, max_vcpu_id, recommended_vcpus;

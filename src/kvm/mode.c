@@ -64,6 +64,23 @@ unsigned kvm_mode_bits(const struct kvm_mode *mode)
 	       (mode->irqchip == KVM_IRQCHIP_XIVE ? KVM_MODE_XIVE : KVM_MODE_XICS);
 }
 
+bool kvm_mode_smt_is_off(const char *online, uint32_t threads)
+{
+	unsigned first, last;
+	int used;
+
+	/* Numbers and ranges, separated by commas. */
+	for (; sscanf(online, "%u%n", &first, &used) == 1; online += *online == ',') {
+		online += used;
+		last = first;
+		if (sscanf(online, "-%u%n", &last, &used) == 1)
+			online += used;
+		if (threads > 1 && (first != last || first % threads != 0))
+			return false;
+	}
+	return true;
+}
+
 /* --- The choice --------------------------------------------------------------------------------
  */
 

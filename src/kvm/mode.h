@@ -42,6 +42,10 @@ const char *kvm_mmu_name(enum kvm_mmu mmu);
 const char *kvm_irqchip_name(enum kvm_irqchip_kind irqchip);
 const char *kvm_cpu_name(enum kvm_cpu cpu);
 
+/* Is only the first thread of each core in use? A POWER8 host runs guests only then. online: as in
+ * /sys/devices/system/cpu/online; threads: of a core. */
+bool kvm_mode_smt_is_off(const char *online, uint32_t threads);
+
 /* A chosen mode as bits, for tables whose rows hold in some modes only. */
 enum kvm_mode_bit {
 	KVM_MODE_HV = 1 << 0,

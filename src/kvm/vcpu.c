@@ -218,6 +218,12 @@ enum kvm_exit kvm_vcpu_run(struct kvm_vcpu *vcpu, struct kvm_exit_info *exit)
 	 * here, so that such a block does not end the machine. */
 	if (result < 0 && run->exit_reason == KVM_EXIT_PAPR_HCALL)
 		return vcpu_take_hcall(vcpu, exit);
+	/* kvm-hv runs a guest on all threads of a POWER8 core, or not at all. */
+	if (result == -EBUSY)
+		return vcpu_failed(exit,
+		    "KVM finds threads of the host's cores in use; on the host: ppc64_cpu "
+		    "--smt=off",
+		    EBUSY);
 	if (result < 0)
 		return vcpu_failed(exit, "KVM_RUN fails", (uint64_t)-result);
 	switch (run->exit_reason) {

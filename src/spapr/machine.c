@@ -123,6 +123,7 @@ static bool machine_create_vm(struct spapr *machine, struct err *err)
 	    .int_off = rtas_token_of("ibm,int-off"),
 	    .int_on = rtas_token_of("ibm,int-on"),
 	};
+	const struct kvm_mode *mode;
 
 	machine->vm = kvm_vm_create(machine->config.kvm_fd, &machine->config.mode, err);
 	machine->events.vm = machine->vty.vm = machine->cpus.vm = machine->memory.vm = machine->vm;
@@ -136,6 +137,10 @@ static bool machine_create_vm(struct spapr *machine, struct err *err)
 	    !kvm_vm_create_mmu(machine->vm, machine_max_memory(&machine->config), err) ||
 	    !kvm_vm_create_irqchip(machine->vm, machine->config.max_cpus, &tokens, err))
 		return false;
+	mode = kvm_vm_mode(machine->vm);
+	log_line(LOG_INFO, "guest of kvm-%s, %s, %s, processor %s", kvm_accel_name(mode->accel),
+	    kvm_mmu_name(mode->mmu), kvm_irqchip_name(mode->irqchip),
+	    kvm_vm_processor(machine->vm)->name);
 	machine_place_low(machine);
 	hcalls_enable(machine);
 	return true;

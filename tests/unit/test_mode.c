@@ -258,6 +258,31 @@ static void every_wish_on_every_host(void **state)
 	assert_true(possible > HOSTS);
 }
 
+static void smt_is_off_if_only_first_threads_are_in_use(void **state)
+{
+	static const struct {
+		const char *online;
+		uint32_t threads;
+		bool off;
+	} lists[] = {
+	    {"0,8,16,24\n", 8, true},
+	    {"0\n", 8, true},
+	    {"8-8\n", 8, true},
+	    {"0-7\n", 8, false},
+	    {"0,8-9\n", 8, false},
+	    {"0,4\n", 8, false},
+	    {"0,4\n", 4, true},
+	    {"0-127\n", 1, true},
+	    {"0-3\n", 0, true}, /* not known */
+	    {"", 8, true},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
+		assert_int_equal(
+		    kvm_mode_smt_is_off(lists[i].online, lists[i].threads), lists[i].off);
+}
+
 /* --- The processor -----------------------------------------------------------------------------
  */
 
@@ -485,6 +510,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(each_wish_has_its_answer),
 	    cmocka_unit_test(every_wish_on_every_host),
+	    cmocka_unit_test(smt_is_off_if_only_first_threads_are_in_use),
 	    cmocka_unit_test(a_radix_guest_is_told_of_its_page_sizes),
 	    cmocka_unit_test(a_hash_guest_is_told_of_its_table_and_segments),
 	    cmocka_unit_test(a_level_has_its_name_version_and_features),
