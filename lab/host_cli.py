@@ -74,6 +74,12 @@ def stop(directory: Path) -> bool:
     return pidfd is not None
 
 
+def disk_of(writable: str | None) -> str:
+    """QEMU's description of the disk: what is written to it is lost at the end, unless lab/debian-disk
+    makes it."""
+    return f"file={writable}" if writable else f"file={LAB / 'host-disk'},snapshot=on"
+
+
 class Hung(Exception):
     """The emulator hung or crashed while a host of an unreliable kind was starting."""
 
@@ -92,7 +98,8 @@ class Boot:
         qemu = LAB / f"qemu-{kind.qemu}" / "qemu-system-ppc64"
         paths = Paths("qemu-system-ppc64" if kind.qemu == "system" else str(qemu),
                       LAB / f"host-vmlinux{suffix}", LAB / f"host-initrd{suffix}",
-                      directory / "qemu.pid", console.fileno(), monitor.fileno())
+                      directory / "qemu.pid", console.fileno(), monitor.fileno(),
+                      disk_of(os.environ.get("PAPRIKA_LAB_DISK")))
         with console, monitor, open(directory / "qemu.log", "wb") as log:
             self.qemu = subprocess.Popen(
                 command(kind, f"paprika-lab-{directory.name}", paths, args.cpus or kind.cpus,
@@ -168,7 +175,8 @@ def boot_host(directory: Path, args: argparse.Namespace) -> str:
             restarts.append(str(hung))
             print(f"the {args.kind} host hung while starting ({hung}); starting it once more. Its console "
                   f"ends with:{tail}", file=sys.stderr)
-            (directory / "console.log").replace(directory / "console-first.log")
+            with contextlib.suppress(FileNotFoundError):  # QEMU had not come that far
+                (directory / "console.log").replace(directory / "console-first.log")
         except BaseException:
             boot.abort()
             raise

@@ -24,6 +24,9 @@ class Kind(NamedTuple):
     # The host's kernel: "" is the one of the guests, which PAPRIKA_KERNEL chooses; "pr" what
     # lab/pr-kernel builds; else SUITE/PACKAGE. The initramfs has its modules; host-init loads them all.
     kernel: str = ""
+    # Whether it has a disk with a Debian, in which the agent and its commands run (lab/debian-disk), and
+    # may connect to the network.
+    disk: bool = False
     append: str = "quiet"
     cpus: int = 2
     memory: str = "8G"
@@ -71,6 +74,9 @@ KINDS |= {
                       notes="kvm-pr: hash guests, run without help of the processor"),
     "pr-power9": Kind(PR, "POWER9", kernel="pr", left_out=PR_LEFT_OUT, notes="the same on a POWER9"),
 }
+KINDS["debian"] = KINDS["nested"]._replace(
+    disk=True, append="quiet lab_disk=1", timeout=180,
+    notes="the nested host with a Debian on a disk, for README's section \"On a POWER host\"")
 
 
 class Paths(NamedTuple):
@@ -82,6 +88,7 @@ class Paths(NamedTuple):
     pidfile: Path
     console: int  # file descriptors of QEMU's ends of the two sockets
     monitor: int
+    disk: str = ""  # QEMU's description of the image
 
 
 def command(kind: Kind, name: str, paths: Paths, cpus: int, memory: str) -> list[str]:
@@ -103,10 +110,13 @@ def command(kind: Kind, name: str, paths: Paths, cpus: int, memory: str) -> list
     else:
         start += ["-nodefaults"]
         middle += ["-device", "spapr-vty,chardev=console"]
+    if kind.disk:
+        middle += ["-drive", f"if=none,id=disk,format=raw,{paths.disk}", "-device", "virtio-blk-pci,drive=disk"]
+    # No connections out of the host, unless it has a Debian, and none into it from other machines.
+    user = "user,id=net," + ("" if kind.disk else "restrict=on,")
     return start + middle + [
         "-chardev", f"socket,id=monitor,fd={paths.monitor}", "-mon", "monitor,mode=control",
-        # No connections out of the host, and none into it from other machines.
-        "-netdev", "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-10.0.2.15:7000",
+        "-netdev", user + "hostfwd=tcp:127.0.0.1:0-10.0.2.15:7000",
         "-device", network,
         "-kernel", str(paths.kernel), "-initrd", str(paths.initrd),
         "-append", f"console=hvc0 panic=-1 {kind.append}".strip(),
@@ -115,14 +125,15 @@ def command(kind: Kind, name: str, paths: Paths, cpus: int, memory: str) -> list
 
 def kernel_name(kind: Kind) -> str:
     """The suffix of the files host-vmlinux and host-initrd in .lab; empty for the guests' kernel."""
-    return "-" + kind.kernel.replace("/", "-") if kind.kernel else ""
+    return ("-" + kind.kernel.replace("/", "-") if kind.kernel else "") + ("-disk" if kind.disk else "")
 
 
 def main() -> None:
     if len(sys.argv) != 2 or sys.argv[1] not in KINDS:
         sys.exit(f"usage: kinds.py {'|'.join(KINDS)}")
     kind = KINDS[sys.argv[1]]
-    print(f"kind_qemu={kind.qemu} kind_kernel={kind.kernel} kind_suffix={kernel_name(kind)}")
+    print(f"kind_qemu={kind.qemu} kind_kernel={kind.kernel} kind_suffix={kernel_name(kind)} "
+          f"kind_disk={'yes' if kind.disk else ''}")
 
 
 if __name__ == "__main__":

@@ -87,14 +87,20 @@ def test_a_kind_that_may_hang_gives_signs_of_life(name: str) -> None:
 
 
 @pytest.mark.parametrize("name, answer", [
-    ("nested", "kind_qemu=system kind_kernel= kind_suffix="),
-    ("powernv10", "kind_qemu=sid kind_kernel= kind_suffix="),
+    ("nested", "kind_qemu=system kind_kernel= kind_suffix= kind_disk="),
+    ("powernv10", "kind_qemu=sid kind_kernel= kind_suffix= kind_disk="),
     ("nested-4k", "kind_qemu=system kind_kernel=bookworm-backports/linux-image-powerpc64le "
-                  "kind_suffix=-bookworm-backports-linux-image-powerpc64le"),
-    ("pr-power8", "kind_qemu=system kind_kernel=pr kind_suffix=-pr")])
+                  "kind_suffix=-bookworm-backports-linux-image-powerpc64le kind_disk="),
+    ("pr-power8", "kind_qemu=system kind_kernel=pr kind_suffix=-pr kind_disk="),
+    ("debian", "kind_qemu=system kind_kernel= kind_suffix=-disk kind_disk=yes")])
 def test_what_setup_is_told(name: str, answer: str) -> None:
     program = [sys.executable, "-B", CHECKOUT / "lab/kinds.py", name]
     assert subprocess.check_output(program, text=True).strip() == answer
+
+
+def test_only_a_host_with_a_disk_may_connect_to_the_network() -> None:
+    for name, kind in KINDS.items():
+        assert ("restrict=on" in option(command(name), "-netdev")) == (not kind.disk)
 
 
 # ---- a host that hangs ----
@@ -113,14 +119,16 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # noqa: ANN201
     answer = SimpleNamespace(stdout=b"6.1 ppc64le\n")
     monkeypatch.setattr(host_cli.EmulatedHost, "of_instance",
                         lambda _: SimpleNamespace(run=lambda *_, **__: answer))
-    monkeypatch.setitem(KINDS, "wobbly", Kind("pseries", "POWER9", silence=0.5))
+    monkeypatch.setitem(KINDS, "wobbly", Kind("pseries", "POWER9", silence=60))
+    # Long enough for the script to start on a busy machine.
+    monkeypatch.setitem(KINDS, "silent", Kind("pseries", "POWER9", silence=5))
     started: list[subprocess.Popen[bytes]] = []
     popen = subprocess.Popen
     monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: started.append(popen(*a, **k)) or started[-1])
 
     def start_host(kind: str, *acts: str) -> tuple[str, dict[str, object]]:
         (tmp_path / "acts").write_text(" ".join(acts))
-        args = argparse.Namespace(kind=kind, timeout=20, cpus=None, memory=None, instance=None)
+        args = argparse.Namespace(kind=kind, timeout=60, cpus=None, memory=None, instance=None)
         about = host_cli.boot_host(directory, args)
         return about, json.loads((directory / "state.json").read_text())
 
@@ -137,11 +145,12 @@ def test_a_host_that_starts_is_started_once(start) -> None:
     assert (state["kind"], state["port"], state["restarts"]) == ("wobbly", 4711, [])
 
 
-@pytest.mark.parametrize("act, reason", [("hang", "no word on its console for 0.5 s"),
-                                         ("crash", "QEMU was ended by signal 6")])
+@pytest.mark.parametrize("kind, act, reason", [
+    ("silent", "hang", "no word on its console for 5 s"),
+    ("wobbly", "crash", "QEMU was ended by signal 6")])
 def test_one_that_hangs_is_started_once_more_and_that_is_told(
-        start, act: str, reason: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    about, state = start("wobbly", act, "work")
+        start, kind: str, act: str, reason: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    about, state = start(kind, act, "work")
     assert about == "6.1 ppc64le, at the second attempt"
     assert state["restarts"] == [reason]
     printed = capsys.readouterr().err
@@ -151,7 +160,7 @@ def test_one_that_hangs_is_started_once_more_and_that_is_told(
 
 def test_one_that_hangs_twice_is_an_error(start) -> None:
     with pytest.raises(LabError, match=r"(?s)hung twice: no word.*then QEMU was ended by signal 6.*start 2"):
-        start("wobbly", "hang", "crash")
+        start("silent", "hang", "crash")
 
 
 @pytest.mark.parametrize("kind, act", [("nested", "crash"), ("wobbly", "exit")])
