@@ -77,7 +77,7 @@ def stop(directory: Path) -> bool:
 def disk_of(writable: str | None) -> str:
     """QEMU's description of the disk: what is written to it is lost at the end, unless lab/debian-disk
     makes it."""
-    return f"file={writable}" if writable else f"file={LAB / 'host-disk'},snapshot=on"
+    return f"file={writable},cache=unsafe" if writable else f"file={LAB / 'host-disk'},snapshot=on"
 
 
 class Hung(Exception):
