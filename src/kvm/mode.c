@@ -315,6 +315,17 @@ static void mode_describe_features(
 	processor->pa_features_len = length;
 }
 
+/* ibm,pi-features: one byte of type 0, whose bit says that threads of a core should not send each
+ * other messages: kvm-hv has to emulate the instruction. */
+static void mode_describe_platform(
+    const struct kvm_facts *facts, const struct kvm_mode *mode, struct kvm_processor *processor)
+{
+	if (mode->accel == KVM_ACCEL_PR || mode_level(facts, mode->cpu) < KVM_CPU_POWER9)
+		return;
+	processor->pi_features[0] = 1;
+	processor->pi_features[2] = 0x08;
+}
+
 void kvm_mode_describe(const struct kvm_facts *facts, const struct kvm_mode *mode,
     uint32_t hpt_order, struct kvm_processor *ret_processor)
 {
@@ -337,6 +348,7 @@ void kvm_mode_describe(const struct kvm_facts *facts, const struct kvm_mode *mod
 	else
 		mode_describe_radix(facts, ret_processor);
 	mode_describe_features(facts, mode, ret_processor);
+	mode_describe_platform(facts, mode, ret_processor);
 	if (mode->irqchip == KVM_IRQCHIP_XIVE)
 		ret_processor->vector5[23] = 0x40;
 }

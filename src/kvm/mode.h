@@ -76,6 +76,8 @@ struct kvm_processor {
 	size_t property_count;
 	uint8_t pa_features[KVM_PA_FEATURES_BYTES];
 	uint32_t pa_features_len; /* 0: not known */
+	/* ibm,pi-features; all 0: there is none. */
+	uint8_t pi_features[3];
 	/* ibm,architecture-vec-5, byte n at n: the MMU's and the interrupt controller's. */
 	uint8_t vector5[KVM_VECTOR5_BYTES];
 	/* H_REGISTER_PROC_TBL: bits of its flags that name the kind of table. */

@@ -31,6 +31,9 @@ static void core_write_mode(struct node_writer *w, const struct kvm_processor *p
 	for (size_t i = 0; i < processor->property_count; i++)
 		node_cells(w, processor->properties[i].name, processor->properties[i].count,
 		    processor->properties[i].cells);
+	if (processor->pi_features[0] != 0)
+		node_bytes(
+		    w, "ibm,pi-features", processor->pi_features, sizeof processor->pi_features);
 	if (processor->pa_features_len > 0)
 		node_bytes(
 		    w, "ibm,pa-features", processor->pa_features, processor->pa_features_len);

@@ -467,6 +467,23 @@ static void features_that_kvm_does_not_offer_are_taken_away(void **state)
 	assert_int_equal(describe(&facts, &mode).pa_features[2 + 1], 0x20);
 }
 
+static void threads_of_a_core_are_told_not_to_send_messages(void **state)
+{
+	struct kvm_mode mode = {KVM_ACCEL_HV, KVM_MMU_HASH, KVM_IRQCHIP_XICS, KVM_CPU_HOST};
+	struct kvm_facts facts = described_facts();
+
+	(void)state;
+	assert_memory_equal(describe(&facts, &mode).pi_features, "\1\0\10", 3);
+	mode.cpu = KVM_CPU_POWER9;
+	assert_memory_equal(describe(&facts, &mode).pi_features, "\1\0\10", 3);
+	/* POWER8 has it in hardware, and kvm-pr has no threads. */
+	mode.cpu = KVM_CPU_POWER8;
+	assert_memory_equal(describe(&facts, &mode).pi_features, "\0\0\0", 3);
+	mode.cpu = KVM_CPU_HOST;
+	mode.accel = KVM_ACCEL_PR;
+	assert_memory_equal(describe(&facts, &mode).pi_features, "\0\0\0", 3);
+}
+
 static void features_shorter_than_a_bit_s_place_stay_as_they_are(void **state)
 {
 	struct kvm_mode mode = {KVM_ACCEL_HV, KVM_MMU_HASH, KVM_IRQCHIP_XICS, KVM_CPU_HOST};
@@ -516,6 +533,7 @@ int main(void)
 	    cmocka_unit_test(a_level_has_its_name_version_and_features),
 	    cmocka_unit_test(a_host_that_is_held_to_a_level_holds_its_guests_to_it),
 	    cmocka_unit_test(features_that_kvm_does_not_offer_are_taken_away),
+	    cmocka_unit_test(threads_of_a_core_are_told_not_to_send_messages),
 	    cmocka_unit_test(features_shorter_than_a_bit_s_place_stay_as_they_are),
 	    cmocka_unit_test(a_hash_table_fits_the_memory),
 	};

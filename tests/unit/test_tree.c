@@ -158,6 +158,7 @@ static void expect_cpu(const void *fdt, uint32_t core_id, uint32_t threads)
 	pa_features[2 + 22] = 0x40;
 	pa_features[2 + 64] = 0; /* KVM has no second watchpoint */
 	has_bytes(&node, "ibm,pa-features", pa_features, sizeof pa_features);
+	has_bytes(&node, "ibm,pi-features", "\1\0\10", 3);
 	HAS_CELLS(&node, "ibm,vmx", 2);
 	HAS_CELLS(&node, "ibm,dfp", 1);
 	HAS_CELLS(&node, "ibm,purr", 1);
