@@ -41,6 +41,8 @@ class Kind(NamedTuple):
     notes: str = ""
 
 
+BARE_METAL = ("", "--irqchip xive", "--mmu hash", "--mmu hash --irqchip xive")
+
 KINDS = {
     "nested": Kind(
         f"pseries,cap-nested-hv=on,cap-htm=off,{PSERIES}", "POWER9",
@@ -48,6 +50,8 @@ KINDS = {
     "nested-4k": Kind(
         f"pseries,cap-nested-hv=on,cap-htm=off,{PSERIES}", "POWER9",
         kernel="bookworm-backports/linux-image-powerpc64le", notes="the same, with pages of 4 KiB on the host"),
+    "nested-power10": Kind(
+        f"pseries,cap-nested-hv=on,cap-htm=off,{PSERIES}", "POWER10", notes="the same on a POWER10"),
     "nested-v2": Kind(
         f"pseries,cap-nested-papr=on,cap-htm=off,{PSERIES}", "POWER10", qemu="trixie",
         kernel="bookworm-backports/linux-image-powerpc64le-64k", cpus=1, append="", silence=60, timeout=180,
@@ -57,10 +61,10 @@ KINDS = {
             "neither H_RPT_INVALIDATE nor H_TLB_INVALIDATE for this interface"),
         notes="the nested interface of PAPR; in this emulation only guests of one CPU run"),
     "powernv9": Kind(
-        "powernv9", "POWER9", qemu="sid", append="", silence=45, timeout=120,
+        "powernv9", "POWER9", qemu="sid", append="", silence=45, timeout=120, modes=BARE_METAL,
         notes="bare metal: radix and hash guests, XICS and XIVE"),
     "powernv10": Kind(
-        "powernv10", "POWER10", qemu="sid", append="", silence=45, timeout=120,
+        "powernv10", "POWER10", qemu="sid", append="", silence=45, timeout=120, modes=BARE_METAL,
         notes="bare metal: radix and hash guests, XICS and XIVE"),
     "powernv9-hash": Kind(
         "powernv9", "POWER9", qemu="sid", append="disable_radix", silence=45, timeout=120,
