@@ -28,7 +28,8 @@ bool verb_check_size(struct ctl *ctl, char **arguments)
 		shift = 10 * (unsigned)(unit - units + 1);
 		end++;
 	}
-	if (end == text || *end != '\0' || errno != 0 || number <= 0 ||
+	/* strtoll() takes spaces and signs. */
+	if (!isdigit((unsigned char)text[0]) || *end != '\0' || errno != 0 || number <= 0 ||
 	    number > INT64_MAX >> shift) {
 		complain("SIZE must be a size like 2G or 512M, not \"%s\"", text);
 		return false;

@@ -234,6 +234,9 @@ static bool option_set_memory(
 		size_t length = strcspn(at, ",");
 		unsigned key;
 
+		if (length == 0)
+			return err_set(err, ERR_USAGE, "write --memory size=2G,max=16G",
+			    "--memory \"%.64s\" has an empty item", text);
 		snprintf(item, sizeof item, "%.*s", (int)length, at);
 		key = strncmp(item, "max=", 4) == 0 ? 2 : strncmp(item, "reset=", 6) == 0 ? 4 : 1;
 		if (!option_set_memory_item(options, item, err))

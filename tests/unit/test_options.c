@@ -235,8 +235,8 @@ static void test_memory(void **state)
 	    "give --memory max=256M or max=512M");
 	refuses_memory("size=1K", "--memory size=1K is not a multiple of 256M",
 	    "give --memory size=256M or more");
-	refuses("--memory", "1G,", "");
-	assert_string_equal(err.hint, unit);
+	refuses_memory("1G,", "--memory \"1G,\" has an empty item", once);
+	refuses_memory("1G,,max=2G", "--memory \"1G,,max=2G\" has an empty item", once);
 	refuses("--memory", "1G,max=", "");
 	assert_string_equal(err.hint, unit);
 	/* The last one counts, and for all that it leaves out. */
