@@ -142,8 +142,10 @@ static bool xive_create(struct irqchip *irqchip, struct err *err)
 	xive->queues =
 	    calloc((size_t)xive->servers * KVM_XIVE_PRIORITIES, sizeof *xive->queues);
 	xive->between = calloc(xive->servers, sizeof *xive->between);
-	return (xive->queues != NULL && xive->between != NULL) ||
-	       err_system(err, ENOMEM, NULL, "cannot create the interrupt controller");
+	if (xive->queues == NULL || xive->between == NULL)
+		return err_system(err, ENOMEM, NULL, "cannot create the interrupt controller");
+	/* This takes an interrupt of the host's for each source, and it may have too few. */
+	return xive_reset(irqchip, err);
 }
 
 /* --- Sources of the platform ------------------------------------------------------------------- */

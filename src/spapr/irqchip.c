@@ -23,9 +23,7 @@ bool irqchip_create(struct irqchip *irqchip, struct kvm_vm *vm, uint32_t servers
 		return false;
 	*irqchip = (struct irqchip){
 	    .vm = vm, .servers = servers, .ops = kinds[kvm_vm_mode(vm)->irqchip]};
-	/* A reset makes the sources, so what can fail fails now. */
-	return (irqchip->ops->create == NULL || irqchip->ops->create(irqchip, err)) &&
-	       irqchip_reset(irqchip, err);
+	return irqchip->ops->create == NULL || irqchip->ops->create(irqchip, err);
 }
 
 void irqchip_destroy(struct irqchip *irqchip)
