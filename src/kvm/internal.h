@@ -64,9 +64,8 @@ extern const struct kvm_mmu_ops kvm_mmu_radix, kvm_mmu_hash, kvm_mmu_pr;
 /* The same for interrupt controllers (irq_xics.c, irq_xive.c). */
 struct kvm_irqchip_ops {
 	/* kvm_vm_create_irqchip(), kvm_irqchip_reset(), kvm_irq_reset() and kvm_irq_pulse(). */
-	bool (*create)(
-	    struct kvm_vm *vm, const struct kvm_irqchip_config *config, struct err *err);
-	void (*destroy)(struct kvm_vm *vm);                   /* NULL: nothing to give back */
+	bool (*create)(struct kvm_vm *vm, const struct kvm_irqchip_config *config, struct err *err);
+	void (*destroy)(struct kvm_vm *vm);                /* NULL: nothing to give back */
 	bool (*reset)(struct kvm_vm *vm, struct err *err); /* NULL: nothing to do */
 	bool (*reset_source)(struct kvm_vm *vm, uint32_t irq, uint32_t server, struct err *err);
 	int (*pulse)(struct kvm_vm *vm, uint32_t irq);

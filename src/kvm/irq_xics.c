@@ -22,8 +22,7 @@ static bool xics_define_token(struct kvm_vm *vm, const char *name, uint32_t toke
 	return true;
 }
 
-static bool xics_create(
-    struct kvm_vm *vm, const struct kvm_irqchip_config *config, struct err *err)
+static bool xics_create(struct kvm_vm *vm, const struct kvm_irqchip_config *config, struct err *err)
 {
 	const struct kvm_xics_tokens *tokens = &config->tokens;
 	uint32_t servers = config->servers;

@@ -19,10 +19,10 @@
 
 enum {
 	TIMA_PAGES = 4,
-	TIMA_OS_PAGE = 2,       /* of those, the only one that KVM has for guests */
-	ESB_PAGES = 2,          /* per source: to trigger it, then to manage it */
-	ESB_SET_PQ_00 = 0xc00,  /* a load there: ready to be triggered */
-	QUEUE_SHIFT = 16,       /* log2 of the only size of a queue */
+	TIMA_OS_PAGE = 2,      /* of those, the only one that KVM has for guests */
+	ESB_PAGES = 2,         /* per source: to trigger it, then to manage it */
+	ESB_SET_PQ_00 = 0xc00, /* a load there: ready to be triggered */
+	QUEUE_SHIFT = 16,      /* log2 of the only size of a queue */
 	EISN_BITS = 31,
 };
 
@@ -33,8 +33,8 @@ static int native_set_attr(struct kvm_vm *vm, uint32_t group, uint64_t number, c
 	return ioctl(vm->irqchip_fd, KVM_SET_DEVICE_ATTR, &attr) < 0 ? -errno : 0;
 }
 
-static bool native_map(struct kvm_vm *vm, struct kvm_area *area, uint64_t page, size_t pages,
-    struct err *err)
+static bool native_map(
+    struct kvm_vm *vm, struct kvm_area *area, uint64_t page, size_t pages, struct err *err)
 {
 	size_t size = vm->facts.page_bytes;
 
@@ -48,8 +48,8 @@ static bool native_map(struct kvm_vm *vm, struct kvm_area *area, uint64_t page, 
 	    "cannot map the interrupt controller");
 }
 
-static bool native_set_slot(struct kvm_vm *vm, uint32_t number, const uint8_t *host, uint64_t address,
-    uint64_t bytes, struct err *err)
+static bool native_set_slot(struct kvm_vm *vm, uint32_t number, const uint8_t *host,
+    uint64_t address, uint64_t bytes, struct err *err)
 {
 	struct kvm_userspace_memory_region region = {
 	    .slot = vm->facts.memory_slots - KVM_OWN_SLOTS + number,
@@ -70,20 +70,20 @@ static bool native_create(
 	int result;
 
 	if (ioctl(vm->vm_fd, KVM_CREATE_DEVICE, &device) < 0)
-		return err_system(err, errno, "use --irqchip xics",
-		    "KVM cannot create the interrupt controller");
+		return err_system(
+		    err, errno, "use --irqchip xics", "KVM cannot create the interrupt controller");
 	vm->irqchip_fd = (int)device.fd;
 	/* Without this KVM takes as many as there can be from what all guests of the host share. */
-	result = native_set_attr(
-	    vm, KVM_DEV_XIVE_GRP_CTRL, KVM_DEV_XIVE_NR_SERVERS, &config->servers);
+	result =
+	    native_set_attr(vm, KVM_DEV_XIVE_GRP_CTRL, KVM_DEV_XIVE_NR_SERVERS, &config->servers);
 	if (result < 0)
 		return err_system(err, -result, "use --cpus with a smaller max",
 		    "KVM refuses %u interrupt servers", config->servers);
 	return native_map(vm, &vm->tima, KVM_XIVE_TIMA_PAGE_OFFSET, TIMA_PAGES, err) &&
 	       native_map(vm, &vm->esb, KVM_XIVE_ESB_PAGE_OFFSET,
 	           (size_t)ESB_PAGES * config->sources_end, err) &&
-	       native_set_slot(vm, 0, vm->tima.host + TIMA_OS_PAGE * page, config->tima_address,
-	           page, err) &&
+	       native_set_slot(
+	           vm, 0, vm->tima.host + TIMA_OS_PAGE * page, config->tima_address, page, err) &&
 	       native_set_slot(vm, 1, vm->esb.host, config->esb_address,
 	           ESB_PAGES * page * config->servers, err);
 }
@@ -143,12 +143,13 @@ static int native_pulse(struct kvm_vm *vm, uint32_t irq)
 
 static bool native_park_vcpu(struct kvm_vcpu *vcpu, struct err *err)
 {
-	/* The ring as KVM begins with it: nothing pending, and a priority that lets nothing through. */
+	/* The ring as KVM begins with it: nothing pending, and a priority that lets nothing
+	 * through. */
 	uint8_t state[16] = {[4] = 0xff};
 
 	return kvm_vcpu_set_reg(vcpu, KVM_REG_PPC_VP_STATE, state) ||
-	       err_system(err, errno, NULL, "cannot reset the interrupt presenter of vCPU %u",
-	           vcpu->id);
+	       err_system(
+	           err, errno, NULL, "cannot reset the interrupt presenter of vCPU %u", vcpu->id);
 }
 
 const struct kvm_irqchip_ops kvm_irqchip_xive = {
@@ -161,10 +162,11 @@ const struct kvm_irqchip_ops kvm_irqchip_xive = {
     .park_vcpu = native_park_vcpu,
 };
 
-/* --- What a guest asks for --------------------------------------------------------------------- */
+/* --- What a guest asks for ---------------------------------------------------------------------
+ */
 
-static int native_configure(struct kvm_vm *vm, uint32_t irq, const struct kvm_xive_target *target,
-    bool masked)
+static int native_configure(
+    struct kvm_vm *vm, uint32_t irq, const struct kvm_xive_target *target, bool masked)
 {
 	uint64_t value = (uint64_t)target->priority << KVM_XIVE_SOURCE_PRIORITY_SHIFT |
 	                 (uint64_t)target->server << KVM_XIVE_SOURCE_SERVER_SHIFT |
@@ -200,8 +202,8 @@ int kvm_xive_set_queue(
 		    .qaddr = *address,
 		    .qtoggle = 1};
 	return native_set_attr(vm, KVM_DEV_XIVE_GRP_EQ_CONFIG,
-	    (uint64_t)priority << KVM_XIVE_EQ_PRIORITY_SHIFT |
-	        (uint64_t)server << KVM_XIVE_EQ_SERVER_SHIFT,
+	    (uint64_t)priority << KVM_XIVE_EQ_PRIORITY_SHIFT | (uint64_t)server
+	                                                           << KVM_XIVE_EQ_SERVER_SHIFT,
 	    &queue);
 }
 

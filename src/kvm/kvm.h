@@ -121,8 +121,9 @@ struct kvm_irqchip_config {
 	uint32_t servers;
 	struct kvm_xics_tokens tokens; /* XICS: its RTAS services are called by these */
 	/* XIVE: sources 0 .. servers-1 are for interrupts between processors. Each has two pages of
-	 * the host's size from esb_address on: to trigger it, and to manage it. The page of a vCPU's
-	 * own presenter is at tima_address. No source has the number sources_end, or a higher one. */
+	 * the host's size from esb_address on: to trigger it, and to manage it. The page of a
+	 * vCPU's own presenter is at tima_address. No source has the number sources_end, or a
+	 * higher one. */
 	uint32_t sources_end;
 	uint64_t esb_address, tima_address;
 };
@@ -143,8 +144,8 @@ bool kvm_irq_reset(struct kvm_vm *vm, uint32_t irq, uint32_t server, struct err 
  * has ended the one before. */
 int kvm_irq_pulse(struct kvm_vm *vm, uint32_t irq);
 
-/* XIVE, for what a guest asks for by hypervisor calls; negative errno. All numbers have been checked:
- * the source exists, the server's vCPU is connected, the priority is one of 0 .. 6. */
+/* XIVE, for what a guest asks for by hypervisor calls; negative errno. All numbers have been
+ * checked: the source exists, the server's vCPU is connected, the priority is one of 0 .. 6. */
 enum { KVM_XIVE_PRIORITIES = 7, KVM_XIVE_QUEUE_BYTES = 65536 };
 struct kvm_xive_target {
 	uint32_t server, priority; /* whose queue; it is set */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hcall_xive.c - hypervisor calls by which a guest sets XIVE up (LoPAR, H_INT_*): their arguments are
- * checked here, what they do is in irq_xive.c. An event queue is a page of the guest's memory, one for
- * each server and priority.
+ * hcall_xive.c - hypervisor calls by which a guest sets XIVE up (LoPAR, H_INT_*): their arguments
+ * are checked here, what they do is in irq_xive.c. An event queue is a page of the guest's memory,
+ * one for each server and priority.
  */
 #include "spapr/hcall_xive.h"
 
@@ -28,8 +28,7 @@ static struct xive *hcall_xive(const struct vcpu *caller)
 /* With the machine's lock held: is this a server whose core is there? */
 static bool hcall_is_server(struct spapr *machine, uint64_t id)
 {
-	const struct vcpu *vcpu =
-	    id <= UINT32_MAX ? cpu_find(&machine->cpus, (uint32_t)id) : NULL;
+	const struct vcpu *vcpu = id <= UINT32_MAX ? cpu_find(&machine->cpus, (uint32_t)id) : NULL;
 
 	return vcpu != NULL && vcpu->present;
 }
@@ -65,7 +64,8 @@ static enum hcall_status hcall_of_result(enum xive_result result)
 	return H_HARDWARE;
 }
 
-/* H_INT_SET_SOURCE_CONFIG: r4 flags, r5 source, r6 server, r7 priority, r8 what the queue is to say. */
+/* H_INT_SET_SOURCE_CONFIG: r4 flags, r5 source, r6 server, r7 priority, r8 what the queue is to
+ * say. */
 enum hcall_status h_int_set_source_config(struct vcpu *caller, uint64_t args[9])
 {
 	struct spapr *machine = caller->machine;
@@ -94,14 +94,15 @@ enum hcall_status h_int_set_source_config(struct vcpu *caller, uint64_t args[9])
 	pthread_mutex_lock(&machine->lock);
 	if (hcall_is_server(machine, args[2])) {
 		target.server = (uint32_t)args[2];
-		status = hcall_of_result(xive_aim(hcall_xive(caller), (uint32_t)args[1], &target,
-		    (args[0] & SOURCE_MASK) != 0));
+		status = hcall_of_result(xive_aim(
+		    hcall_xive(caller), (uint32_t)args[1], &target, (args[0] & SOURCE_MASK) != 0));
 	}
 	pthread_mutex_unlock(&machine->lock);
 	return status;
 }
 
-/* H_INT_GET_SOURCE_CONFIG: r4 0, r5 source -> r4 server, r5 priority, r6 what the queue will say. */
+/* H_INT_GET_SOURCE_CONFIG: r4 0, r5 source -> r4 server, r5 priority, r6 what the queue will say.
+ */
 enum hcall_status h_int_get_source_config(struct vcpu *caller, uint64_t args[9])
 {
 	struct xive_source source;
@@ -134,8 +135,8 @@ enum hcall_status h_int_get_queue_info(struct vcpu *caller, uint64_t args[9])
 	pthread_mutex_unlock(&machine->lock);
 	if (!there)
 		return H_P2;
-	args[0] = XIVE_END_ADDRESS +
-	          2 * XIVE_PAGE_BYTES * (server * KVM_XIVE_PRIORITIES + priority);
+	args[0] =
+	    XIVE_END_ADDRESS + 2 * XIVE_PAGE_BYTES * (server * KVM_XIVE_PRIORITIES + priority);
 	args[1] = xive_has_queue(hcall_xive(caller), (uint32_t)server, (uint32_t)priority)
 	              ? QUEUE_SHIFT
 	              : 0;
@@ -159,8 +160,8 @@ static enum hcall_status hcall_set_queue(struct vcpu *caller, const uint64_t arg
 	/* There is no other way to hear of what is in the queue. */
 	if (!none && args[0] != QUEUE_ALWAYS_NOTIFY)
 		return H_PARAMETER;
-	return hcall_of_result(xive_set_queue(hcall_xive(caller), (uint32_t)args[1],
-	    (uint32_t)args[2], none ? NULL : &args[3]));
+	return hcall_of_result(xive_set_queue(
+	    hcall_xive(caller), (uint32_t)args[1], (uint32_t)args[2], none ? NULL : &args[3]));
 }
 
 enum hcall_status h_int_set_queue_config(struct vcpu *caller, uint64_t args[9])

@@ -2,15 +2,15 @@
 /*
  * irq_xive.c - see irq_xive.h.
  *
- * There are two kinds of sources. Those for interrupts between processors, one for each server, have
- * pages that the guest loads from and stores to; KVM and the hardware do the rest. Those of the
- * platform have none: the guest manages them by H_INT_ESB, so their state bits are here. A source
- * drops what is sent to it while it is masked, and a guest with pages unmasks it unseen. So it would
- * miss what happens before it knows the source, and could not be told when to look.
+ * There are two kinds of sources. Those for interrupts between processors, one for each server,
+ * have pages that the guest loads from and stores to; KVM and the hardware do the rest. Those of
+ * the platform have none: the guest manages them by H_INT_ESB, so their state bits are here. A
+ * source drops what is sent to it while it is masked, and a guest with pages unmasks it unseen. So
+ * it would miss what happens before it knows the source, and could not be told when to look.
  *
  * The bits: 00 ready, 10 an interrupt is on its way or being handled, 11 the same and another one
- * has come, 01 off. An edge that cannot be sent is owed, and sent as soon as the guest has aimed the
- * source and switched it on. If the guest leaves 11 for something else it takes over the first
+ * has come, 01 off. An edge that cannot be sent is owed, and sent as soon as the guest has aimed
+ * the source and switched it on. If the guest leaves 11 for something else it takes over the first
  * interrupt; the other is owed. Each edge finds an event (event.c), and no interrupt comes without.
  *
  * What is aimed at a queue that is not set makes KVM print a warning. So queues are known here, and
@@ -29,7 +29,7 @@ enum { PQ_READY = 0, PQ_OFF = 1, PQ_PENDING = 2, PQ_QUEUED = 3 };
 
 /* Offsets in the page that manages a source. */
 enum {
-	ESB_END = 0x000,   /* load: end of interrupt */
+	ESB_END = 0x000, /* load: end of interrupt */
 	ESB_STORE_END = 0x400,
 	ESB_GET = 0x800,
 	ESB_SET = 0xc00, /* and 0xd00, 0xe00, 0xf00: set the bits to 00, 01, 10, 11 */
@@ -72,7 +72,8 @@ static struct xive_queue *xive_queue(struct xive *xive, uint32_t server, uint32_
 	return &xive->queues[server * KVM_XIVE_PRIORITIES + priority];
 }
 
-/* --- Made, and reset --------------------------------------------------------------------------- */
+/* --- Made, and reset ---------------------------------------------------------------------------
+ */
 
 static bool xive_reset_one(struct xive *xive, uint32_t irq, struct err *err)
 {
@@ -139,8 +140,7 @@ static bool xive_create(struct irqchip *irqchip, struct err *err)
 	pthread_mutex_init(&xive->lock, NULL);
 	xive->vm = irqchip->vm;
 	xive->servers = irqchip->servers;
-	xive->queues =
-	    calloc((size_t)xive->servers * KVM_XIVE_PRIORITIES, sizeof *xive->queues);
+	xive->queues = calloc((size_t)xive->servers * KVM_XIVE_PRIORITIES, sizeof *xive->queues);
 	xive->between = calloc(xive->servers, sizeof *xive->between);
 	if (xive->queues == NULL || xive->between == NULL)
 		return err_system(err, ENOMEM, NULL, "cannot create the interrupt controller");
@@ -148,7 +148,8 @@ static bool xive_create(struct irqchip *irqchip, struct err *err)
 	return xive_reset(irqchip, err);
 }
 
-/* --- Sources of the platform ------------------------------------------------------------------- */
+/* --- Sources of the platform -------------------------------------------------------------------
+ */
 
 /* Send what is owed, if the guest lets it through. */
 static int xive_send_owed(struct xive *xive, struct xive_source *source)
@@ -228,7 +229,8 @@ uint64_t xive_load(struct xive *xive, uint32_t irq, uint64_t offset)
 	else if (function == ESB_GET)
 		value = source->pq;
 	else
-		value = xive_set_bits(xive, source, (uint8_t)((function - ESB_SET) >> ESB_SET_SHIFT));
+		value =
+		    xive_set_bits(xive, source, (uint8_t)((function - ESB_SET) >> ESB_SET_SHIFT));
 	pthread_mutex_unlock(&xive->lock);
 	return value;
 }
@@ -242,7 +244,8 @@ void xive_store(struct xive *xive, uint32_t irq, uint64_t offset)
 	pthread_mutex_unlock(&xive->lock);
 }
 
-/* --- All sources, and queues ------------------------------------------------------------------- */
+/* --- All sources, and queues -------------------------------------------------------------------
+ */
 
 bool xive_look(
     struct xive *xive, uint64_t number, struct xive_source *ret_source, bool *ret_by_call)
@@ -406,11 +409,13 @@ bool xive_forget(struct xive *xive)
 	return done;
 }
 
-/* --- The device tree --------------------------------------------------------------------------- */
+/* --- The device tree ---------------------------------------------------------------------------
+ */
 
 static void xive_write_root(const struct irqchip *irqchip, struct node_writer *w)
 {
-	/* Priorities that the guest has not got: the first, and how many. It takes the highest left. */
+	/* Priorities that the guest has not got: the first, and how many. It takes the highest
+	 * left. */
 	NODE_CELLS(w, "ibm,plat-res-int-priorities", KVM_XIVE_PRIORITIES,
 	    XIVE_NEVER - KVM_XIVE_PRIORITIES);
 }

@@ -11,9 +11,9 @@
 
 #include "spapr/irqchip.h"
 
-/* Where things are in the guest's address space: above all memory (SPAPR_MAX_MEMORY), and below what
- * devices may get one day, 32 TiB. Of the presenter's pages a guest has that for operating systems.
- * At XIVE_END_ADDRESS there is nothing: no guest uses the pages of queues. */
+/* Where things are in the guest's address space: above all memory (SPAPR_MAX_MEMORY), and below
+ * what devices may get one day, 32 TiB. Of the presenter's pages a guest has that for operating
+ * systems. At XIVE_END_ADDRESS there is nothing: no guest uses the pages of queues. */
 #define XIVE_PAGE_BYTES UINT64_C(65536)
 #define XIVE_ESB_ADDRESS (UINT64_C(16) << 40)
 #define XIVE_TIMA_ADDRESS (UINT64_C(17) << 40)

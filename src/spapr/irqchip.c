@@ -21,8 +21,8 @@ bool irqchip_create(struct irqchip *irqchip, struct kvm_vm *vm, uint32_t servers
 		    "%u CPUs are more than the %u there are interrupts for", servers, IRQ_FIRST);
 	if (!kvm_vm_create_irqchip(vm, &config, err))
 		return false;
-	*irqchip = (struct irqchip){
-	    .vm = vm, .servers = servers, .ops = kinds[kvm_vm_mode(vm)->irqchip]};
+	*irqchip =
+	    (struct irqchip){.vm = vm, .servers = servers, .ops = kinds[kvm_vm_mode(vm)->irqchip]};
 	return irqchip->ops->create == NULL || irqchip->ops->create(irqchip, err);
 }
 

@@ -37,8 +37,8 @@ struct irqchip {
 	struct xive *xive;             /* what irq_xive.c keeps */
 };
 
-/* Make it, in the VM's mode, before the first vCPU; a reset follows. destroy also after a failure, or
- * without. */
+/* Make it, in the VM's mode, before the first vCPU; a reset follows. destroy also after a failure,
+ * or without. */
 bool irqchip_create(struct irqchip *irqchip, struct kvm_vm *vm, uint32_t servers,
     const struct kvm_xics_tokens *tokens, struct err *err);
 void irqchip_destroy(struct irqchip *irqchip);
@@ -49,8 +49,8 @@ bool irqchip_reset(struct irqchip *irqchip, struct err *err);
 /* A kernel begins, perhaps by kexec: the sources of the platform as after a reset. */
 bool irqchip_begin(struct irqchip *irqchip, struct err *err);
 
-/* Send one edge on a source. One is remembered while the guest has the source masked. Negative errno
- * on failure: nothing has been sent. */
+/* Send one edge on a source. One is remembered while the guest has the source masked. Negative
+ * errno on failure: nothing has been sent. */
 int irqchip_pulse(struct irqchip *irqchip, uint32_t irq);
 
 /* Servers whose core leaves: nothing of them is used any more, whatever the guest has left set. */

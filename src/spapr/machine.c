@@ -61,8 +61,8 @@ static uint64_t machine_max_memory(const struct spapr_config *config)
 	return config->max_memory_bytes != 0 ? config->max_memory_bytes : config->memory_bytes;
 }
 
-/* A slot of KVM's for the boot memory, and one for each block that can be added. The last ones are not
- * for memory. */
+/* A slot of KVM's for the boot memory, and one for each block that can be added. The last ones are
+ * not for memory. */
 static bool machine_check_max_memory(
     const struct spapr_config *config, const struct kvm_facts *facts, struct err *err)
 {
@@ -136,8 +136,7 @@ static bool machine_create_vm(struct spapr *machine, struct err *err)
 	    !kvm_vm_add_memory(
 	        machine->vm, 0, &machine->gmem, 0, machine->config.memory_bytes, err) ||
 	    !kvm_vm_create_mmu(machine->vm, machine_max_memory(&machine->config), err) ||
-	    !irqchip_create(
-	        &machine->irqchip, machine->vm, machine->config.max_cpus, &tokens, err))
+	    !irqchip_create(&machine->irqchip, machine->vm, machine->config.max_cpus, &tokens, err))
 		return false;
 	mode = kvm_vm_mode(machine->vm);
 	log_line(LOG_INFO, "guest of kvm-%s, %s, %s, processor %s", kvm_accel_name(mode->accel),

@@ -107,8 +107,9 @@ struct kvm_xics_tokens fake_xics_tokens(void);
 bool fake_hcall_enabled(uint64_t nr);
 const struct gmem *fake_memory(void); /* the argument of kvm_vm_add_memory(), or NULL */
 
-/* XIVE. A source's target, or false: it is aimed nowhere. The address of a queue, or all ones. How often
- * a source has been aimed, and a queue been set or taken away; how often the controller was reset. */
+/* XIVE. A source's target, or false: it is aimed nowhere. The address of a queue, or all ones. How
+ * often a source has been aimed, and a queue been set or taken away; how often the controller was
+ * reset. */
 bool fake_xive_target(uint32_t irq, struct kvm_xive_target *ret_target);
 uint64_t fake_xive_queue(uint32_t server, uint32_t priority);
 uint64_t fake_xive_aims(uint32_t irq);

@@ -130,7 +130,8 @@ uint64_t kvm_xive_load(const struct kvm_vm *vm, uint32_t number, uint32_t offset
 	return offset;
 }
 
-/* --- Looking ------------------------------------------------------------------------------------ */
+/* --- Looking ------------------------------------------------------------------------------------
+ */
 
 bool fake_xive_target(uint32_t irq, struct kvm_xive_target *ret_target)
 {

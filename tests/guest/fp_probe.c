@@ -93,8 +93,7 @@ int main(void)
 
 	if (vm == NULL || !gmem_init(&gmem, MEMORY_BYTES, MEMORY_BYTES, &err) ||
 	    !kvm_vm_add_memory(vm, 0, &gmem, 0, MEMORY_BYTES, &err) ||
-	    !kvm_vm_create_mmu(vm, MEMORY_BYTES, &err) ||
-	    !kvm_vm_create_irqchip(vm, &config, &err))
+	    !kvm_vm_create_mmu(vm, MEMORY_BYTES, &err) || !kvm_vm_create_irqchip(vm, &config, &err))
 		return fail(&err);
 	if (!kvm_vm_reset_mmu(vm, &err))
 		return fail(&err);

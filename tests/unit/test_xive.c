@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * test_xive.c - XIVE as the guest sees it: each H_INT_* call with each wrong argument, events that come
- * before the guest listens, and what a reset, a kexec and cores that come and go leave.
+ * test_xive.c - XIVE as the guest sees it: each H_INT_* call with each wrong argument, events that
+ * come before the guest listens, and what a reset, a kexec and cores that come and go leave.
  *
  * The fake ends the test for what would make KVM print a warning to the host's log.
  */
@@ -27,8 +27,15 @@ enum {
 };
 
 /* Offsets of H_INT_ESB. */
-enum { END = 0, STORE_END = 0x400, GET = 0x800, SET_00 = 0xc00, SET_01 = 0xd00, SET_10 = 0xe00,
-	SET_11 = 0xf00 };
+enum {
+	END = 0,
+	STORE_END = 0x400,
+	GET = 0x800,
+	SET_00 = 0xc00,
+	SET_01 = 0xd00,
+	SET_10 = 0xe00,
+	SET_11 = 0xf00
+};
 
 #define PRIORITY 6
 #define NEVER 0xff
@@ -37,8 +44,8 @@ enum { END = 0, STORE_END = 0x400, GET = 0x800, SET_00 = 0xc00, SET_01 = 0xd00, 
 
 static uint64_t result[9];
 
-static int64_t call(uint32_t vcpu, uint64_t number, uint64_t r4, uint64_t r5, uint64_t r6, uint64_t r7,
-    uint64_t r8)
+static int64_t call(
+    uint32_t vcpu, uint64_t number, uint64_t r4, uint64_t r5, uint64_t r6, uint64_t r7, uint64_t r8)
 {
 	const uint64_t args[9] = {r4, r5, r6, r7, r8};
 
@@ -57,7 +64,8 @@ static int xive_setup(void **state)
 }
 #define XIVE_TEST(name) cmocka_unit_test_setup_teardown(name, xive_setup, fixture_teardown)
 
-/* --- A guest, as Linux does it ------------------------------------------------------------------- */
+/* --- A guest, as Linux does it -------------------------------------------------------------------
+ */
 
 static void set_queue(uint32_t caller, uint32_t vcpu)
 {
@@ -92,7 +100,8 @@ static void stop_listening(uint64_t source)
 	assert_int_equal(call(0, SET_SOURCE_CONFIG, 2, source, 0, NEVER, 0), H_SUCCESS);
 }
 
-/* --- Arguments ----------------------------------------------------------------------------------- */
+/* --- Arguments -----------------------------------------------------------------------------------
+ */
 
 static void sources_have_pages_or_are_managed_by_call(void **state)
 {
@@ -140,8 +149,7 @@ static void there_are_no_other_sources(void **state)
 
 static void a_source_is_aimed_at_a_queue_that_is_set(void **state)
 {
-	static const uint64_t servers[] = {
-	    1, 3, 4, UINT32_MAX, UINT64_C(1) << 32, UINT64_MAX};
+	static const uint64_t servers[] = {1, 3, 4, UINT32_MAX, UINT64_C(1) << 32, UINT64_MAX};
 	struct kvm_xive_target target;
 
 	power_on(*state);
@@ -151,16 +159,14 @@ static void a_source_is_aimed_at_a_queue_that_is_set(void **state)
 	assert_false(fake_xive_target(0, &target));
 	set_queue(0, 0);
 	for (size_t i = 0; i < sizeof servers / sizeof servers[0]; i++)
-		assert_int_equal(
-		    call(0, SET_SOURCE_CONFIG, 2, 0, servers[i], PRIORITY, 5), H_P3);
+		assert_int_equal(call(0, SET_SOURCE_CONFIG, 2, 0, servers[i], PRIORITY, 5), H_P3);
 	assert_int_equal(call(0, SET_SOURCE_CONFIG, 4, 0, 0, PRIORITY, 5), H_PARAMETER);
 	assert_int_equal(call(0, SET_SOURCE_CONFIG, UINT64_MAX, 0, 0, PRIORITY, 5), H_PARAMETER);
 	assert_int_equal(call(0, SET_SOURCE_CONFIG, 2, 0, 0, 7, 5), H_P4);
 	assert_int_equal(call(0, SET_SOURCE_CONFIG, 2, 0, 0, 0x106, 5), H_P4);
 	assert_int_equal(call(0, SET_SOURCE_CONFIG, 2, 0, 0, UINT64_MAX, 5), H_P4);
 	assert_int_equal(call(0, SET_SOURCE_CONFIG, 2, 0, 0, 5, 5), H_P3); /* not this priority */
-	assert_int_equal(
-	    call(0, SET_SOURCE_CONFIG, 2, 0, 0, PRIORITY, UINT64_C(1) << 31), H_P5);
+	assert_int_equal(call(0, SET_SOURCE_CONFIG, 2, 0, 0, PRIORITY, UINT64_C(1) << 31), H_P5);
 	assert_false(fake_xive_target(0, &target));
 	aim(0, 0, 0, 0x7fffffff);
 	assert_true(fake_xive_target(0, &target));
@@ -185,15 +191,14 @@ static void a_source_is_aimed_at_a_queue_that_is_set(void **state)
 
 static void a_queue_is_a_page_of_memory(void **state)
 {
-	static const uint64_t places[] = {1, 0x8000, 256 * MIB, 256 * MIB - 0x8000, 16 * TIB, 17 * TIB,
-	    UINT64_MAX, UINT64_MAX - 0xffff, ~UINT64_C(0xffff)};
+	static const uint64_t places[] = {1, 0x8000, 256 * MIB, 256 * MIB - 0x8000, 16 * TIB,
+	    17 * TIB, UINT64_MAX, UINT64_MAX - 0xffff, ~UINT64_C(0xffff)};
 	static const uint64_t sizes[] = {1, 12, 15, 17, 21, 24, 64, UINT64_MAX};
 	static const uint64_t servers[] = {1, 4, UINT64_C(1) << 32, UINT64_MAX};
 
 	power_on(*state);
 	for (size_t i = 0; i < sizeof places / sizeof places[0]; i++)
-		assert_int_equal(
-		    call(0, SET_QUEUE_CONFIG, 1, 0, PRIORITY, places[i], 16), H_P4);
+		assert_int_equal(call(0, SET_QUEUE_CONFIG, 1, 0, PRIORITY, places[i], 16), H_P4);
 	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
 		assert_int_equal(
 		    call(0, SET_QUEUE_CONFIG, 1, 0, PRIORITY, QUEUE(0), sizes[i]), H_P5);
@@ -241,7 +246,8 @@ static void an_offset_lies_in_the_page(void **state)
 	assert_int_equal(esb(IRQ_VTY, 0xf000 | GET), 1);
 	assert_true(esb(IRQ_VTY, 0x400) == UINT64_MAX);
 	assert_true(esb(0, 0x900) == UINT64_MAX);
-	/* A source with pages: the load that the guest could make itself, at an offset of its own. */
+	/* A source with pages: the load that the guest could make itself, at an offset of its own.
+	 */
 	assert_int_equal(esb(3, SET_01 | 0x7f), SET_01);
 	assert_int_equal(fake_xive_loads(3), 1);
 	assert_int_equal(call(0, ESB, 1, 3, 0, 0, 0), H_SUCCESS);
@@ -284,7 +290,8 @@ static void what_kvm_refuses_has_not_happened(void **state)
 	assert_int_equal(call(0, RESET, 0, 0, 0, 0, 0), H_HARDWARE);
 }
 
-/* --- Events --------------------------------------------------------------------------------------- */
+/* --- Events
+ * --------------------------------------------------------------------------------------- */
 
 static void what_is_typed_before_the_guest_listens_interrupts_when_it_does(void **state)
 {
@@ -427,7 +434,8 @@ static void an_interrupt_that_kvm_refuses_is_sent_again(void **state)
 	assert_int_equal(fake_irq_pulses(IRQ_VTY), 1);
 }
 
-/* --- Ends and beginnings -------------------------------------------------------------------------- */
+/* --- Ends and beginnings
+ * -------------------------------------------------------------------------- */
 
 static void a_reset_forgets_all(void **state)
 {
@@ -614,9 +622,11 @@ static void there_are_sources_for_so_many_cpus(void **state)
 	assert_null(spapr_create(&fixture->config, &err));
 }
 
-/* --- The device tree ------------------------------------------------------------------------------ */
+/* --- The device tree
+ * ------------------------------------------------------------------------------ */
 
-static void expect_cells(const void *tree, int node, const char *name, size_t count, const uint32_t *cells)
+static void expect_cells(
+    const void *tree, int node, const char *name, size_t count, const uint32_t *cells)
 {
 	int length;
 	const struct be32 *value = fdt_getprop(tree, node, name, &length);
@@ -653,8 +663,8 @@ static void the_tree_describes_it(void **state)
 	assert_null(fdt_getprop(tree, rtas, "ibm,set-xive", NULL));
 	assert_null(fdt_getprop(tree, rtas, "ibm,int-on", NULL));
 	assert_non_null(fdt_getprop(tree, rtas, "check-exception", NULL));
-	vector = fdt_getprop(
-	    tree, fdt_path_offset(tree, "/chosen"), "ibm,architecture-vec-5", &size);
+	vector =
+	    fdt_getprop(tree, fdt_path_offset(tree, "/chosen"), "ibm,architecture-vec-5", &size);
 	assert_true(size > 23);
 	assert_int_equal(vector[23], 0x40);
 	free(tree);
