@@ -236,7 +236,11 @@ static void check_limits(struct report *report, const struct kvm_facts *facts)
 static void check_vcpu(struct report *report, struct kvm_vm *vm)
 {
 	/* Any numbers do: no guest will call them. */
-	static const struct kvm_xics_tokens tokens = {0x2001, 0x2002, 0x2003, 0x2004};
+	static const struct kvm_irqchip_config config = {.servers = 1,
+	    .tokens = {0x2001, 0x2002, 0x2003, 0x2004},
+	    .sources_end = 1,
+	    .esb_address = UINT64_C(1) << 44,
+	    .tima_address = UINT64_C(1) << 45};
 	static const char remedy[] = "look at the end of dmesg, and at the failures above";
 	struct kvm_vcpu *vcpu = NULL;
 	struct err err = {0};
@@ -245,7 +249,7 @@ static void check_vcpu(struct report *report, struct kvm_vm *vm)
 	if (!kvm_choose_ops(vm, &(struct kvm_mode){KVM_ACCEL_AUTO}, &err))
 		return; /* said above */
 	if (!kvm_vm_create_mmu(vm, UINT64_C(256) << 20, &err) ||
-	    !kvm_vm_create_irqchip(vm, 1, &tokens, &err)) {
+	    !kvm_vm_create_irqchip(vm, &config, &err)) {
 		check_add(
 		    report, "interrupt controller", KVM_CHECK_FAIL, remedy, "%.90s", err.message);
 		return;

@@ -12,6 +12,12 @@
 /* Interrupts KVM_RUN; has a handler that does nothing. */
 #define KICK_SIGNAL SIGUSR1
 
+/* Pages of a device, mapped; host NULL: not yet. */
+struct kvm_area {
+	uint8_t *host;
+	size_t bytes;
+};
+
 struct kvm_vm {
 	int kvm_fd, vm_fd;
 	int irqchip_fd;              /* -1 until the irqchip is made */
@@ -24,6 +30,8 @@ struct kvm_vm {
 	struct kvm_processor processor;
 	uint32_t hpt_order; /* log2 of the bytes of the hash page table; 0: none yet */
 	uint8_t *hpt;       /* where kvm-pr has it: in our own memory */
+	/* XIVE: pages of presenters, and of all sources. */
+	struct kvm_area tima, esb;
 };
 
 struct kvm_vcpu {
@@ -55,16 +63,17 @@ extern const struct kvm_mmu_ops kvm_mmu_radix, kvm_mmu_hash, kvm_mmu_pr;
 
 /* The same for interrupt controllers (irq_xics.c, irq_xive.c). */
 struct kvm_irqchip_ops {
-	/* kvm_vm_create_irqchip(), kvm_irq_reset() and kvm_irq_pulse(). */
-	bool (*create)(struct kvm_vm *vm, uint32_t servers, const struct kvm_xics_tokens *tokens,
-	    struct err *err);
+	/* kvm_vm_create_irqchip(), kvm_irqchip_reset(), kvm_irq_reset() and kvm_irq_pulse(). */
+	bool (*create)(struct kvm_vm *vm, const struct kvm_irqchip_config *config, struct err *err);
+	void (*destroy)(struct kvm_vm *vm);                /* NULL: nothing to give back */
+	bool (*reset)(struct kvm_vm *vm, struct err *err); /* NULL: nothing to do */
 	bool (*reset_source)(struct kvm_vm *vm, uint32_t irq, uint32_t server, struct err *err);
 	int (*pulse)(struct kvm_vm *vm, uint32_t irq);
 	/* Of a vCPU: KVM's capability that connects it, and the reset of its presenter. */
 	uint32_t connect_cap;
 	bool (*park_vcpu)(struct kvm_vcpu *vcpu, struct err *err);
 };
-extern const struct kvm_irqchip_ops kvm_irqchip_xics;
+extern const struct kvm_irqchip_ops kvm_irqchip_xics, kvm_irqchip_xive;
 
 /* KVM_SET_ONE_REG and KVM_GET_ONE_REG; false, and errno, on failure. */
 bool kvm_vcpu_set_reg(struct kvm_vcpu *vcpu, uint64_t id, const void *value);

@@ -23,7 +23,8 @@ const struct kvm_ioctl_use kvm_ioctls[] = {
     ROW(KVM_SET_SREGS, KVM_BY_VCPU, "start a vCPU of a hash guest without segments"),
     ROW(KVM_IRQ_LINE_STATUS, KVM_BY_VCPU, "tell the guest of events and of typed input"),
     ROW(KVM_PPC_CONFIGURE_V3_MMU, KVM_BY_VCPU, "H_REGISTER_PROC_TBL, and its end at a reset"),
-    ROW(KVM_SET_DEVICE_ATTR, KVM_BY_VCPU, "reset the interrupt sources, for a kernel that begins"),
+    ROW(KVM_SET_DEVICE_ATTR, KVM_BY_VCPU,
+        "reset the interrupt sources, for a kernel that begins; H_INT_* calls"),
 
     ROW(KVM_CREATE_VCPU, KVM_BY_OPERATOR, "make the vCPUs of a core that is added"),
     ROW(KVM_ENABLE_CAP, KVM_BY_OPERATOR,

@@ -22,9 +22,10 @@ static bool xics_define_token(struct kvm_vm *vm, const char *name, uint32_t toke
 	return true;
 }
 
-static bool xics_create(
-    struct kvm_vm *vm, uint32_t servers, const struct kvm_xics_tokens *tokens, struct err *err)
+static bool xics_create(struct kvm_vm *vm, const struct kvm_irqchip_config *config, struct err *err)
 {
+	const struct kvm_xics_tokens *tokens = &config->tokens;
+	uint32_t servers = config->servers;
 	struct kvm_create_device device = {.type = KVM_DEV_TYPE_XICS};
 	struct kvm_device_attr attr = {.group = KVM_DEV_XICS_GRP_CTRL,
 	    .attr = KVM_DEV_XICS_NR_SERVERS,

@@ -110,13 +110,29 @@ bool kvm_vm_create_mmu(struct kvm_vm *vm, uint64_t memory_bytes, struct err *err
 /* Forget the guest's translations: at boot and reset, with no vCPU in the guest. */
 bool kvm_vm_reset_mmu(struct kvm_vm *vm, struct err *err);
 
-/* The in-kernel interrupt controller for servers 0 .. servers-1, its RTAS services being
- * reached with the four tokens; once, before any vCPU. */
+/* Memory slots that this room keeps for itself, the last of them. */
+enum { KVM_OWN_SLOTS = 2 };
+
+/* The in-kernel interrupt controller for servers 0 .. servers-1; once, before any vCPU. */
 struct kvm_xics_tokens {
 	uint32_t set_xive, get_xive, int_off, int_on;
 };
+struct kvm_irqchip_config {
+	uint32_t servers;
+	struct kvm_xics_tokens tokens; /* XICS: its RTAS services are called by these */
+	/* XIVE: sources 0 .. servers-1 are for interrupts between processors. Each has two pages of
+	 * the host's size from esb_address on: to trigger it, and to manage it. The page of a
+	 * vCPU's own presenter is at tima_address. No source has the number sources_end, or a
+	 * higher one. */
+	uint32_t sources_end;
+	uint64_t esb_address, tima_address;
+};
 bool kvm_vm_create_irqchip(
-    struct kvm_vm *vm, uint32_t servers, const struct kvm_xics_tokens *tokens, struct err *err);
+    struct kvm_vm *vm, const struct kvm_irqchip_config *config, struct err *err);
+
+/* Forget what the guest has set up there, as far as kvm_irq_reset() does not: with all vCPUs out of
+ * the guest. */
+bool kvm_irqchip_reset(struct kvm_vm *vm, struct err *err);
 
 /* Let KVM answer hcall nr itself; false if this KVM cannot (no error: user space answers). */
 bool kvm_vm_enable_hcall(struct kvm_vm *vm, uint64_t nr);
@@ -124,8 +140,31 @@ bool kvm_vm_enable_hcall(struct kvm_vm *vm, uint64_t nr);
 /* (Re)set an edge interrupt source: masked, nothing pending, aimed at server. */
 bool kvm_irq_reset(struct kvm_vm *vm, uint32_t irq, uint32_t server, struct err *err);
 
-/* Send one edge on an interrupt source; negative errno on failure. */
+/* Send one edge on an interrupt source; negative errno on failure. XIVE: whether or not the guest
+ * has ended the one before. */
 int kvm_irq_pulse(struct kvm_vm *vm, uint32_t irq);
+
+/* XIVE, for what a guest asks for by hypervisor calls; negative errno. All numbers have been
+ * checked: the source exists, the server's vCPU is connected, the priority is one of 0 .. 6. */
+enum { KVM_XIVE_PRIORITIES = 7, KVM_XIVE_QUEUE_BYTES = 65536 };
+struct kvm_xive_target {
+	uint32_t server, priority; /* whose queue; it is set */
+	uint32_t number;           /* that the guest finds there: 31 bits */
+};
+/* Aim a source at a queue. KVM keeps count of how often that has been done to a queue, by another
+ * source or with another number, and after this many times takes another queue. */
+enum { KVM_XIVE_AIMS = KVM_XIVE_QUEUE_BYTES / 4 - 2 };
+int kvm_xive_aim(struct kvm_vm *vm, uint32_t irq, const struct kvm_xive_target *target);
+/* Aim it nowhere; target is where it is aimed now. */
+int kvm_xive_mask(struct kvm_vm *vm, uint32_t irq, const struct kvm_xive_target *target);
+/* A queue of KVM_XIVE_QUEUE_BYTES in guest memory, aligned; NULL: none. After a failure there is
+ * none, or the one before. */
+int kvm_xive_set_queue(
+    struct kvm_vm *vm, uint32_t server, uint32_t priority, const uint64_t *address);
+/* Return when what the source has sent has reached the queue. */
+int kvm_xive_sync(struct kvm_vm *vm, uint32_t irq);
+/* A load from the page that manages the source, at 0, 0x800, 0xc00, 0xd00, 0xe00 or 0xf00. */
+uint64_t kvm_xive_load(const struct kvm_vm *vm, uint32_t irq, uint32_t offset);
 
 /* H_REGISTER_PROC_TBL: table is base | log2 size - 12, gtse as asked for. table 0: none, which is
  * all that a hash guest can have. Negative errno. */

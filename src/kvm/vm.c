@@ -158,7 +158,7 @@ bool kvm_choose_ops(struct kvm_vm *vm, const struct kvm_mode *wish, struct err *
 	vm->mmu = vm->mode.mmu == KVM_MMU_RADIX    ? &kvm_mmu_radix
 	          : vm->mode.accel == KVM_ACCEL_PR ? &kvm_mmu_pr
 	                                           : &kvm_mmu_hash;
-	vm->irqchip = &kvm_irqchip_xics;
+	vm->irqchip = vm->mode.irqchip == KVM_IRQCHIP_XIVE ? &kvm_irqchip_xive : &kvm_irqchip_xics;
 	kvm_mode_describe(&vm->facts, &vm->mode, vm->hpt_order, &vm->processor);
 	return true;
 }
@@ -198,6 +198,8 @@ void kvm_vm_close(struct kvm_vm *vm)
 	kvm_destroy_unfinished(vm);
 	if (vm->mmu != NULL && vm->mmu->destroy != NULL)
 		vm->mmu->destroy(vm);
+	if (vm->irqchip != NULL && vm->irqchip->destroy != NULL)
+		vm->irqchip->destroy(vm);
 	if (vm->irqchip_fd >= 0)
 		close(vm->irqchip_fd);
 	if (vm->vm_fd >= 0)
@@ -287,9 +289,14 @@ int kvm_vm_set_process_table(struct kvm_vm *vm, uint64_t table, bool gtse)
 }
 
 bool kvm_vm_create_irqchip(
-    struct kvm_vm *vm, uint32_t servers, const struct kvm_xics_tokens *tokens, struct err *err)
+    struct kvm_vm *vm, const struct kvm_irqchip_config *config, struct err *err)
 {
-	return vm->irqchip->create(vm, servers, tokens, err);
+	return vm->irqchip->create(vm, config, err);
+}
+
+bool kvm_irqchip_reset(struct kvm_vm *vm, struct err *err)
+{
+	return vm->irqchip->reset == NULL || vm->irqchip->reset(vm, err);
 }
 
 bool kvm_irq_reset(struct kvm_vm *vm, uint32_t irq, uint32_t server, struct err *err)

@@ -345,6 +345,7 @@ void cpu_stop_self(struct vcpu *vcpu)
 
 void cpus_detach(struct cpus *cpus, uint32_t first, uint32_t count)
 {
+	irqchip_detach(cpus->irqchip, first, count);
 	for (uint32_t i = 0; i < count; i++) {
 		struct vcpu *vcpu = &cpus->list[first + i];
 

@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "kvm/kvm.h"
+#include "spapr/irqchip.h"
 #include "spapr/news.h"
 
 struct cpus;
@@ -56,6 +57,7 @@ struct vcpu {
 struct cpus {
 	/* Constant after creation. */
 	struct kvm_vm *vm;
+	struct irqchip *irqchip;
 	struct news *news;
 	pthread_mutex_t *lock; /* the machine's */
 	struct vcpu *list;     /* in id order; ids are dense */

@@ -39,7 +39,7 @@ void events_finish(struct events *events)
 
 static bool event_interrupt(struct events *events, uint32_t irq)
 {
-	int result = kvm_irq_pulse(events->vm, irq);
+	int result = irqchip_pulse(events->irqchip, irq);
 
 	if (result < 0)
 		log_guest(
@@ -81,14 +81,6 @@ void event_queue_shutdown(struct events *events)
 
 	events->shutdown_queued = true;
 	events->shutdown_owed = !event_interrupt(events, IRQ_EPOW) && !announced;
-}
-
-bool events_reset_sources(struct events *events, uint32_t server, struct err *err)
-{
-	for (uint32_t irq = IRQ_FIRST; irq < IRQ_FIRST + IRQ_COUNT; irq++)
-		if (!kvm_irq_reset(events->vm, irq, server, err))
-			return false;
-	return true;
 }
 
 /* An interrupt that KVM has refused is sent again by the operator's thread: events_retry(). */

@@ -11,8 +11,8 @@
 #define PAPRIKA_SPAPR_EVENT_H
 
 #include "base/log.h"
-#include "kvm/kvm.h"
 #include "spapr/irq.h"
+#include "spapr/irqchip.h"
 #include "spapr/news.h"
 
 /* Event classes in check-exception's mask. */
@@ -20,7 +20,7 @@
 #define EVENT_MASK_HOTPLUG 0x10000000u
 
 struct events {
-	struct kvm_vm *vm;
+	struct irqchip *irqchip;
 	struct news *news;
 	uint32_t *queue; /* connector numbers, or that of the fence; oldest first */
 	bool *queued;    /* by number: it is in the queue */
@@ -49,9 +49,6 @@ void event_queue_fence(struct events *events);
 
 /* Queue an EPOW event that asks for a shutdown. */
 void event_queue_shutdown(struct events *events);
-
-/* Reset the interrupt sources: masked, nothing pending, aimed at server. */
-bool events_reset_sources(struct events *events, uint32_t server, struct err *err);
 
 /* The sources have been reset for a kernel that begins: send one interrupt for each class that has
  * an event queued. */

@@ -12,6 +12,7 @@
 
 #include "base/be.h"
 #include "spapr/hcall_pr.h"
+#include "spapr/hcall_xive.h"
 #include "spapr/machine.h"
 #include "spapr/rtas.h"
 
@@ -131,7 +132,7 @@ static void hcall_kernel_begins(struct spapr *machine)
 	struct err err = {0};
 
 	pthread_mutex_lock(&machine->lock);
-	if (!events_reset_sources(&machine->events, 0, &err))
+	if (!irqchip_begin(&machine->irqchip, &err))
 		log_guest(&machine->events.limit, LOG_ERROR, "%s", err.message);
 	devices_announce(&machine->devices);
 	vty_announce(&machine->vty);
@@ -213,6 +214,14 @@ const struct hcall_row hcall_table[] = {
     {0x2ec,       "H_HOME_NODE_ASSOCIATIVITY", "-",     "hcall-vphn",      h_home_node_associativity, false,  0,              "NUMA domains of a processor: none"},
     {0x31c,       "H_SET_MODE",                "-",     "hcall-set-mode",  h_set_mode,                true,   0,              "endianness and location of interrupts; KVM: CIABR, DAWR"},
     {0x37c,       "H_REGISTER_PROC_TBL",       "-",     NULL,              h_register_proc_tbl,       false,  0,              "register the process table of the MMU"},
+    {0x3a8,       "H_INT_GET_SOURCE_INFO",     "-",     NULL,              h_int_get_source_info,     false,  KVM_MODE_XIVE,  "how an interrupt source is managed"},
+    {0x3ac,       "H_INT_SET_SOURCE_CONFIG",   "-",     NULL,              h_int_set_source_config,   false,  KVM_MODE_XIVE,  "aim an interrupt source at a queue"},
+    {0x3b0,       "H_INT_GET_SOURCE_CONFIG",   "-",     NULL,              h_int_get_source_config,   false,  KVM_MODE_XIVE,  "where it is aimed"},
+    {0x3b4,       "H_INT_GET_QUEUE_INFO",      "-",     NULL,              h_int_get_queue_info,      false,  KVM_MODE_XIVE,  "tell whether an event queue is set"},
+    {0x3b8,       "H_INT_SET_QUEUE_CONFIG",    "-",     NULL,              h_int_set_queue_config,    false,  KVM_MODE_XIVE,  "set the event queue of a processor and priority"},
+    {0x3c8,       "H_INT_ESB",                 "-",     NULL,              h_int_esb,                 false,  KVM_MODE_XIVE,  "mask, unmask and end an interrupt"},
+    {0x3cc,       "H_INT_SYNC",                "-",     NULL,              h_int_sync,                false,  KVM_MODE_XIVE,  "wait until what was sent is in the queue"},
+    {0x3d0,       "H_INT_RESET",               "-",     NULL,              h_int_reset,               false,  KVM_MODE_XIVE,  "forget all that has been set up"},
     {HCALL_RTAS,  "H_RTAS",                    "-",     NULL,              h_rtas,                    false,  0,              "an RTAS call, from the blob in guest memory"},
 };
 /* clang-format on */

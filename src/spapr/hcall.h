@@ -20,6 +20,7 @@ enum hcall_status {
 	H_P2 = -55,
 	H_P3 = -56,
 	H_P4 = -57,
+	H_P5 = -58,
 	H_UNSUPPORTED_FLAG = -256,
 };
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* irq.h - interrupt source numbers, all edge-triggered. XICS leaves 16 and up to the platform. */
+/* irq.h - the platform's interrupt source numbers, all edge-triggered. XICS leaves 16 and up to the
+ * platform; XIVE has a source below IRQ_FIRST for each processor. */
 #ifndef PAPRIKA_SPAPR_IRQ_H
 #define PAPRIKA_SPAPR_IRQ_H
 

@@ -61,12 +61,13 @@ static uint64_t machine_max_memory(const struct spapr_config *config)
 	return config->max_memory_bytes != 0 ? config->max_memory_bytes : config->memory_bytes;
 }
 
-/* A slot of KVM's for the boot memory, and one for each block that can be added. */
+/* A slot of KVM's for the boot memory, and one for each block that can be added. The last ones are
+ * not for memory. */
 static bool machine_check_max_memory(
     const struct spapr_config *config, const struct kvm_facts *facts, struct err *err)
 {
 	uint64_t max = machine_max_memory(config);
-	uint64_t slots = 1 + (max - config->memory_bytes) / SPAPR_LMB_BYTES;
+	uint64_t slots = 1 + (max - config->memory_bytes) / SPAPR_LMB_BYTES + KVM_OWN_SLOTS;
 
 	if (max == config->memory_bytes)
 		return true;
@@ -126,7 +127,7 @@ static bool machine_create_vm(struct spapr *machine, struct err *err)
 	const struct kvm_mode *mode;
 
 	machine->vm = kvm_vm_create(machine->config.kvm_fd, &machine->config.mode, err);
-	machine->events.vm = machine->vty.vm = machine->cpus.vm = machine->memory.vm = machine->vm;
+	machine->cpus.vm = machine->memory.vm = machine->vm;
 	if (machine->vm == NULL ||
 	    !spapr_check_config(&machine->config, kvm_vm_facts(machine->vm), err) ||
 	    !kvm_vm_set_threads(machine->vm, machine->config.threads, err) ||
@@ -135,7 +136,7 @@ static bool machine_create_vm(struct spapr *machine, struct err *err)
 	    !kvm_vm_add_memory(
 	        machine->vm, 0, &machine->gmem, 0, machine->config.memory_bytes, err) ||
 	    !kvm_vm_create_mmu(machine->vm, machine_max_memory(&machine->config), err) ||
-	    !kvm_vm_create_irqchip(machine->vm, machine->config.max_cpus, &tokens, err))
+	    !irqchip_create(&machine->irqchip, machine->vm, machine->config.max_cpus, &tokens, err))
 		return false;
 	mode = kvm_vm_mode(machine->vm);
 	log_line(LOG_INFO, "guest of kvm-%s, %s, %s, processor %s", kvm_accel_name(mode->accel),
@@ -157,6 +158,7 @@ static bool machine_create_parts(struct spapr *machine)
 	pthread_mutex_init(&machine->lock, NULL);
 	news_init(&machine->news, config->wake, config->context);
 	vty_init(&machine->vty, &machine->news);
+	machine->events.irqchip = machine->vty.irqchip = machine->cpus.irqchip = &machine->irqchip;
 	machine->cpus.lock = &machine->lock;
 	machine->cpus.news = &machine->news;
 	machine->cpus.on_hcall = hcall_dispatch;
@@ -212,6 +214,7 @@ void spapr_destroy(struct spapr *machine)
 	if (machine == NULL)
 		return;
 	cpus_finish(&machine->cpus);
+	irqchip_destroy(&machine->irqchip);
 	kvm_vm_destroy(machine->vm);
 	gmem_finish(&machine->gmem);
 	free(machine->fdt_buffer);
@@ -272,7 +275,7 @@ static bool machine_reset_mmu(struct spapr *machine, struct err *err)
 
 static bool machine_reset_interrupts(struct spapr *machine, struct err *err)
 {
-	if (!events_reset_sources(&machine->events, 0, err))
+	if (!irqchip_reset(&machine->irqchip, err))
 		return false;
 	/* Behind that, which would drop the interrupt. */
 	devices_offer(&machine->devices);

@@ -23,6 +23,7 @@ struct spapr {
 	struct spapr_config config;
 	struct kvm_vm *vm;
 	struct gmem gmem;
+	struct irqchip irqchip; /* its kind: constant */
 	struct spapr_layout layout;
 	uint8_t *fdt_buffer; /* FDT_MAX_BYTES; operator's thread */
 

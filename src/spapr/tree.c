@@ -174,21 +174,8 @@ static void tree_write_chosen(struct node_writer *w, struct spapr *machine)
 	node_end(w);
 }
 
-static void tree_write_interrupt_controller(struct node_writer *w, struct spapr *machine)
-{
-	node_begin(w, "interrupt-controller");
-	node_text(w, "device_type", "PowerPC-External-Interrupt-Presentation");
-	node_text(w, "compatible", "IBM,ppc-xicp");
-	node_flag(w, "interrupt-controller");
-	node_cell(w, "#interrupt-cells", 2);
-	node_cell(w, "#address-cells", 0);
-	NODE_CELLS(w, "ibm,interrupt-server-ranges", 0, machine->config.max_cpus);
-	node_cell(w, "phandle", 1);
-	node_end(w);
-}
-
 /* A node without reg or parent: Linux resolves its interrupts against /event-sources, which is
- * an interrupt controller by name, and XICS claims the number. Second cell 0: edge. */
+ * an interrupt controller by name, and the machine's claims the number. Second cell 0: edge. */
 static void tree_write_event_source(struct node_writer *w, const char *name, uint32_t irq)
 {
 	node_begin(w, name);
@@ -247,6 +234,7 @@ static void tree_write_root(struct node_writer *w, struct spapr *machine)
 	}
 	node_cell(w, "#address-cells", 2);
 	node_cell(w, "#size-cells", 2);
+	irqchip_write_root(&machine->irqchip, w);
 	tree_write_chosen(w, machine);
 	node_begin(w, "memory@0");
 	node_text(w, "device_type", "memory");
@@ -256,7 +244,7 @@ static void tree_write_root(struct node_writer *w, struct spapr *machine)
 	memory_write_list(&machine->memory, w);
 	tree_write_cpus(w, machine);
 	tree_write_rtas(w, machine);
-	tree_write_interrupt_controller(w, machine);
+	irqchip_write_node(&machine->irqchip, w);
 	tree_write_event_sources(w);
 	tree_write_vdevice(w);
 	node_begin(w, "hypervisor");

@@ -74,13 +74,13 @@ void vty_announce(struct vty *vty)
 	typed = vty->in_head != vty->in_tail;
 	pthread_mutex_unlock(&vty->lock);
 	if (typed)
-		kvm_irq_pulse(vty->vm, IRQ_VTY);
+		irqchip_pulse(vty->irqchip, IRQ_VTY);
 }
 
 bool vty_retry(struct vty *vty)
 {
 	if (vty->interrupt_owed)
-		vty->interrupt_owed = kvm_irq_pulse(vty->vm, IRQ_VTY) < 0;
+		vty->interrupt_owed = irqchip_pulse(vty->irqchip, IRQ_VTY) < 0;
 	return vty->interrupt_owed;
 }
 
@@ -135,7 +135,7 @@ size_t vty_write(struct vty *vty, const uint8_t *from, size_t size)
 	while (length < size && vty->in_head - vty->in_tail < VTY_IN_BYTES)
 		vty->in[vty->in_head++ % VTY_IN_BYTES] = from[length++];
 	pthread_mutex_unlock(&vty->lock);
-	if (length > 0 && kvm_irq_pulse(vty->vm, IRQ_VTY) < 0) {
+	if (length > 0 && irqchip_pulse(vty->irqchip, IRQ_VTY) < 0) {
 		vty->interrupt_owed = true;
 		/* spapr_check_deadline(), called for this news, sends it again. */
 		news_tell(vty->news, SPAPR_NEWS_OPERATION);

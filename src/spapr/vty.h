@@ -11,6 +11,7 @@
 
 #include <pthread.h>
 
+#include "spapr/irqchip.h"
 #include "spapr/news.h"
 
 /* The unit address in H_PUT_TERM_CHAR and in the device tree. 0 means the first vty too. */
@@ -21,7 +22,7 @@
 
 /* The indices of the rings count up and wrap by themselves. */
 struct vty {
-	struct kvm_vm *vm;
+	struct irqchip *irqchip;
 	struct news *news;
 	pthread_mutex_t lock;
 	uint32_t out_head, out_tail;

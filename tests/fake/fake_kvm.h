@@ -107,6 +107,16 @@ struct kvm_xics_tokens fake_xics_tokens(void);
 bool fake_hcall_enabled(uint64_t nr);
 const struct gmem *fake_memory(void); /* the argument of kvm_vm_add_memory(), or NULL */
 
+/* XIVE. A source's target, or false: it is aimed nowhere. The address of a queue, or all ones. How
+ * often a source has been aimed, and a queue been set or taken away; how often the controller was
+ * reset. */
+bool fake_xive_target(uint32_t irq, struct kvm_xive_target *ret_target);
+uint64_t fake_xive_queue(uint32_t server, uint32_t priority);
+uint64_t fake_xive_aims(uint32_t irq);
+uint64_t fake_xive_loads(uint32_t irq);
+uint64_t fake_irqchip_resets(void);
+struct kvm_irqchip_config fake_irqchip(void);
+
 /* A guest's hash page table has so many entries of 16 bytes, whatever the guest is told. */
 #define FAKE_HPT_ENTRIES 64
 void fake_set_hpt(uint64_t index, uint64_t first, uint64_t second);
@@ -131,6 +141,11 @@ enum fake_call {
 	FAKE_ENABLE_HCALL,
 	FAKE_IRQ_RESET,
 	FAKE_IRQ_PULSE,
+	FAKE_IRQCHIP_RESET,
+	FAKE_XIVE_AIM,
+	FAKE_XIVE_MASK,
+	FAKE_XIVE_QUEUE,
+	FAKE_XIVE_SYNC,
 	FAKE_SET_PROCESS_TABLE,
 	FAKE_VCPU_CREATE,
 	FAKE_VCPU_RUN,

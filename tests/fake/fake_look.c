@@ -146,7 +146,7 @@ uint32_t fake_servers(void)
 
 struct kvm_xics_tokens fake_xics_tokens(void)
 {
-	LOOK(struct kvm_xics_tokens, fake_vm()->tokens);
+	LOOK(struct kvm_xics_tokens, fake_vm()->irqchip.tokens);
 }
 
 bool fake_hcall_enabled(uint64_t nr)

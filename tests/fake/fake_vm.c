@@ -322,18 +322,18 @@ bool kvm_vm_set_threads(struct kvm_vm *vm, uint32_t threads, struct err *err)
 }
 
 bool kvm_vm_create_irqchip(
-    struct kvm_vm *vm, uint32_t servers, const struct kvm_xics_tokens *tokens, struct err *err)
+    struct kvm_vm *vm, const struct kvm_irqchip_config *config, struct err *err)
 {
 	bool done = true;
 
 	pthread_mutex_lock(&fake.lock);
 	if (vm->vcpus > 0 || vm->servers > 0)
 		fake_die("the interrupt controller is created twice, or after a vCPU");
-	if (fake_call_fails(FAKE_CREATE_IRQCHIP) || servers == 0) {
+	if (fake_call_fails(FAKE_CREATE_IRQCHIP) || config->servers == 0) {
 		done = fake_call_fail(err, ENODEV, "cannot create the interrupt controller");
 	} else {
-		vm->servers = servers;
-		vm->tokens = *tokens;
+		vm->servers = config->servers;
+		vm->irqchip = *config;
 	}
 	pthread_mutex_unlock(&fake.lock);
 	return done;
@@ -360,6 +360,8 @@ bool kvm_irq_reset(struct kvm_vm *vm, uint32_t number, uint32_t server, struct e
 	irq = irq_find(vm, number);
 	if (vm->servers == 0)
 		fake_die("interrupt %#x is reset before there is a controller", number);
+	if (number >= vm->irqchip.sources_end && vm->mode.irqchip == KVM_IRQCHIP_XIVE)
+		fake_die("interrupt %#x has no page", number);
 	if (irq == NULL && vm->irq_count == IRQS)
 		fake_die("more than %d interrupts", IRQS);
 	if (irq == NULL)
@@ -369,6 +371,7 @@ bool kvm_irq_reset(struct kvm_vm *vm, uint32_t number, uint32_t server, struct e
 		done = fake_call_fail(err, EINVAL, "cannot reset the interrupt");
 	} else {
 		irq->server = server;
+		irq->aimed = false;
 		irq->resets++;
 	}
 	pthread_mutex_unlock(&fake.lock);
@@ -384,6 +387,8 @@ int kvm_irq_pulse(struct kvm_vm *vm, uint32_t number)
 	irq = irq_find(vm, number);
 	if (fake_call_fails(FAKE_IRQ_PULSE) || irq == NULL || irq->resets == 0)
 		result = -EINVAL;
+	else if (vm->mode.irqchip == KVM_IRQCHIP_XIVE && !irq->aimed)
+		fake_die("interrupt %#x is sent, and aimed nowhere", number);
 	else
 		irq->pulses++;
 	pthread_cond_broadcast(&fake.changed);

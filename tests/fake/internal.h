@@ -21,7 +21,7 @@
 #include <stdatomic.h>
 #include <time.h>
 
-enum { VCPU_IDS = 16384, IRQS = 16, HCALL_MAX = 0x480 };
+enum { VCPU_IDS = 16384, IRQS = 64, XIVE_SERVERS = 32, HCALL_MAX = 0x480 };
 
 enum phase { PHASE_IDLE, PHASE_QUEUED, PHASE_TAKEN };
 
@@ -52,6 +52,10 @@ struct record {
 struct irq {
 	uint32_t number, server;
 	uint64_t resets, pulses;
+	/* XIVE. */
+	bool aimed;
+	struct kvm_xive_target target;
+	uint64_t aims, loads;
 };
 
 #define SLOT_STUCK 1u
@@ -66,10 +70,12 @@ struct kvm_vm {
 	const struct gmem *memory;
 	uint64_t slots[FAKE_SLOTS]; /* bytes; 0: not set. SLOT_STUCK: it could not be taken away */
 	uint32_t threads, servers, vcpus;
-	struct kvm_xics_tokens tokens;
 	uint64_t process_table;
 	bool gtse;
 	bool hcalls[HCALL_MAX / 4];
+	struct kvm_irqchip_config irqchip;
+	uint64_t irqchip_resets;
+	uint64_t queues[XIVE_SERVERS][KVM_XIVE_PRIORITIES]; /* XIVE: the address | 1; 0: none */
 	struct irq irqs[IRQS];
 	size_t irq_count;
 	struct record *records[VCPU_IDS]; /* NULL: never created */

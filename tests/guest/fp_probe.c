@@ -78,7 +78,8 @@ static int fail(const struct err *err)
 
 int main(void)
 {
-	static const struct kvm_xics_tokens tokens = {0x2000, 0x2001, 0x2002, 0x2003};
+	static const struct kvm_irqchip_config config = {
+	    .servers = 1, .tokens = {0x2000, 0x2001, 0x2002, 0x2003}};
 	static const struct kvm_modes modes;
 	struct registers patterns, after;
 	struct kvm_exit_info exit;
@@ -92,8 +93,7 @@ int main(void)
 
 	if (vm == NULL || !gmem_init(&gmem, MEMORY_BYTES, MEMORY_BYTES, &err) ||
 	    !kvm_vm_add_memory(vm, 0, &gmem, 0, MEMORY_BYTES, &err) ||
-	    !kvm_vm_create_mmu(vm, MEMORY_BYTES, &err) ||
-	    !kvm_vm_create_irqchip(vm, 1, &tokens, &err))
+	    !kvm_vm_create_mmu(vm, MEMORY_BYTES, &err) || !kvm_vm_create_irqchip(vm, &config, &err))
 		return fail(&err);
 	if (!kvm_vm_reset_mmu(vm, &err))
 		return fail(&err);

@@ -387,9 +387,41 @@ bool kvm_vm_set_threads(struct kvm_vm *vm, uint32_t threads, struct err *err)
 }
 
 bool kvm_vm_create_irqchip(
-    struct kvm_vm *vm, uint32_t servers, const struct kvm_xics_tokens *tokens, struct err *err)
+    struct kvm_vm *vm, const struct kvm_irqchip_config *config, struct err *err)
 {
-	return vm != NULL && servers != 0 && tokens != NULL && err != NULL;
+	return vm != NULL && config->servers != 0 && err != NULL;
+}
+
+/* The machines here have XICS. */
+bool kvm_irqchip_reset(struct kvm_vm *vm, struct err *err)
+{
+	broken("XIVE is reset");
+}
+
+int kvm_xive_aim(struct kvm_vm *vm, uint32_t irq, const struct kvm_xive_target *target)
+{
+	broken("XIVE is used");
+}
+
+int kvm_xive_mask(struct kvm_vm *vm, uint32_t irq, const struct kvm_xive_target *target)
+{
+	broken("XIVE is used");
+}
+
+int kvm_xive_set_queue(
+    struct kvm_vm *vm, uint32_t server, uint32_t priority, const uint64_t *address)
+{
+	broken("XIVE is used");
+}
+
+int kvm_xive_sync(struct kvm_vm *vm, uint32_t irq)
+{
+	broken("XIVE is used");
+}
+
+uint64_t kvm_xive_load(const struct kvm_vm *vm, uint32_t irq, uint32_t offset)
+{
+	broken("XIVE is used");
 }
 
 bool kvm_vm_enable_hcall(struct kvm_vm *vm, uint64_t nr)

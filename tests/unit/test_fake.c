@@ -84,13 +84,14 @@ static int setup(void **state)
 
 static struct kvm_vm *create_vm(void)
 {
-	const struct kvm_xics_tokens tokens = {1, 2, 3, 4};
+	const struct kvm_irqchip_config config = {
+	    .servers = CPUS, .tokens = {1, 2, 3, 4}, .sources_end = IRQ + 1};
 	struct err err = {0};
 	struct kvm_vm *vm = kvm_vm_create(0, &(struct kvm_mode){KVM_ACCEL_AUTO}, &err);
 
 	assert_non_null(vm);
 	assert_true(kvm_vm_set_threads(vm, 4, &err));
-	assert_true(kvm_vm_create_irqchip(vm, CPUS, &tokens, &err));
+	assert_true(kvm_vm_create_irqchip(vm, &config, &err));
 	assert_int_equal(fake_threads(), 4);
 	assert_int_equal(fake_servers(), CPUS);
 	assert_int_equal(fake_xics_tokens().int_on, 4);

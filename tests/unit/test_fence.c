@@ -34,6 +34,8 @@ static const struct device_type device_type_b = {
 struct bench {
 	struct news news;
 	struct events events;
+	struct kvm_vm *vm;
+	struct irqchip irqchip;
 	struct fence fence;
 	struct connectors connectors;
 	struct devices devices;
@@ -53,10 +55,11 @@ static int bench_setup(void **state)
 	fake_reset();
 	news_init(&bench->news, wake, bench);
 	assert_true(events_init(&bench->events, DEVICES, &bench->news));
-	bench->events.vm = kvm_vm_create(0, &(struct kvm_mode){KVM_ACCEL_AUTO}, &err);
-	assert_true(kvm_vm_create_irqchip(
-	    bench->events.vm, 1, &(struct kvm_xics_tokens){1, 2, 3, 4}, &err));
-	assert_true(events_reset_sources(&bench->events, 0, &err));
+	bench->vm = kvm_vm_create(0, &(struct kvm_mode){KVM_ACCEL_AUTO}, &err);
+	bench->events.irqchip = &bench->irqchip;
+	assert_true(irqchip_create(
+	    &bench->irqchip, bench->vm, 1, &(struct kvm_xics_tokens){1, 2, 3, 4}, &err));
+	assert_true(irqchip_reset(&bench->irqchip, &err));
 	assert_true(connectors_init(&bench->connectors, DEVICES, &bench->events));
 	assert_true(devices_init(
 	    &bench->devices, DEVICES, &bench->connectors, &bench->fence, &bench->news));
@@ -78,7 +81,8 @@ static int bench_teardown(void **state)
 
 	devices_finish(&bench->devices);
 	connectors_finish(&bench->connectors);
-	kvm_vm_destroy(bench->events.vm);
+	irqchip_destroy(&bench->irqchip);
+	kvm_vm_destroy(bench->vm);
 	events_finish(&bench->events);
 	free(bench);
 	return 0;
