@@ -349,6 +349,7 @@ void kvm_mode_describe(const struct kvm_facts *facts, const struct kvm_mode *mod
 		mode_describe_radix(facts, ret_processor);
 	mode_describe_features(facts, mode, ret_processor);
 	mode_describe_platform(facts, mode, ret_processor);
+	ret_processor->registers_table = mode_level(facts, mode->cpu) >= KVM_CPU_POWER9;
 	if (mode->irqchip == KVM_IRQCHIP_XIVE)
 		ret_processor->vector5[23] = 0x40;
 }

@@ -82,6 +82,7 @@ struct kvm_processor {
 	uint8_t vector5[KVM_VECTOR5_BYTES];
 	/* H_REGISTER_PROC_TBL: bits of its flags that name the kind of table. */
 	uint64_t table_type;
+	bool registers_table; /* makes that call: each kernel once, even one without a table */
 	/* The guest reads its device tree and calls RTAS below this address. */
 	uint64_t low_memory_end;
 	/* The instruction a guest makes hypervisor calls with: `sc 1`, or what kvm-pr takes for it.

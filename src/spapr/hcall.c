@@ -83,6 +83,20 @@ static enum hcall_status h_home_node_associativity(struct vcpu *vcpu, uint64_t a
 	return H_SUCCESS;
 }
 
+/* A kernel has begun, perhaps by kexec: interrupt sources as after a reset, and an interrupt for
+ * all that is queued. */
+static void hcall_kernel_begins(struct spapr *machine)
+{
+	struct err err = {0};
+
+	pthread_mutex_lock(&machine->lock);
+	if (!irqchip_begin(&machine->irqchip, &err))
+		log_guest(&machine->events.limit, LOG_ERROR, "%s", err.message);
+	devices_announce(&machine->devices);
+	vty_announce(&machine->vty);
+	pthread_mutex_unlock(&machine->lock);
+}
+
 /* H_SET_MODE resources that concern the whole partition; the per-thread ones (CIABR, DAWR)
  * are KVM's. r4 flags, r5 resource, r6 r7 values (LoPAR, H_SET_MODE). */
 enum { SET_MODE_AIL = 3, SET_MODE_LE = 4 };
@@ -111,6 +125,10 @@ static enum hcall_status h_set_mode(struct vcpu *vcpu, uint64_t args[9])
 	}
 	cpus_set_modes(&machine->cpus, &modes, vcpu);
 	pthread_mutex_unlock(&machine->lock);
+	/* A little-endian kernel asks for it once. Before ISA 3.0 it is the only sign of one. */
+	if (modes.little_endian_interrupts && args[1] == SET_MODE_LE &&
+	    !kvm_vm_processor(machine->vm)->registers_table)
+		hcall_kernel_begins(machine);
 	return H_SUCCESS;
 }
 
@@ -124,20 +142,6 @@ enum {
 	PROC_TABLE_GTSE = 0x01,
 	PROC_TABLE_SIZE_MAX = 24,
 };
-
-/* A kernel has begun, perhaps by kexec: interrupt sources as after a reset, and an interrupt for
- * all that is queued. */
-static void hcall_kernel_begins(struct spapr *machine)
-{
-	struct err err = {0};
-
-	pthread_mutex_lock(&machine->lock);
-	if (!irqchip_begin(&machine->irqchip, &err))
-		log_guest(&machine->events.limit, LOG_ERROR, "%s", err.message);
-	devices_announce(&machine->devices);
-	vty_announce(&machine->vty);
-	pthread_mutex_unlock(&machine->lock);
-}
 
 static enum hcall_status h_register_proc_tbl(struct vcpu *vcpu, uint64_t args[9])
 {
@@ -168,8 +172,8 @@ static enum hcall_status h_register_proc_tbl(struct vcpu *vcpu, uint64_t args[9]
 	result = kvm_vm_set_process_table(machine->vm, table, (flags & PROC_TABLE_GTSE) != 0);
 	if (result != 0)
 		return H_PARAMETER;
-	/* A kernel does this once, before it enables interrupts. This is the only sign that a
-	 * kernel has been started by another one (kexec). */
+	/* A kernel does this once, before it enables interrupts. From ISA 3.0 on it is the only
+	 * sign that a kernel has been started by another one (kexec). */
 	if (operation != PROC_TABLE_DEREGISTER)
 		hcall_kernel_begins(machine);
 	return H_SUCCESS;

@@ -8,8 +8,6 @@
  */
 #include "spapr/hcall_pr.h"
 
-#include <sched.h>
-
 #include "base/be.h"
 #include "spapr/machine.h"
 
@@ -98,6 +96,7 @@ enum hcall_status h_pr_register_vpa(struct vcpu *caller, uint64_t args[9])
 /* --- Giving the processor away -------------------------------------------------------------------
  */
 
+/* The caller has left the guest, so the host's scheduler has had its chance. */
 enum hcall_status h_pr_confer(struct vcpu *caller, uint64_t args[9])
 {
 	struct spapr *machine = caller->machine;
@@ -106,10 +105,7 @@ enum hcall_status h_pr_confer(struct vcpu *caller, uint64_t args[9])
 	pthread_mutex_lock(&machine->lock);
 	there = there || pr_find(machine, args[0]) != NULL;
 	pthread_mutex_unlock(&machine->lock);
-	if (!there)
-		return H_PARAMETER;
-	sched_yield();
-	return H_SUCCESS;
+	return there ? H_SUCCESS : H_PARAMETER;
 }
 
 /* KVM answers H_CEDE, and a kick ends it. A prod that comes before the cede is lost: a guest whose

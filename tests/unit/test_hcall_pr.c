@@ -132,6 +132,38 @@ static void a_hash_kernel_that_begins_is_told_what_is_pending(void **state)
 	assert_int_equal(fake_irq_pulses(IRQ_HOTPLUG), pulses + 1);
 }
 
+/* Before ISA 3.0 a kernel registers no table, and is known by the endianness it asks for. */
+static void a_kernel_of_an_older_processor_that_begins_is_told_what_is_pending(void **state)
+{
+	enum { SET_MODE = 0x31c, LE = 4 };
+	struct fixture *f = *state;
+	uint64_t pulses;
+
+	on_hash();
+	f->config.mode.cpu = KVM_CPU_POWER8;
+	power_on_cpus(f, 1, 2, 1);
+	add(f, 1);
+	pulses = fake_irq_pulses(IRQ_HOTPLUG);
+	assert_int_equal(CALL(0, SET_MODE, 0, LE), H_SUCCESS);
+	assert_int_equal(fake_irq_pulses(IRQ_HOTPLUG), pulses);
+	assert_int_equal(CALL(0, SET_MODE, 1, LE), H_SUCCESS);
+	assert_int_equal(fake_irq_pulses(IRQ_HOTPLUG), pulses + 1);
+}
+
+static void a_newer_kernel_is_not_taken_for_two(void **state)
+{
+	enum { SET_MODE = 0x31c, LE = 4 };
+	struct fixture *f = *state;
+	uint64_t pulses;
+
+	on_hash();
+	power_on_cpus(f, 1, 2, 1);
+	add(f, 1);
+	pulses = fake_irq_pulses(IRQ_HOTPLUG);
+	assert_int_equal(CALL(0, SET_MODE, 1, LE), H_SUCCESS);
+	assert_int_equal(fake_irq_pulses(IRQ_HOTPLUG), pulses);
+}
+
 /* --- H_READ --------------------------------------------------------------------------------------
  */
 
@@ -323,6 +355,8 @@ int main(void)
 	    TEST(the_rtas_blob_has_the_instruction_of_the_mode),
 	    TEST(a_hash_guest_keeps_the_table_it_does_not_have),
 	    TEST(a_hash_kernel_that_begins_is_told_what_is_pending),
+	    TEST(a_kernel_of_an_older_processor_that_begins_is_told_what_is_pending),
+	    TEST(a_newer_kernel_is_not_taken_for_two),
 	    TEST(entries_of_the_hash_table_can_be_read),
 	    TEST(on_kvm_hv_these_calls_are_kvm_s),
 	    TEST(areas_come_and_go_in_order),
