@@ -73,7 +73,8 @@ KINDS = {
 }
 
 PR = f"pseries,cap-htm=off,{PSERIES}"
-PR_LEFT_OUT = {"kexec": "the next kernel's hypercalls are not patched for kvm-pr"}
+PR_LEFT_OUT = {"kexec": "the next kernel's hypercalls are not patched for kvm-pr",
+               "panic": "the small kernel that guests have there cannot be told to panic"}
 KINDS |= {
     "pr-power8": Kind(PR, "POWER8", kernel="pr", left_out=PR_LEFT_OUT,
                       notes="kvm-pr: hash guests, run without help of the processor"),

@@ -42,7 +42,8 @@ def guest(file: str, *names: str) -> list[str]:
 
 CHECKS = [
     Check("boot", guest("boot", "boots_with_cores[1-0]", "console_works_both_ways_and_takes_long_lines",
-                        "panic_ends_with_3", "power_off_ends_with_0")),
+                        "power_off_ends_with_0")),
+    Check("panic", guest("boot", "panic_ends_with_3")),
     Check("SMP", guest("boot", "boots_with_cores[2-0-1]", "boots_with_cores[4-0-3]")),
     Check("add, remove", guest("cores", "cores_in_any_order", "two_cores_removed_at_the_same_time",
                                "boot_cores_can_be_removed_but_core_0_cannot")),

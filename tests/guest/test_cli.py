@@ -186,7 +186,7 @@ def test_device_tree_file_satisfies_dtc(host: Host, scratch: str, tmp_path) -> N
 def test_check_says_what_is_there(host: Host) -> None:
     lines = json.loads(host.run([host.path + "/bin/paprika", "check", "--json"], check=True).stdout)
     assert all(line["result"] in ("ok", "warn") for line in lines), lines
-    assert {"/dev/kvm", "MMU radix", "interrupts XICS", "sandbox seccomp",
+    assert {"/dev/kvm", "guest: radix, xics", "interrupts XICS", "sandbox seccomp",
             "sandbox Landlock"} <= {line["name"] for line in lines}
 
 

@@ -44,6 +44,8 @@ def test_kind(kind: str, offered: dict[str, str], host: Host, start) -> None:
     says = guest.sh("cat /proc/cpuinfo /proc/interrupts")
     for wanted, word in ((mmu, f"MMU\t\t: {mmu}"), (irqchip, irqchip), (processor, processor)):
         assert wanted is None or word in says, says
+    if processor is not None and offered[kind] == "yes, the default":
+        return  # the same guest as one of the first four
     for _ in range(2):
         assert guest.add(1)["outcome"] == "done"
         guest.wait_online("0-1")
