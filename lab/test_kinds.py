@@ -88,7 +88,7 @@ def test_a_kind_that_may_hang_gives_signs_of_life(name: str) -> None:
 
 @pytest.mark.parametrize("name, answer", [
     ("nested", "kind_qemu=system kind_kernel= kind_suffix= kind_disk="),
-    ("powernv10", "kind_qemu=sid kind_kernel= kind_suffix= kind_disk="),
+    ("powernv10", "kind_qemu=trixie kind_kernel= kind_suffix= kind_disk="),
     ("nested-4k", "kind_qemu=system kind_kernel=bookworm-backports/linux-image-powerpc64le "
                   "kind_suffix=-bookworm-backports-linux-image-powerpc64le kind_disk="),
     ("pr-power8", "kind_qemu=system kind_kernel=pr kind_suffix=-pr kind_disk="),
