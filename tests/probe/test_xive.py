@@ -212,12 +212,11 @@ def test_sweeps_of_arguments(start_xive) -> None:
     """Each call with each pattern of arguments that may lie at an edge: an answer, each time."""
     guest: ProbeGuest = start_xive()
     set_queue(guest, 0)
-    for call in CALLS:
-        for r4 in (0, 1, 2, 3, ALL):
-            for r5 in (0, 1, CPUS - 1, CPUS, VTY, ALL):
-                for r6 in (0, 1, 0x400, 0xd00, PAGE, ALL):
-                    guest.probe.hcall(call, r4, r5, r6, PRIORITY, 1)
-                    guest.probe.hcall(call, r4, r5, r6, QUEUE + PAGE, 16)
+    for r4 in (0, 1, 2, ALL):
+        for r5 in (0, CPUS, VTY, ALL):
+            for r6 in (0, 1, 0xd00, ALL):
+                for rest in (f"{PRIORITY:x} 1", f"{QUEUE + PAGE:x} 10"):
+                    guest.probe.run(f"sweep {CALLS[0]:x} {CALLS[-1]:x} 4 0 {r4:x} {r5:x} {r6:x} {rest}")
     assert guest.probe.run("echo alive") == "alive"
 
 
