@@ -226,6 +226,7 @@ def test_resets_while_processors_run(start_xive) -> None:
     guest: ProbeGuest = start_xive()
     probe = guest.probe
     rounds = 300
+    assert probe.run("start 1") == "0"
     probe.run(f"crowd {rounds:x} 3 hcall {SET_QUEUE_CONFIG:x} 1 0 6 {QUEUE:x} 10 | "
               f"hcall {SET_SOURCE_CONFIG:x} 2 0 0 6 10 | hcall {RESET:x} 0 | "
               f"hcall {SET_SOURCE_CONFIG:x} 2 {VTY:x} 0 6 11 | hcall {ESB:x} 0 {VTY:x} c00")
