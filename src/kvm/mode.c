@@ -128,8 +128,10 @@ static enum kvm_cpu mode_level(const struct kvm_facts *facts, enum kvm_cpu cpu)
 static bool mode_choose_radix(const struct kvm_facts *facts, enum kvm_cpu cpu, struct err *err)
 {
 	if (mode_level(facts, cpu) < KVM_CPU_POWER9)
-		return err_set(
-		    err, ERR_HOST, "use --mmu hash, or leave it out", "a POWER8 has no radix MMU");
+		return err_set(err, ERR_HOST,
+		    facts->hash ? "use --mmu hash, or leave it out"
+		                : "leave --cpu power8 out: it needs hash, which this host has not",
+		    "a POWER8 has no radix MMU");
 	return facts->radix || err_set(err, ERR_HOST, "use --mmu hash, or leave it out",
 	                           "this host's KVM runs no radix guests");
 }

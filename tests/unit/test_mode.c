@@ -104,6 +104,9 @@ struct row {
 #define CPU(n) .cpu = KVM_CPU_POWER##n
 #define NO_RADIX "this host's KVM runs no radix guests", "use --mmu hash, or leave it out"
 #define NO_RADIX_8 "a POWER8 has no radix MMU", "use --mmu hash, or leave it out"
+#define NO_RADIX_8_NOR_HASH                                                                        \
+	"a POWER8 has no radix MMU",                                                               \
+	    "leave --cpu power8 out: it needs hash, which this host has not"
 #define NESTED_HASH "nested KVM runs radix guests only", "use --mmu radix, or leave it out"
 #define NESTED_8                                                                                   \
 	"a POWER8 needs hash, and nested KVM runs radix guests only",                              \
@@ -159,7 +162,7 @@ static const struct row rows[] = {
     {NESTED_P10, {CPU(9)}, "hv radix xics power9", NULL},
     {NESTED_P10, {CPU(8)}, NESTED_8},
     {NESTED_P10, {CPU(8), HASH}, NESTED_8},
-    {NESTED_P10, {CPU(8), RADIX}, NO_RADIX_8},
+    {NESTED_P10, {CPU(8), RADIX}, NO_RADIX_8_NOR_HASH},
     {NESTED_P9, {CPU(10)}, "a guest on this POWER9 host can be no POWER10",
         "use --cpu host or --cpu power9"},
     {BARE_P8, {CPU(8)}, "hv hash xics host", NULL},
