@@ -3,7 +3,8 @@
  * irq_xive.c - XIVE, the interrupt controller of POWER9 and later, in the hands of the guest: it
  * reads event queues in its own memory, and reaches its presenter (TIMA) and the pages of its
  * inter-processor sources (ESB) by loads and stores that do not leave the guest. KVM has the queues
- * and the sources; the guest sets them up by hypervisor calls, whose tables are in spapr/xive.c.
+ * and the sources; the guest sets them up by hypervisor calls, whose tables are in
+ * spapr/irq_xive.c.
  *
  * KVM gives the pages to us to map, and what we map can be a memory slot. It has no page behind a
  * source that does not exist, and a vCPU that touches such a hole does not come back: so the slot

@@ -128,8 +128,10 @@ static enum kvm_cpu mode_level(const struct kvm_facts *facts, enum kvm_cpu cpu)
 static bool mode_choose_radix(const struct kvm_facts *facts, enum kvm_cpu cpu, struct err *err)
 {
 	if (mode_level(facts, cpu) < KVM_CPU_POWER9)
-		return err_set(
-		    err, ERR_HOST, "use --mmu hash, or leave it out", "a POWER8 has no radix MMU");
+		return err_set(err, ERR_HOST,
+		    facts->hash ? "use --mmu hash, or leave it out"
+		                : "leave --cpu power8 out: it needs hash, which this host has not",
+		    "a POWER8 has no radix MMU");
 	return facts->radix || err_set(err, ERR_HOST, "use --mmu hash, or leave it out",
 	                           "this host's KVM runs no radix guests");
 }
@@ -331,10 +333,13 @@ void kvm_mode_describe(const struct kvm_facts *facts, const struct kvm_mode *mod
 {
 	enum { SC_1 = 0x44000022, SC_1_OF_PR = 0x7c000268 };
 	bool pr = mode->accel == KVM_ACCEL_PR;
+	/* kvm-pr knows processors, not levels. The host's own may be newer than what it is held to,
+	 * and then be none that kvm-pr knows. */
+	uint32_t held_to = pr ? levels[facts->level].pvr : facts->architecture;
 
 	*ret_processor = (struct kvm_processor){
 	    .name = mode->cpu == KVM_CPU_HOST ? facts->cpu_name : levels[mode->cpu].name,
-	    .version = facts->architecture != 0 && !pr ? facts->architecture : facts->pvr,
+	    .version = facts->architecture != 0 ? held_to : facts->pvr,
 	    .architecture = pr ? 0 : facts->architecture,
 	    .hcall_instruction = pr ? SC_1_OF_PR : SC_1,
 	};

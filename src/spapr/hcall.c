@@ -197,7 +197,7 @@ const struct hcall_row hcall_table[] = {
     {0x018,       "H_PROTECT",                 "-",     "hcall-pft",       NULL,                      false,  KVM_MODE_HASH,  "change the protection of one"},
     {0x024,       "H_SET_SPRG0",               "-",     "hcall-sprg0",     h_set_sprg0,               false,  0,              "set SPRG0"},
     {0x028,       "H_SET_DABR",                "-",     "hcall-dabr",      NULL,                      false,  KVM_MODE_HV,    "set the data breakpoint register"},
-    {0x02c,       "H_PAGE_INIT",               "-",     NULL,              NULL,                      true,   0,              "zero or copy a page"},
+    {0x02c,       "H_PAGE_INIT",               "-",     NULL,              NULL,                      true,   KVM_MODE_HV,    "zero or copy a page"},
     {0x054,       "H_GET_TERM_CHAR",           "-",     "hcall-term",      h_get_term_char,           false,  0,              "read from the console"},
     {0x058,       "H_PUT_TERM_CHAR",           "-",     "hcall-term",      h_put_term_char,           false,  0,              "write to the console"},
     {0x064,       "H_EOI",                     "-",     "hcall-interrupt", NULL,                      false,  KVM_MODE_XICS,  "end of interrupt"},

@@ -69,6 +69,11 @@ static bool machine_check_max_memory(
 	uint64_t max = machine_max_memory(config);
 	uint64_t slots = 1 + (max - config->memory_bytes) / SPAPR_LMB_BYTES + KVM_OWN_SLOTS;
 
+	/* Above are the pages of XIVE. */
+	if (max > SPAPR_MAX_MEMORY)
+		return err_set(err, ERR_USAGE, "use --memory with no more than 4T",
+		    "room for %llu MiB of memory is more than a guest can have here",
+		    (unsigned long long)(max >> 20));
 	if (max == config->memory_bytes)
 		return true;
 	if (max % SPAPR_LMB_BYTES != 0 || max < config->memory_bytes)
@@ -76,10 +81,6 @@ static bool machine_check_max_memory(
 		    "use --memory size=2G,max=16G, max no less than size",
 		    "cannot boot %llu MiB of at most %llu MiB of memory",
 		    (unsigned long long)(config->memory_bytes >> 20),
-		    (unsigned long long)(max >> 20));
-	if (max > SPAPR_MAX_MEMORY)
-		return err_set(err, ERR_USAGE, "use --memory with a max of 4T or less",
-		    "room for %llu MiB of memory is more than a guest can have here",
 		    (unsigned long long)(max >> 20));
 	if (facts != NULL && slots > facts->memory_slots)
 		return err_set(err, ERR_USAGE, "use --memory with a smaller max",

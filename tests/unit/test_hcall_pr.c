@@ -57,6 +57,14 @@ static void the_tree_of_a_guest_on_kvm_pr_offers_what_is_answered(void **state)
 	assert_false(has_function(f, "hcall-dabr"));
 }
 
+static void kvm_pr_is_asked_to_answer_only_what_it_can(void **state)
+{
+	on_kvm_pr();
+	power_on(*state);
+	assert_false(fake_hcall_enabled(0x2c)); /* H_PAGE_INIT */
+	assert_true(fake_hcall_enabled(0x31c)); /* H_SET_MODE */
+}
+
 static void the_tree_of_a_hash_guest_on_kvm_hv_offers_what_is_answered(void **state)
 {
 	struct fixture *f = *state;
@@ -350,6 +358,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(the_tree_of_a_guest_on_kvm_pr_offers_what_is_answered),
+	    TEST(kvm_pr_is_asked_to_answer_only_what_it_can),
 	    TEST(the_tree_of_a_hash_guest_on_kvm_hv_offers_what_is_answered),
 	    TEST(the_tree_of_a_radix_guest_has_no_hash_table),
 	    TEST(the_rtas_blob_has_the_instruction_of_the_mode),

@@ -621,6 +621,8 @@ static void sizes_that_cannot_be_are_refused(void **state)
 	    {BLOCK_BYTES, BLOCK_BYTES + MIB, "cannot boot 256 MiB of at most 257 MiB of memory"},
 	    {BLOCK_BYTES, SPAPR_MAX_MEMORY + BLOCK_BYTES,
 	        "room for 4194560 MiB of memory is more than a guest can have here"},
+	    {SPAPR_MAX_MEMORY + BLOCK_BYTES, 0,
+	        "room for 4194560 MiB of memory is more than a guest can have here"},
 	};
 	struct fixture *f = *state;
 

@@ -104,6 +104,9 @@ struct row {
 #define CPU(n) .cpu = KVM_CPU_POWER##n
 #define NO_RADIX "this host's KVM runs no radix guests", "use --mmu hash, or leave it out"
 #define NO_RADIX_8 "a POWER8 has no radix MMU", "use --mmu hash, or leave it out"
+#define NO_RADIX_8_NOR_HASH                                                                        \
+	"a POWER8 has no radix MMU",                                                               \
+	    "leave --cpu power8 out: it needs hash, which this host has not"
 #define NESTED_HASH "nested KVM runs radix guests only", "use --mmu radix, or leave it out"
 #define NESTED_8                                                                                   \
 	"a POWER8 needs hash, and nested KVM runs radix guests only",                              \
@@ -159,7 +162,7 @@ static const struct row rows[] = {
     {NESTED_P10, {CPU(9)}, "hv radix xics power9", NULL},
     {NESTED_P10, {CPU(8)}, NESTED_8},
     {NESTED_P10, {CPU(8), HASH}, NESTED_8},
-    {NESTED_P10, {CPU(8), RADIX}, NO_RADIX_8},
+    {NESTED_P10, {CPU(8), RADIX}, NO_RADIX_8_NOR_HASH},
     {NESTED_P9, {CPU(10)}, "a guest on this POWER9 host can be no POWER10",
         "use --cpu host or --cpu power9"},
     {BARE_P8, {CPU(8)}, "hv hash xics host", NULL},
@@ -444,6 +447,23 @@ static void a_host_that_is_held_to_a_level_holds_its_guests_to_it(void **state)
 	assert_int_equal(processor.architecture, 0x0f000005);
 }
 
+/* A POWER10 that its hypervisor holds to POWER9: kvm-pr has no page sizes for the former. */
+static void kvm_pr_on_a_host_that_is_held_to_a_level_has_a_processor_of_it(void **state)
+{
+	const struct kvm_mode mode = {KVM_ACCEL_PR, KVM_MMU_HASH, KVM_IRQCHIP_XICS, KVM_CPU_HOST};
+	struct kvm_facts facts = described_facts();
+	struct kvm_processor processor;
+
+	(void)state;
+	facts.hv = facts.radix = false;
+	facts.level = KVM_CPU_POWER9;
+	facts.pvr = 0x00800200;
+	facts.architecture = 0x0f000005;
+	processor = describe(&facts, &mode);
+	assert_int_equal(processor.version, 0x004e1202);
+	assert_int_equal(processor.architecture, 0);
+}
+
 static void features_that_kvm_does_not_offer_are_taken_away(void **state)
 {
 	struct kvm_mode mode = {KVM_ACCEL_HV, KVM_MMU_RADIX, KVM_IRQCHIP_XICS, KVM_CPU_HOST};
@@ -532,6 +552,7 @@ int main(void)
 	    cmocka_unit_test(a_hash_guest_is_told_of_its_table_and_segments),
 	    cmocka_unit_test(a_level_has_its_name_version_and_features),
 	    cmocka_unit_test(a_host_that_is_held_to_a_level_holds_its_guests_to_it),
+	    cmocka_unit_test(kvm_pr_on_a_host_that_is_held_to_a_level_has_a_processor_of_it),
 	    cmocka_unit_test(features_that_kvm_does_not_offer_are_taken_away),
 	    cmocka_unit_test(threads_of_a_core_are_told_not_to_send_messages),
 	    cmocka_unit_test(features_shorter_than_a_bit_s_place_stay_as_they_are),
