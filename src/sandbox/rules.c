@@ -67,7 +67,6 @@ static const struct sandbox_rule rows[] = {
 	EVERY("sendto", "the same (other processors)", IS(0, STDERR_FILENO), IS(4, 0)),
 	EVERY("poll", "does standard error take a line? does the console's end? has it left?"),
 	EVERY("clock_gettime", "the time, where the vDSO does not tell it"),
-	EVERY("sched_yield", "H_CONFER of a guest on kvm-pr"),
 	/* Kicks, and faults. */
 	EVERY("rt_sigreturn", "come back from a kick"),
 	EVERY("tgkill", "kick another vCPU; a fault's second signal", OURSELVES(0)),

@@ -259,14 +259,6 @@ static void probe_libraries(void)
 	}
 }
 
-/* Calls that only guests on kvm-pr lead to, so that few test runs make them. */
-static void probe_guests(void)
-{
-	const uint64_t args[6] = {0};
-
-	expect(ALLOWED, SANDBOX_EVERY, number_of("sched_yield"), args, 0, "of H_CONFER");
-}
-
 static void list(void)
 {
 	static const char *const tests[] = {"", "= ", "without ", "= our pid", "= the wake-up fd"};
@@ -378,7 +370,6 @@ int main(int argc, char **argv)
 	probe_all(SANDBOX_LOOP);
 	probe_all(SANDBOX_EVERY);
 	probe_libraries();
-	probe_guests();
 	printf("%u rows, %u and %u instructions, %u probes, %u problems\n", rows,
 	    programs[SANDBOX_LOOP].len, programs[SANDBOX_EVERY].len, probes, problems);
 	return problems != 0 || probes < rows;
