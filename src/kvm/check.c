@@ -132,8 +132,7 @@ static void check_guests(struct report *report, const struct kvm_facts *facts)
 		    kvm_accel_name(usual.accel), kvm_mmu_name(usual.mmu),
 		    kvm_irqchip_name(usual.irqchip), kvm_cpu_name(usual.cpu));
 	else
-		check_add(report, "guest", KVM_CHECK_FAIL, "the lines below say what there is",
-		    "%.90s", err.message);
+		check_add(report, "guest", KVM_CHECK_FAIL, "modprobe kvm_hv", "%.90s", err.message);
 	for (size_t i = 0; i < sizeof guests / sizeof guests[0]; i++)
 		check_wish(report, facts, guests[i].name, &guests[i].wish, &usual);
 }

@@ -29,7 +29,7 @@ static bool pr_create(struct kvm_vm *vm, uint64_t memory_bytes, struct err *err)
 	area = mmap(NULL, 2 * bytes, PROT_READ | PROT_WRITE,
 	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (area == MAP_FAILED)
-		return err_system(err, errno, "use a smaller --memory",
+		return err_system(err, errno, "use --memory with a smaller max",
 		    "cannot make a hash page table of %llu KiB", (unsigned long long)(bytes >> 10));
 	skip = -(uintptr_t)area & (bytes - 1);
 	vm->hpt = area + skip;

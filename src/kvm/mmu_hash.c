@@ -16,7 +16,9 @@ static bool hash_allocate(struct kvm_vm *vm, struct err *err)
 
 	if (ioctl(vm->vm_fd, KVM_PPC_ALLOCATE_HTAB, &order) == 0)
 		return true;
-	err_system(err, errno, "use a smaller --memory, or --mmu radix",
+	err_system(err, errno,
+	    vm->facts.radix ? "use --memory with a smaller max, or --mmu radix"
+	                    : "use --memory with a smaller max",
 	    "KVM cannot make a hash page table of %u KiB", 1u << (vm->hpt_order - 10));
 	err->class = ERR_HOST;
 	return false;
@@ -48,15 +50,26 @@ static bool hash_reset(struct kvm_vm *vm, struct err *err)
 	return result == 0 || err_system(err, -result, NULL, "KVM refuses hash mode");
 }
 
+/* KVM takes it for how much of the processor the vCPU gets; not every kernel knows it. */
+static void hash_set_online(struct kvm_vcpu *vcpu, uint32_t online)
+{
+	kvm_vcpu_set_reg(vcpu, KVM_REG_PPC_ONLINE, &online);
+}
+
 /* The segments of a former life. */
 static bool hash_enter_vcpu(struct kvm_vcpu *vcpu, struct err *err)
 {
 	struct kvm_sregs sregs = {.pvr = vcpu->vm->facts.pvr};
-	uint32_t online = 1;
 
-	kvm_vcpu_set_reg(vcpu, KVM_REG_PPC_ONLINE, &online); /* not every kernel knows it */
+	hash_set_online(vcpu, 1);
 	return ioctl(vcpu->fd, KVM_SET_SREGS, &sregs) == 0 ||
 	       err_system(err, errno, NULL, "cannot clear the segments of vCPU %u", vcpu->id);
+}
+
+static bool hash_park_vcpu(struct kvm_vcpu *vcpu, struct err *err)
+{
+	hash_set_online(vcpu, 0);
+	return kvm_vcpu_forget_areas(vcpu, err);
 }
 
 const struct kvm_mmu_ops kvm_mmu_hash = {
@@ -64,5 +77,5 @@ const struct kvm_mmu_ops kvm_mmu_hash = {
     .reset = hash_reset,
     .set_process_table = hash_set_process_table,
     .enter_vcpu = hash_enter_vcpu,
-    .park_vcpu = kvm_vcpu_forget_areas,
+    .park_vcpu = hash_park_vcpu,
 };

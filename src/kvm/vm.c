@@ -265,7 +265,8 @@ bool kvm_vm_set_threads(struct kvm_vm *vm, uint32_t threads, struct err *err)
 		return true;
 	/* Without this, msgsndp between threads of a core is dropped and the guest hangs. */
 	if ((vm->facts.smt_modes & threads) == 0 || ioctl(vm->vm_fd, KVM_ENABLE_CAP, &cap) < 0)
-		return err_set(err, ERR_HOST, "use --cpus ...,threads=1",
+		return err_set(err, ERR_HOST,
+		    threads == 1 ? "look at the end of dmesg" : "use --cpus ...,threads=1",
 		    "this host's KVM cannot run %u threads per core", threads);
 	return true;
 }
