@@ -42,8 +42,8 @@ LMB_BYTES = 256 << 20
 MEMORY = "512M,slots=16,maxmem=8G", "size=512M,max=8G"
 
 
-# The event of a fence, about a block of the 512 MiB at boot.
-FENCE = re.compile(r"0 add 8000000[01] memory")
+# The event of a fence, about a block of the 512 MiB at boot, as the probe names it; QEMU sends none.
+FENCE = re.compile(r"0 add 8000000[01] fence")
 
 
 def add_memory(machine: Any, number: int) -> None:
