@@ -64,6 +64,11 @@ unsigned kvm_mode_bits(const struct kvm_mode *mode)
 	       (mode->irqchip == KVM_IRQCHIP_XIVE ? KVM_MODE_XIVE : KVM_MODE_XICS);
 }
 
+bool kvm_mode_has(const struct kvm_mode *mode, unsigned bits)
+{
+	return (bits & ~kvm_mode_bits(mode)) == 0;
+}
+
 bool kvm_mode_smt_is_off(const char *online, uint32_t threads)
 {
 	unsigned first, last;

@@ -57,6 +57,9 @@ enum kvm_mode_bit {
 };
 unsigned kvm_mode_bits(const struct kvm_mode *mode);
 
+/* Do all of these bits hold? */
+bool kvm_mode_has(const struct kvm_mode *mode, unsigned bits);
+
 /* A property of a processor's node: cells, in the processor's own byte order. */
 enum { KVM_PROPERTY_CELLS = 32 };
 struct kvm_property {

@@ -433,6 +433,13 @@ struct vcpu *cpu_find(struct cpus *cpus, uint32_t id)
 	return id < cpus->count ? &cpus->list[id] : NULL;
 }
 
+struct vcpu *cpu_find_present(struct cpus *cpus, uint64_t id)
+{
+	struct vcpu *vcpu = id <= UINT32_MAX ? cpu_find(cpus, (uint32_t)id) : NULL;
+
+	return vcpu != NULL && vcpu->present ? vcpu : NULL;
+}
+
 uint32_t cpus_running(const struct cpus *cpus, uint32_t first, uint32_t count)
 {
 	uint32_t running = 0;

@@ -101,6 +101,10 @@ uint32_t cpus_running(const struct cpus *cpus, uint32_t first, uint32_t count);
 /* NULL if there is no such vCPU. */
 struct vcpu *cpu_find(struct cpus *cpus, uint32_t id);
 
+/* The vCPU that a guest names in a register; NULL if there is none, or if its core is not attached.
+ */
+struct vcpu *cpu_find_present(struct cpus *cpus, uint64_t id);
+
 /* Start a stopped vCPU; false if it is not stopped. */
 bool cpu_start(struct vcpu *vcpu, uint64_t pc, uint64_t r3);
 

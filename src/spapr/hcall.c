@@ -65,16 +65,12 @@ static enum hcall_status h_home_node_associativity(struct vcpu *vcpu, uint64_t a
 {
 	enum { VIRTUAL_PROCESSOR = 1, DOMAIN_REGISTERS = 6 };
 	struct spapr *machine = vcpu->machine;
-	const struct vcpu *asked;
 	bool there;
 
 	if (args[0] != VIRTUAL_PROCESSOR)
 		return H_FUNCTION;
-	if (args[1] > UINT32_MAX)
-		return H_P2;
 	pthread_mutex_lock(&machine->lock);
-	asked = cpu_find(&machine->cpus, (uint32_t)args[1]);
-	there = asked != NULL && asked->present;
+	there = cpu_find_present(&machine->cpus, args[1]) != NULL;
 	pthread_mutex_unlock(&machine->lock);
 	if (!there)
 		return H_P2;
@@ -232,15 +228,10 @@ const struct hcall_row hcall_table[] = {
 
 const size_t hcall_table_rows = sizeof hcall_table / sizeof hcall_table[0];
 
-bool hcall_applies(const struct hcall_row *row, const struct kvm_mode *mode)
-{
-	return (row->modes & ~kvm_mode_bits(mode)) == 0;
-}
-
 static const struct hcall_row *hcall_find_row(uint64_t number, const struct kvm_mode *mode)
 {
 	for (size_t i = 0; i < hcall_table_rows; i++)
-		if (hcall_table[i].number == number && hcall_applies(&hcall_table[i], mode))
+		if (hcall_table[i].number == number && kvm_mode_has(mode, hcall_table[i].modes))
 			return &hcall_table[i];
 	return NULL;
 }
@@ -266,7 +257,7 @@ void hcalls_enable(struct spapr *machine)
 {
 	for (size_t i = 0; i < hcall_table_rows; i++)
 		if (hcall_table[i].enable &&
-		    hcall_applies(&hcall_table[i], kvm_vm_mode(machine->vm)) &&
+		    kvm_mode_has(kvm_vm_mode(machine->vm), hcall_table[i].modes) &&
 		    !kvm_vm_enable_hcall(machine->vm, hcall_table[i].number))
 			log_line(LOG_INFO, "KVM does not answer %s itself", hcall_table[i].name);
 }

@@ -32,15 +32,13 @@ struct hcall_row {
 	/* args: r4 .. r12 in, r4 .. out. NULL: KVM answers it; if it does not, H_FUNCTION. */
 	enum hcall_status (*function)(struct vcpu *vcpu, uint64_t args[9]);
 	bool enable;       /* KVM answers it once told to (KVM_CAP_PPC_ENABLE_HCALL) */
-	unsigned modes;    /* enum kvm_mode_bit: all of these have to hold; 0: always */
+	unsigned modes;    /* enum kvm_mode_bit: all of these have to hold; 0: always. A number may
+	                    * have a row for each of several modes. */
 	const char *about; /* one line */
 };
 
 extern const struct hcall_row hcall_table[];
 extern const size_t hcall_table_rows;
-
-/* Is the row one of a guest of this mode? A number may have one for each of several modes. */
-bool hcall_applies(const struct hcall_row *row, const struct kvm_mode *mode);
 
 /* Answer one hcall: fills call->ret and the outputs. On the vCPU's own thread. */
 void hcall_dispatch(struct vcpu *vcpu, struct kvm_hcall *call);

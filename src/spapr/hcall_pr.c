@@ -11,27 +11,21 @@
 #include "base/be.h"
 #include "spapr/machine.h"
 
-/* The vCPU that a guest names by its server number, if its core is attached. Lock held. */
-static struct vcpu *pr_find(struct spapr *machine, uint64_t id)
-{
-	struct vcpu *vcpu = id <= UINT32_MAX ? cpu_find(&machine->cpus, (uint32_t)id) : NULL;
-
-	return vcpu != NULL && vcpu->present ? vcpu : NULL;
-}
-
 /* --- H_REGISTER_VPA ------------------------------------------------------------------------------
  */
 
 /* The function, in bits 16 to 18 of the flags; 4 more unregisters. */
 enum { AREA_FUNCTION_SHIFT = 45, AREA_UNREGISTER = 4 };
 
+enum { AREA_LENGTH = 4 };
+
 static const struct pr_area {
-	uint32_t length_at, length_bytes; /* where in the area its length is */
+	uint32_t length_bytes; /* of the word that has its length, at AREA_LENGTH */
 	uint32_t least, align;
 } pr_areas[] = {
-    [VPA_AREA] = {4, 2, 640, 128},
-    [VPA_TRACE_LOG] = {4, 4, 48, 1},
-    [VPA_SLB_SHADOW] = {4, 4, 8, 1},
+    [VPA_AREA] = {2, 640, 128},
+    [VPA_TRACE_LOG] = {4, 48, 1},
+    [VPA_SLB_SHADOW] = {4, 8, 1},
 };
 
 static enum hcall_status pr_check_area(
@@ -45,7 +39,7 @@ static enum hcall_status pr_check_area(
 	    !gmem_read(gmem, address, bytes, sizeof bytes))
 		return H_PARAMETER;
 	for (uint32_t i = 0; i < area->length_bytes; i++)
-		length = length << 8 | bytes[area->length_at + i];
+		length = length << 8 | bytes[AREA_LENGTH + i];
 	if (length < area->least || !gmem_contains(gmem, address, length))
 		return H_PARAMETER;
 	/* It may not cross a page. */
@@ -84,7 +78,7 @@ enum hcall_status h_pr_register_vpa(struct vcpu *caller, uint64_t args[9])
 	struct vcpu *vcpu;
 
 	pthread_mutex_lock(&machine->lock);
-	vcpu = pr_find(machine, args[1]);
+	vcpu = cpu_find_present(&machine->cpus, args[1]);
 	if (vcpu != NULL && which >= VPA_AREA && which <= VPA_SLB_SHADOW)
 		status = (function & AREA_UNREGISTER) != 0
 		             ? pr_unregister(vcpu, which)
@@ -103,7 +97,7 @@ enum hcall_status h_pr_confer(struct vcpu *caller, uint64_t args[9])
 	bool there = (int64_t)args[0] == -1; /* to all */
 
 	pthread_mutex_lock(&machine->lock);
-	there = there || pr_find(machine, args[0]) != NULL;
+	there = there || cpu_find_present(&machine->cpus, args[0]) != NULL;
 	pthread_mutex_unlock(&machine->lock);
 	return there ? H_SUCCESS : H_PARAMETER;
 }
@@ -116,7 +110,7 @@ enum hcall_status h_pr_prod(struct vcpu *caller, uint64_t args[9])
 	struct vcpu *vcpu;
 
 	pthread_mutex_lock(&machine->lock);
-	vcpu = pr_find(machine, args[0]);
+	vcpu = cpu_find_present(&machine->cpus, args[0]);
 	if (vcpu != NULL)
 		cpu_prod(vcpu);
 	pthread_mutex_unlock(&machine->lock);

@@ -25,25 +25,17 @@ static struct xive *hcall_xive(const struct vcpu *caller)
 	return caller->machine->irqchip.xive;
 }
 
-/* With the machine's lock held: is this a server whose core is there? */
-static bool hcall_is_server(struct spapr *machine, uint64_t id)
-{
-	const struct vcpu *vcpu = id <= UINT32_MAX ? cpu_find(&machine->cpus, (uint32_t)id) : NULL;
-
-	return vcpu != NULL && vcpu->present;
-}
-
 /* H_INT_GET_SOURCE_INFO: r4 0, r5 source -> r4 flags, r5 page to manage it, r6 page to trigger it,
  * r7 log2 of their size. */
 enum hcall_status h_int_get_source_info(struct vcpu *caller, uint64_t args[9])
 {
 	struct xive_source source;
+	bool by_call = xive_by_call(args[1]);
 	uint64_t trigger;
-	bool by_call;
 
 	if (args[0] != 0)
 		return H_PARAMETER;
-	if (!xive_look(hcall_xive(caller), args[1], &source, &by_call))
+	if (!xive_look(hcall_xive(caller), args[1], &source))
 		return H_P2;
 	trigger = XIVE_ESB_ADDRESS + 2 * XIVE_PAGE_BYTES * args[1];
 	args[0] = by_call ? SOURCE_BY_CALL : 0;
@@ -72,11 +64,10 @@ enum hcall_status h_int_set_source_config(struct vcpu *caller, uint64_t args[9])
 	struct kvm_xive_target target = {0};
 	enum hcall_status status = H_P3;
 	struct xive_source source;
-	bool by_call;
 
 	if ((args[0] & ~(uint64_t)(SOURCE_MASK | SOURCE_SET_NUMBER)) != 0)
 		return H_PARAMETER;
-	if (!xive_look(hcall_xive(caller), args[1], &source, &by_call))
+	if (!xive_look(hcall_xive(caller), args[1], &source))
 		return H_P2;
 	if (args[3] == XIVE_NEVER) {
 		xive_aim_nowhere(hcall_xive(caller), (uint32_t)args[1]);
@@ -92,7 +83,7 @@ enum hcall_status h_int_set_source_config(struct vcpu *caller, uint64_t args[9])
 	}
 	target.priority = (uint32_t)args[3];
 	pthread_mutex_lock(&machine->lock);
-	if (hcall_is_server(machine, args[2])) {
+	if (cpu_find_present(&machine->cpus, args[2]) != NULL) {
 		target.server = (uint32_t)args[2];
 		status = hcall_of_result(xive_aim(
 		    hcall_xive(caller), (uint32_t)args[1], &target, (args[0] & SOURCE_MASK) != 0));
@@ -106,11 +97,10 @@ enum hcall_status h_int_set_source_config(struct vcpu *caller, uint64_t args[9])
 enum hcall_status h_int_get_source_config(struct vcpu *caller, uint64_t args[9])
 {
 	struct xive_source source;
-	bool by_call;
 
 	if (args[0] != 0)
 		return H_PARAMETER;
-	if (!xive_look(hcall_xive(caller), args[1], &source, &by_call))
+	if (!xive_look(hcall_xive(caller), args[1], &source))
 		return H_P2;
 	args[0] = source.server;
 	args[1] = source.masked ? XIVE_NEVER : source.priority;
@@ -131,7 +121,7 @@ enum hcall_status h_int_get_queue_info(struct vcpu *caller, uint64_t args[9])
 	if (priority >= KVM_XIVE_PRIORITIES)
 		return H_P3;
 	pthread_mutex_lock(&machine->lock);
-	there = hcall_is_server(machine, server);
+	there = cpu_find_present(&machine->cpus, server) != NULL;
 	pthread_mutex_unlock(&machine->lock);
 	if (!there)
 		return H_P2;
@@ -150,7 +140,7 @@ static enum hcall_status hcall_set_queue(struct vcpu *caller, const uint64_t arg
 	struct spapr *machine = caller->machine;
 	bool none = args[4] == 0;
 
-	if (!hcall_is_server(machine, args[1]))
+	if (cpu_find_present(&machine->cpus, args[1]) == NULL)
 		return H_P2;
 	if (!none && args[4] != QUEUE_SHIFT)
 		return H_P5;
@@ -183,11 +173,10 @@ enum hcall_status h_int_set_queue_config(struct vcpu *caller, uint64_t args[9])
 enum hcall_status h_int_esb(struct vcpu *caller, uint64_t args[9])
 {
 	struct xive_source source;
-	bool by_call;
 
 	if ((args[0] & ~(uint64_t)ESB_STORE) != 0)
 		return H_PARAMETER;
-	if (!xive_look(hcall_xive(caller), args[1], &source, &by_call))
+	if (!xive_look(hcall_xive(caller), args[1], &source))
 		return H_P2;
 	if (args[2] >= XIVE_PAGE_BYTES)
 		return H_P3;
@@ -204,11 +193,10 @@ enum hcall_status h_int_esb(struct vcpu *caller, uint64_t args[9])
 enum hcall_status h_int_sync(struct vcpu *caller, uint64_t args[9])
 {
 	struct xive_source source;
-	bool by_call;
 
 	if (args[0] != 0)
 		return H_PARAMETER;
-	if (!xive_look(hcall_xive(caller), args[1], &source, &by_call))
+	if (!xive_look(hcall_xive(caller), args[1], &source))
 		return H_P2;
 	return xive_sync(hcall_xive(caller), (uint32_t)args[1]) ? H_SUCCESS : H_HARDWARE;
 }

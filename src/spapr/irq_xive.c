@@ -52,7 +52,7 @@ struct xive {
 	struct xive_source platform[IRQ_COUNT];
 };
 
-static bool xive_by_call(uint64_t number)
+bool xive_by_call(uint64_t number)
 {
 	return number >= IRQ_FIRST;
 }
@@ -247,8 +247,7 @@ void xive_store(struct xive *xive, uint32_t irq, uint64_t offset)
 /* --- All sources, and queues -------------------------------------------------------------------
  */
 
-bool xive_look(
-    struct xive *xive, uint64_t number, struct xive_source *ret_source, bool *ret_by_call)
+bool xive_look(struct xive *xive, uint64_t number, struct xive_source *ret_source)
 {
 	const struct xive_source *source = xive_find(xive, number);
 
@@ -256,7 +255,6 @@ bool xive_look(
 		return false;
 	pthread_mutex_lock(&xive->lock);
 	*ret_source = *source;
-	*ret_by_call = xive_by_call(number);
 	pthread_mutex_unlock(&xive->lock);
 	return true;
 }

@@ -42,10 +42,12 @@ enum xive_result {
 	XIVE_REFUSED,  /* by KVM */
 };
 
-/* A copy of a source; false: none has this number. By call: it is managed by xive_load() and
- * xive_store(), else by the guest's own, in its pages. */
-bool xive_look(
-    struct xive *xive, uint64_t number, struct xive_source *ret_source, bool *ret_by_call);
+/* A copy of a source; false: none has this number. */
+bool xive_look(struct xive *xive, uint64_t number, struct xive_source *ret_source);
+
+/* Is a source of this number managed by xive_load() and xive_store()? Else by loads and stores of
+ * the guest's own, in its pages. */
+bool xive_by_call(uint64_t number);
 
 /* Sources that exist, servers, priorities below KVM_XIVE_PRIORITIES. Not masked: the queue must be
  * set. aim_nowhere is the guest's word for a source that it does not use. */

@@ -104,7 +104,7 @@ static void tree_write_hypertas_functions(struct node_writer *w, const struct kv
 
 	for (size_t i = 0; i < hcall_table_rows; i++) {
 		const char *feature = hcall_table[i].feature;
-		bool listed = !hcall_applies(&hcall_table[i], mode);
+		bool listed = !kvm_mode_has(mode, hcall_table[i].modes);
 
 		for (size_t at = 0; feature != NULL && at < used; at += strlen(list + at) + 1)
 			listed = listed || strcmp(list + at, feature) == 0;
@@ -133,7 +133,7 @@ static void tree_write_rtas(struct node_writer *w, struct spapr *machine)
 	node_flag(w, "ibm,extended-os-term");
 	tree_write_hypertas_functions(w, mode);
 	for (size_t i = 0; i < rtas_table_rows; i++)
-		if ((rtas_table[i].modes & ~kvm_mode_bits(mode)) == 0)
+		if (kvm_mode_has(mode, rtas_table[i].modes))
 			node_cell(w, rtas_table[i].name, rtas_token(i));
 	/* Highest address, block size, and the most cores (not threads) there can be: what Linux
 	 * sizes its possible CPUs by. */
