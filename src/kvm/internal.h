@@ -75,6 +75,11 @@ struct kvm_irqchip_ops {
 };
 extern const struct kvm_irqchip_ops kvm_irqchip_xics, kvm_irqchip_xive;
 
+/* KVM_SET_DEVICE_ATTR of the interrupt controller, and one edge by KVM_IRQ_LINE_STATUS: negative
+ * errno on failure (vm.c). */
+int kvm_irqchip_set_attr(struct kvm_vm *vm, uint32_t group, uint64_t number, const void *value);
+int kvm_irqchip_send_edge(struct kvm_vm *vm, uint32_t irq);
+
 /* KVM_SET_ONE_REG and KVM_GET_ONE_REG; false, and errno, on failure. */
 bool kvm_vcpu_set_reg(struct kvm_vcpu *vcpu, uint64_t id, const void *value);
 bool kvm_vcpu_get_reg(struct kvm_vcpu *vcpu, uint64_t id, void *value);

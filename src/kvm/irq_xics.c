@@ -54,20 +54,10 @@ static bool xics_reset_source(struct kvm_vm *vm, uint32_t irq, uint32_t server, 
 	 * would be dropped with the source left presented, and then stay silent for ever. */
 	uint64_t state = (uint64_t)server << KVM_XICS_DESTINATION_SHIFT |
 	                 (uint64_t)0xff << KVM_XICS_PRIORITY_SHIFT | KVM_XICS_MASKED;
-	struct kvm_device_attr attr = {
-	    .group = KVM_DEV_XICS_GRP_SOURCES, .attr = irq, .addr = (uintptr_t)&state};
+	int result = kvm_irqchip_set_attr(vm, KVM_DEV_XICS_GRP_SOURCES, irq, &state);
 
-	if (ioctl(vm->irqchip_fd, KVM_SET_DEVICE_ATTR, &attr) < 0)
-		return err_system(err, errno, NULL, "KVM refuses interrupt source %#x", irq);
-	return true;
-}
-
-static int xics_pulse(struct kvm_vm *vm, uint32_t irq)
-{
-	/* The plain KVM_IRQ_LINE returns success for a source that was never set. */
-	struct kvm_irq_level line = {.irq = irq, .level = 1};
-
-	return ioctl(vm->vm_fd, KVM_IRQ_LINE_STATUS, &line) < 0 ? -errno : 0;
+	return result == 0 ||
+	       err_system(err, -result, NULL, "KVM refuses interrupt source %#x", irq);
 }
 
 static bool xics_park_vcpu(struct kvm_vcpu *vcpu, struct err *err)
@@ -82,7 +72,7 @@ static bool xics_park_vcpu(struct kvm_vcpu *vcpu, struct err *err)
 const struct kvm_irqchip_ops kvm_irqchip_xics = {
     .create = xics_create,
     .reset_source = xics_reset_source,
-    .pulse = xics_pulse,
+    .pulse = kvm_irqchip_send_edge,
     .connect_cap = KVM_CAP_IRQ_XICS,
     .park_vcpu = xics_park_vcpu,
 };

@@ -27,13 +27,6 @@ enum {
 	EISN_BITS = 31,
 };
 
-static int native_set_attr(struct kvm_vm *vm, uint32_t group, uint64_t number, const void *value)
-{
-	struct kvm_device_attr attr = {.group = group, .attr = number, .addr = (uintptr_t)value};
-
-	return ioctl(vm->irqchip_fd, KVM_SET_DEVICE_ATTR, &attr) < 0 ? -errno : 0;
-}
-
 static bool native_map(
     struct kvm_vm *vm, struct kvm_area *area, uint64_t page, size_t pages, struct err *err)
 {
@@ -75,8 +68,8 @@ static bool native_create(
 		    err, errno, "use --irqchip xics", "KVM cannot create the interrupt controller");
 	vm->irqchip_fd = (int)device.fd;
 	/* Without this KVM takes as many as there can be from what all guests of the host share. */
-	result =
-	    native_set_attr(vm, KVM_DEV_XIVE_GRP_CTRL, KVM_DEV_XIVE_NR_SERVERS, &config->servers);
+	result = kvm_irqchip_set_attr(
+	    vm, KVM_DEV_XIVE_GRP_CTRL, KVM_DEV_XIVE_NR_SERVERS, &config->servers);
 	if (result < 0)
 		return err_system(err, -result, "use --cpus with a smaller max",
 		    "KVM refuses %u interrupt servers", config->servers);
@@ -100,7 +93,7 @@ static void native_destroy(struct kvm_vm *vm)
 /* No queues, and sources as after native_reset_source(), but for those that were aimed nowhere. */
 static bool native_reset(struct kvm_vm *vm, struct err *err)
 {
-	int result = native_set_attr(vm, KVM_DEV_XIVE_GRP_CTRL, KVM_DEV_XIVE_RESET, NULL);
+	int result = kvm_irqchip_set_attr(vm, KVM_DEV_XIVE_GRP_CTRL, KVM_DEV_XIVE_RESET, NULL);
 
 	return result == 0 ||
 	       err_system(err, -result, NULL, "KVM cannot reset the interrupt controller");
@@ -110,7 +103,7 @@ static bool native_reset(struct kvm_vm *vm, struct err *err)
 static bool native_reset_source(struct kvm_vm *vm, uint32_t irq, uint32_t server, struct err *err)
 {
 	uint64_t edge = 0;
-	int result = native_set_attr(vm, KVM_DEV_XIVE_GRP_SOURCE, irq, &edge);
+	int result = kvm_irqchip_set_attr(vm, KVM_DEV_XIVE_GRP_SOURCE, irq, &edge);
 
 	(void)server; /* it is aimed nowhere */
 	return result == 0 ||
@@ -135,11 +128,9 @@ uint64_t kvm_xive_load(const struct kvm_vm *vm, uint32_t irq, uint32_t offset)
 
 static int native_pulse(struct kvm_vm *vm, uint32_t irq)
 {
-	struct kvm_irq_level line = {.irq = irq, .level = 1};
-
 	/* The guest ends an interrupt by a call that does not reach the source. */
 	kvm_xive_load(vm, irq, ESB_SET_PQ_00);
-	return ioctl(vm->vm_fd, KVM_IRQ_LINE_STATUS, &line) < 0 ? -errno : 0;
+	return kvm_irqchip_send_edge(vm, irq);
 }
 
 static bool native_park_vcpu(struct kvm_vcpu *vcpu, struct err *err)
@@ -176,7 +167,7 @@ static int native_configure(
 
 	if (target->number >> EISN_BITS != 0)
 		return -EINVAL;
-	return native_set_attr(vm, KVM_DEV_XIVE_GRP_SOURCE_CONFIG, irq, &value);
+	return kvm_irqchip_set_attr(vm, KVM_DEV_XIVE_GRP_SOURCE_CONFIG, irq, &value);
 }
 
 int kvm_xive_aim(struct kvm_vm *vm, uint32_t irq, const struct kvm_xive_target *target)
@@ -202,7 +193,7 @@ int kvm_xive_set_queue(
 		    .qshift = QUEUE_SHIFT,
 		    .qaddr = *address,
 		    .qtoggle = 1};
-	return native_set_attr(vm, KVM_DEV_XIVE_GRP_EQ_CONFIG,
+	return kvm_irqchip_set_attr(vm, KVM_DEV_XIVE_GRP_EQ_CONFIG,
 	    (uint64_t)priority << KVM_XIVE_EQ_PRIORITY_SHIFT | (uint64_t)server
 	                                                           << KVM_XIVE_EQ_SERVER_SHIFT,
 	    &queue);
@@ -210,5 +201,5 @@ int kvm_xive_set_queue(
 
 int kvm_xive_sync(struct kvm_vm *vm, uint32_t irq)
 {
-	return native_set_attr(vm, KVM_DEV_XIVE_GRP_SOURCE_SYNC, irq, NULL);
+	return kvm_irqchip_set_attr(vm, KVM_DEV_XIVE_GRP_SOURCE_SYNC, irq, NULL);
 }

@@ -289,6 +289,21 @@ int kvm_vm_set_process_table(struct kvm_vm *vm, uint64_t table, bool gtse)
 	return vm->mmu->set_process_table(vm, table, gtse);
 }
 
+int kvm_irqchip_set_attr(struct kvm_vm *vm, uint32_t group, uint64_t number, const void *value)
+{
+	struct kvm_device_attr attr = {.group = group, .attr = number, .addr = (uintptr_t)value};
+
+	return ioctl(vm->irqchip_fd, KVM_SET_DEVICE_ATTR, &attr) < 0 ? -errno : 0;
+}
+
+int kvm_irqchip_send_edge(struct kvm_vm *vm, uint32_t irq)
+{
+	/* The plain KVM_IRQ_LINE returns success for a source that was never set. */
+	struct kvm_irq_level line = {.irq = irq, .level = 1};
+
+	return ioctl(vm->vm_fd, KVM_IRQ_LINE_STATUS, &line) < 0 ? -errno : 0;
+}
+
 bool kvm_vm_create_irqchip(
     struct kvm_vm *vm, const struct kvm_irqchip_config *config, struct err *err)
 {
