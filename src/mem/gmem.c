@@ -129,6 +129,41 @@ bool gmem_write(const struct gmem *gmem, uint64_t address, const void *from, siz
 	return true;
 }
 
+static uint16_t *gmem_number(const struct gmem *gmem, uint64_t address)
+{
+	if (address % 2 != 0 || !gmem_contains(gmem, address, 2))
+		return NULL;
+	return (uint16_t *)(void *)(gmem->host + address);
+}
+
+bool gmem_load16(const struct gmem *gmem, uint64_t address, struct le16 *ret_value)
+{
+	const uint16_t *number = gmem_number(gmem, address);
+
+	if (number == NULL)
+		return false;
+	ret_value->raw = __atomic_load_n(number, __ATOMIC_SEQ_CST);
+	return true;
+}
+
+bool gmem_store16(const struct gmem *gmem, uint64_t address, struct le16 value)
+{
+	uint16_t *number = gmem_number(gmem, address);
+
+	if (number == NULL)
+		return false;
+	__atomic_store_n(number, value.raw, __ATOMIC_SEQ_CST);
+	return true;
+}
+
+bool gmem_iovec(const struct gmem *gmem, uint64_t address, uint64_t length, struct iovec *ret_iovec)
+{
+	if (!gmem_contains(gmem, address, length))
+		return false;
+	*ret_iovec = (struct iovec){.iov_base = gmem->host + address, .iov_len = length};
+	return true;
+}
+
 uint8_t *gmem_window(const struct gmem *gmem, uint64_t address, uint64_t length)
 {
 	return gmem_contains(gmem, address, length) ? gmem->host + address : NULL;

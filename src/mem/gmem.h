@@ -7,9 +7,10 @@
  * while others copy. Host addresses are reserved for all of them. A copy that has been checked when
  * its block goes still finds memory there; what it writes is gone when the block comes again.
  *
- * Outside the loader all accesses copy through these functions. They check the whole range without
- * overflow and copy nothing if it is not RAM. No pointer into guest RAM is handed out, so no value
- * is read twice with different results, and nothing is written past the end.
+ * Outside the loader and the requests of virtqueues all accesses copy through these functions. They
+ * check the whole range without overflow and copy nothing if it is not RAM. No other pointer into
+ * guest RAM is handed out, so no value is read twice with different results, and nothing is written
+ * past the end.
  */
 #ifndef PAPRIKA_GMEM_H
 #define PAPRIKA_GMEM_H
@@ -18,9 +19,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include "base/be.h"
 #include "base/err.h"
+#include "base/le.h"
 
 #define GMEM_CHECKED __attribute__((warn_unused_result))
 
@@ -53,6 +56,19 @@ bool gmem_contains(const struct gmem *gmem, uint64_t address, uint64_t length) G
 bool gmem_read(const struct gmem *gmem, uint64_t address, void *to, size_t length) GMEM_CHECKED;
 bool gmem_write(
     const struct gmem *gmem, uint64_t address, const void *from, size_t length) GMEM_CHECKED;
+
+/* One number that the guest's CPUs read and write at the same time, at an even address; false if it
+ * is not RAM or odd. Sequentially consistent: a load sees all that the guest wrote before the value
+ * it finds, a store comes after all written here before it, and a load after a store is not moved
+ * in front of it. */
+bool gmem_load16(const struct gmem *gmem, uint64_t address, struct le16 *ret_value) GMEM_CHECKED;
+bool gmem_store16(const struct gmem *gmem, uint64_t address, struct le16 value) GMEM_CHECKED;
+
+/* Where a request's data lies, for the host's kernel to read or write; false if it is not RAM. Only
+ * for virtqueues: it is forgotten when the request is answered. The addresses stay valid until
+ * gmem_finish(), even if the block is taken away meanwhile. */
+bool gmem_iovec(const struct gmem *gmem, uint64_t address, uint64_t length,
+    struct iovec *ret_iovec) GMEM_CHECKED;
 
 /* For the loader alone, which reads files straight into RAM: NULL if out of range. */
 uint8_t *gmem_window(const struct gmem *gmem, uint64_t address, uint64_t length) GMEM_CHECKED;

@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * device.c - see device.h and model.h: the life of a device, and the threads of its queues.
+ *
+ * A worker's state says who owns its queue. At rest that is the thread that calls virtio_start();
+ * the store of WORKER_RUNNING hands it to the worker, and `active` hands it back.
+ */
+#include "virtio/device.h"
+#include "virtio/model.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+enum worker_state {
+	WORKER_AT_REST,
+	WORKER_RUNNING,
+	WORKER_STOPPING, /* answers what is in flight */
+	WORKER_ENDING,   /* its thread returns */
+};
+
+struct virtio_worker {
+	struct virtio_device *device;
+	unsigned index;
+	int doorbell;
+	pthread_t thread;
+	bool has_thread;
+	void *lane;
+	_Atomic int state; /* enum worker_state */
+	/* Of the owner. */
+	struct virtqueue queue;
+	bool told_broken;
+	/* For other threads to look at. */
+	_Atomic uint64_t in_flight, done;
+	/* virtio_confine(); under the device's lock, but for the flag. */
+	_Atomic bool confine_wanted;
+	bool confine_done;
+	struct err confine_error;
+};
+
+struct virtio_device {
+	/* Constant. */
+	struct virtio_model model;
+	char name[32];
+	const struct gmem *gmem;
+	struct virtio_listener listener;
+	/* Of the owners of the queues. */
+	uint64_t accepted;
+	_Atomic unsigned active; /* workers that are not at rest */
+	struct log_limit limit;  /* guests that break the rules */
+	/* virtio_confine() */
+	pthread_mutex_t lock;
+	pthread_cond_t confined;
+	bool (*confine)(void *context, struct err *err);
+	void *confine_context;
+	struct virtio_worker workers[VIRTIO_QUEUES_MAX];
+};
+
+/* More than a thread needs, and less than a huge page. */
+#define STACK_BYTES (256u << 10)
+
+static void worker_ring(struct virtio_worker *worker)
+{
+	static const uint64_t one = 1;
+
+	/* It fails only if as many rings as a counter of 64 bits has are pending. */
+	while (write(worker->doorbell, &one, sizeof one) < 0 && errno == EINTR)
+		;
+}
+
+/* False if there can be no more rings. */
+static bool worker_wait(struct virtio_worker *worker)
+{
+	uint64_t rings;
+	ssize_t length;
+
+	do {
+		length = read(worker->doorbell, &rings, sizeof rings);
+	} while (length < 0 && errno == EINTR);
+	return length == (ssize_t)sizeof rings;
+}
+
+/* --- A queue's thread ------------------------------------------------------------------------- */
+
+void virtio_answer(struct virtio_worker *worker, uint16_t head, uint32_t written)
+{
+	virtqueue_push(&worker->queue, head, written);
+	atomic_store_explicit(&worker->in_flight, worker->queue.in_flight, memory_order_relaxed);
+	atomic_fetch_add_explicit(&worker->done, 1, memory_order_relaxed);
+}
+
+void virtio_reject(struct virtio_worker *worker, uint16_t head, const char *reason)
+{
+	virtio_answer(worker, head, 0);
+	virtqueue_break(&worker->queue, reason);
+}
+
+uint64_t virtio_accepted(const struct virtio_worker *worker)
+{
+	return worker->device->accepted;
+}
+
+static void worker_tell(struct virtio_worker *worker)
+{
+	const struct virtio_listener *listener = &worker->device->listener;
+
+	if (virtqueue_wants_interrupt(&worker->queue) && listener->interrupt != NULL)
+		listener->interrupt(listener->context, worker->index);
+}
+
+static void worker_tell_broken(struct virtio_worker *worker)
+{
+	struct virtio_device *device = worker->device;
+
+	if (!worker->queue.broken || worker->told_broken)
+		return;
+	worker->told_broken = true;
+	log_guest(&device->limit, LOG_WARN,
+	    "%s: queue %u has stopped until the driver resets it: %s", device->name, worker->index,
+	    worker->queue.reason);
+	if (device->listener.broken != NULL)
+		device->listener.broken(device->listener.context);
+}
+
+static bool worker_takes(const struct virtio_worker *worker)
+{
+	return atomic_load_explicit(&worker->state, memory_order_acquire) == WORKER_RUNNING;
+}
+
+/* What is available now, and interrupts for what is answered at once. */
+static void worker_take(struct virtio_worker *worker)
+{
+	const struct virtio_model_ops *ops = worker->device->model.ops;
+
+	while (worker_takes(worker)) {
+		struct virtio_chain *chain = ops->room(worker->lane);
+
+		if (!virtqueue_pop(&worker->queue, chain))
+			break;
+		atomic_store_explicit(
+		    &worker->in_flight, worker->queue.in_flight, memory_order_relaxed);
+		ops->request(worker->lane, chain);
+		worker_tell(worker);
+	}
+}
+
+static void worker_serve(struct virtio_worker *worker)
+{
+	const struct virtio_model_ops *ops = worker->device->model.ops;
+
+	do {
+		if (ops->collect != NULL)
+			ops->collect(worker->lane);
+		worker_tell(worker);
+		virtqueue_quiet(&worker->queue);
+		worker_take(worker);
+		if (ops->submit != NULL)
+			ops->submit(worker->lane);
+		worker_tell(worker);
+	} while (virtqueue_listen(&worker->queue) && worker_takes(worker));
+	worker_tell_broken(worker);
+}
+
+/* The queue is handed back with the last access to it. */
+static void worker_rest(struct virtio_worker *worker)
+{
+	struct virtio_device *device = worker->device;
+	struct virtio_listener listener = device->listener;
+
+	atomic_store(&worker->state, WORKER_AT_REST);
+	if (atomic_fetch_sub(&device->active, 1) == 1 && listener.at_rest != NULL)
+		listener.at_rest(listener.context);
+}
+
+static void worker_confine(struct virtio_worker *worker)
+{
+	struct virtio_device *device = worker->device;
+	struct err err = {0};
+
+	if (!atomic_exchange(&worker->confine_wanted, false))
+		return;
+	device->confine(device->confine_context, &err);
+	pthread_mutex_lock(&device->lock);
+	worker->confine_error = err;
+	worker->confine_done = true;
+	pthread_cond_signal(&device->confined);
+	pthread_mutex_unlock(&device->lock);
+}
+
+static void *worker_main(void *argument)
+{
+	struct virtio_worker *worker = argument;
+	char name[16];
+
+	snprintf(name, sizeof name, "%.12s.%u", worker->device->name, worker->index);
+	pthread_setname_np(pthread_self(), name);
+	while (worker_wait(worker)) {
+		worker_confine(worker);
+		switch (atomic_load(&worker->state)) {
+		case WORKER_AT_REST: continue;
+		case WORKER_ENDING: return NULL;
+		case WORKER_RUNNING:
+		case WORKER_STOPPING: break;
+		}
+		worker_serve(worker);
+		if (atomic_load(&worker->state) == WORKER_STOPPING && worker->queue.in_flight == 0)
+			worker_rest(worker);
+	}
+	return NULL;
+}
+
+/* --- Making and ending ------------------------------------------------------------------------ */
+
+static bool worker_start_thread(struct virtio_worker *worker)
+{
+	pthread_attr_t attributes;
+	int error = pthread_attr_init(&attributes);
+
+	if (error == 0) {
+		error = pthread_attr_setstacksize(&attributes, STACK_BYTES);
+		if (error == 0)
+			error = pthread_create(&worker->thread, &attributes, worker_main, worker);
+		pthread_attr_destroy(&attributes);
+	}
+	errno = error;
+	worker->has_thread = error == 0;
+	return worker->has_thread;
+}
+
+static bool worker_init(
+    struct virtio_worker *worker, struct virtio_device *device, unsigned index, struct err *err)
+{
+	worker->device = device;
+	worker->index = index;
+	worker->doorbell = eventfd(0, EFD_CLOEXEC);
+	if (worker->doorbell < 0)
+		return err_system(
+		    err, errno, "raise ulimit -n", "%s: cannot make an eventfd", device->name);
+	worker->lane = device->model.ops->open(device->model.self, worker, worker->doorbell, err);
+	if (worker->lane == NULL)
+		return false;
+	if (!worker_start_thread(worker))
+		return err_system(err, errno, NULL, "%s: cannot make a thread", device->name);
+	return true;
+}
+
+static void worker_finish(struct virtio_worker *worker)
+{
+	if (worker->has_thread) {
+		atomic_store(&worker->state, WORKER_ENDING);
+		worker_ring(worker);
+		pthread_join(worker->thread, NULL);
+	}
+	if (worker->lane != NULL)
+		worker->device->model.ops->close(worker->lane);
+	if (worker->device != NULL && worker->doorbell >= 0)
+		close(worker->doorbell);
+}
+
+struct virtio_device *virtio_create(
+    const struct virtio_model *model, const struct gmem *gmem, struct err *err)
+{
+	struct virtio_device *device = calloc(1, sizeof *device);
+	bool good = true;
+
+	if (device == NULL) {
+		model->ops->destroy(model->self);
+		err_system(err, ENOMEM, NULL, "%s: cannot make the device", model->name);
+		return NULL;
+	}
+	device->model = *model;
+	snprintf(device->name, sizeof device->name, "%s", model->name);
+	device->gmem = gmem;
+	pthread_mutex_init(&device->lock, NULL);
+	pthread_cond_init(&device->confined, NULL);
+	for (unsigned i = 0; good && i < model->queues; i++)
+		good = worker_init(&device->workers[i], device, i, err);
+	if (good)
+		return device;
+	virtio_destroy(device);
+	return NULL;
+}
+
+void virtio_destroy(struct virtio_device *device)
+{
+	if (device == NULL)
+		return;
+	for (unsigned i = 0; i < device->model.queues; i++)
+		worker_finish(&device->workers[i]);
+	device->model.ops->destroy(device->model.self);
+	pthread_cond_destroy(&device->confined);
+	pthread_mutex_destroy(&device->lock);
+	free(device);
+}
+
+bool virtio_confine(struct virtio_device *device, bool (*confine)(void *context, struct err *err),
+    void *context, struct err *err)
+{
+	bool good = true;
+
+	device->confine = confine;
+	device->confine_context = context;
+	for (unsigned i = 0; i < device->model.queues; i++) {
+		atomic_store(&device->workers[i].confine_wanted, true);
+		worker_ring(&device->workers[i]);
+	}
+	pthread_mutex_lock(&device->lock);
+	for (unsigned i = 0; i < device->model.queues; i++) {
+		struct virtio_worker *worker = &device->workers[i];
+
+		while (!worker->confine_done)
+			pthread_cond_wait(&device->confined, &device->lock);
+		if (good && worker->confine_error.class != ERR_NONE) {
+			*err = worker->confine_error;
+			good = false;
+		}
+	}
+	pthread_mutex_unlock(&device->lock);
+	return good;
+}
+
+void virtio_listen(struct virtio_device *device, const struct virtio_listener *listener)
+{
+	device->listener = *listener;
+}
+
+/* --- What is constant ------------------------------------------------------------------------- */
+
+uint16_t virtio_id(const struct virtio_device *device)
+{
+	return device->model.ops->id;
+}
+
+uint64_t virtio_features(const struct virtio_device *device)
+{
+	return device->model.features | VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX |
+	       VIRTIO_F_INDIRECT_DESC;
+}
+
+unsigned virtio_queues(const struct virtio_device *device)
+{
+	return device->model.queues;
+}
+
+void virtio_read_config(
+    const struct virtio_device *device, uint32_t offset, void *to, size_t length)
+{
+	const struct virtio_model *model = &device->model;
+	size_t there = offset < model->config_bytes ? model->config_bytes - offset : 0;
+
+	memset(to, 0, length);
+	if (there > 0)
+		memcpy(
+		    to, (const uint8_t *)model->config + offset, there < length ? there : length);
+}
+
+int virtio_doorbell(const struct virtio_device *device, unsigned queue)
+{
+	return device->workers[queue].doorbell;
+}
+
+void *virtio_model(const struct virtio_device *device)
+{
+	return device->model.self;
+}
+
+/* --- The driver's acts ------------------------------------------------------------------------ */
+
+bool virtio_start(struct virtio_device *device, uint64_t features, const struct virtio_rings *rings)
+{
+	unsigned enabled = 0;
+
+	if (!virtio_at_rest(device) || (features & ~virtio_features(device)) != 0 ||
+	    (features & VIRTIO_F_VERSION_1) == 0)
+		return false;
+	for (unsigned i = 0; i < device->model.queues; i++) {
+		struct virtio_worker *worker = &device->workers[i];
+
+		if (!rings[i].enabled)
+			continue;
+		if (!virtqueue_start(&worker->queue, device->gmem, features, &rings[i]))
+			return false;
+		enabled++;
+	}
+	device->accepted = features;
+	atomic_store(&device->active, enabled);
+	for (unsigned i = 0; i < device->model.queues; i++) {
+		struct virtio_worker *worker = &device->workers[i];
+
+		atomic_store(&worker->done, 0);
+		if (!rings[i].enabled)
+			continue;
+		worker->told_broken = false;
+		atomic_store(&worker->state, WORKER_RUNNING);
+		worker_ring(worker);
+	}
+	return true;
+}
+
+void virtio_stop(struct virtio_device *device)
+{
+	for (unsigned i = 0; i < device->model.queues; i++) {
+		struct virtio_worker *worker = &device->workers[i];
+		int running = WORKER_RUNNING;
+
+		if (atomic_compare_exchange_strong(&worker->state, &running, WORKER_STOPPING))
+			worker_ring(worker);
+	}
+}
+
+bool virtio_at_rest(const struct virtio_device *device)
+{
+	return atomic_load(&device->active) == 0;
+}
+
+struct virtio_progress virtio_progress(const struct virtio_device *device)
+{
+	struct virtio_progress progress = {0};
+
+	for (unsigned i = 0; i < device->model.queues; i++) {
+		progress.in_flight += atomic_load(&device->workers[i].in_flight);
+		progress.done += atomic_load(&device->workers[i].done);
+	}
+	return progress;
+}
