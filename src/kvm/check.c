@@ -263,7 +263,7 @@ static void check_vcpu(struct report *report, struct kvm_vm *vm)
 size_t kvm_check(struct kvm_check *lines, size_t max)
 {
 	struct report report = {.lines = lines, .max = max};
-	struct kvm_vm vm = {.kvm_fd = -1, .vm_fd = -1, .irqchip_fd = -1};
+	struct kvm_vm vm = {.kvm_fd = -1, .vm_fd = -1, .irqchip_fd = -1, .tce_fd = -1};
 
 	if (check_device(&report, &vm) && check_create_vm(&report, &vm)) {
 		check_modes(&report, &vm);

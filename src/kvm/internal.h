@@ -21,6 +21,7 @@ struct kvm_area {
 struct kvm_vm {
 	int kvm_fd, vm_fd;
 	int irqchip_fd;              /* -1 until the irqchip is made */
+	int tce_fd;                  /* -1: no table of translations for DMA */
 	struct kvm_vcpu *unfinished; /* see kvm_vcpu_create() */
 	size_t run_bytes;            /* size of the area a vCPU shares with the kernel */
 	struct kvm_facts facts;

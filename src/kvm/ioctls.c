@@ -26,6 +26,9 @@ const struct kvm_ioctl_use kvm_ioctls[] = {
     ROW(KVM_SET_DEVICE_ATTR, KVM_BY_VCPU,
         "reset the interrupt sources, for a kernel that begins; H_INT_* calls"),
 
+    ROW(KVM_IRQFD, KVM_FOR_DEVICES, "interrupts of a PCI device, as its driver sets them up"),
+    ROW(KVM_IOEVENTFD, KVM_FOR_DEVICES, "notifications of its queues, wherever its driver puts it"),
+
     ROW(KVM_CREATE_VCPU, KVM_BY_OPERATOR, "make the vCPUs of a core that is added"),
     ROW(KVM_ENABLE_CAP, KVM_BY_OPERATOR,
         "put such a vCPU into PAPR mode, connect it to interrupts"),
@@ -43,6 +46,7 @@ const struct kvm_ioctl_use kvm_ioctls[] = {
     ROW(KVM_PPC_GET_CPU_CHAR, KVM_AT_SETUP, "what the processor leaks, for the guest to know"),
     ROW(KVM_PPC_RTAS_DEFINE_TOKEN, KVM_AT_SETUP, "RTAS services that KVM answers"),
     ROW(KVM_CREATE_DEVICE, KVM_AT_SETUP, "make the interrupt controller"),
+    ROW(KVM_CREATE_SPAPR_TCE_64, KVM_AT_SETUP, "translations for DMA, filled by hcalls"),
     ROW(KVM_HAS_DEVICE_ATTR, KVM_AT_SETUP, "can its number of servers be set?"),
 };
 

@@ -144,6 +144,19 @@ bool kvm_irq_reset(struct kvm_vm *vm, uint32_t irq, uint32_t server, struct err 
  * has ended the one before. */
 int kvm_irq_pulse(struct kvm_vm *vm, uint32_t irq);
 
+/* Interrupts and notifications of devices that pass paprika by; negative errno on failure. While it
+ * is joined, a write to the eventfd sends one edge on the interrupt source. A store of the guest's
+ * to this address, of any length and value, makes the eventfd readable and causes no exit. */
+int kvm_join_irq(struct kvm_vm *vm, uint32_t irq, int eventfd);
+int kvm_part_irq(struct kvm_vm *vm, uint32_t irq, int eventfd);
+int kvm_join_doorbell(struct kvm_vm *vm, uint64_t address, int eventfd);
+int kvm_part_doorbell(struct kvm_vm *vm, uint64_t address, int eventfd);
+
+/* A table of translations for DMA in pages of 4 KiB, which the guest fills by hypervisor calls that
+ * KVM answers; once. */
+bool kvm_vm_create_tce_table(
+    struct kvm_vm *vm, uint32_t liobn, uint64_t window_bytes, struct err *err);
+
 /* XIVE, for what a guest asks for by hypervisor calls; negative errno. All numbers have been
  * checked: the source exists, the server's vCPU is connected, the priority is one of 0 .. 6. */
 enum { KVM_XIVE_PRIORITIES = 7, KVM_XIVE_QUEUE_BYTES = 65536 };
@@ -190,6 +203,8 @@ enum kvm_exit {
 	KVM_RAN_FAILED,      /* exit->failure tells; the vCPU cannot go on */
 };
 
+enum { KVM_MMIO_BYTES = 8 };
+
 struct kvm_hcall {
 	uint64_t nr;
 	uint64_t args[9]; /* r4 .. r12; outputs are written over inputs */
@@ -200,15 +215,17 @@ struct kvm_exit_info {
 	struct kvm_hcall hcall;
 	struct {
 		uint64_t address;
-		uint32_t length;
+		uint32_t length; /* at most KVM_MMIO_BYTES */
 		bool write;
+		/* As they stand in the guest's memory. Of a load: the answer, at first all ones. */
+		uint8_t data[KVM_MMIO_BYTES];
 	} mmio;
 	char failure[160];
 };
 
 /*
  * Enter the guest until it exits to user space. The answer to the previous exit, exit->hcall.ret
- * and .args (or all ones for an MMIO load), is carried back on entry.
+ * and .args, or exit->mmio.data of a load, is carried back on entry.
  */
 enum kvm_exit kvm_vcpu_run(struct kvm_vcpu *vcpu, struct kvm_exit_info *exit);
 
@@ -259,6 +276,7 @@ enum kvm_ioctl_when {
 	KVM_AT_SETUP,    /* never again once the machine has been made */
 	KVM_BY_OPERATOR, /* by the operator's thread, or one that makes its vCPU */
 	KVM_BY_VCPU,     /* by a vCPU's thread too, once the vCPU is made */
+	KVM_FOR_DEVICES, /* the same, if there is a PCI bus */
 };
 struct kvm_ioctl_use {
 	const char *name;

@@ -188,8 +188,8 @@ static void vcpu_carry_reply(struct kvm_vcpu *vcpu, const struct kvm_exit_info *
 	if (vcpu->reply_pending == KVM_EXIT_PAPR_HCALL) {
 		run->papr_hcall.ret = exit->hcall.ret;
 		memcpy(run->papr_hcall.args, exit->hcall.args, sizeof exit->hcall.args);
-	} else if (vcpu->reply_pending == KVM_EXIT_MMIO) {
-		memset(run->mmio.data, 0xff, sizeof run->mmio.data);
+	} else if (vcpu->reply_pending == KVM_EXIT_MMIO && !exit->mmio.write) {
+		memcpy(run->mmio.data, exit->mmio.data, sizeof run->mmio.data);
 	}
 	vcpu->reply_pending = 0;
 }
@@ -201,6 +201,21 @@ static enum kvm_exit vcpu_take_hcall(struct kvm_vcpu *vcpu, struct kvm_exit_info
 	exit->hcall.ret = 0;
 	memcpy(exit->hcall.args, vcpu->run->papr_hcall.args, sizeof exit->hcall.args);
 	return KVM_RAN_HCALL;
+}
+
+static enum kvm_exit vcpu_take_mmio(struct kvm_vcpu *vcpu, struct kvm_exit_info *exit)
+{
+	const struct kvm_run *run = vcpu->run;
+
+	vcpu->reply_pending = KVM_EXIT_MMIO;
+	exit->mmio.address = run->mmio.phys_addr;
+	exit->mmio.length = run->mmio.len < KVM_MMIO_BYTES ? run->mmio.len : KVM_MMIO_BYTES;
+	exit->mmio.write = run->mmio.is_write != 0;
+	if (exit->mmio.write)
+		memcpy(exit->mmio.data, run->mmio.data, sizeof exit->mmio.data);
+	else
+		memset(exit->mmio.data, 0xff, sizeof exit->mmio.data);
+	return KVM_RAN_MMIO;
 }
 
 enum kvm_exit kvm_vcpu_run(struct kvm_vcpu *vcpu, struct kvm_exit_info *exit)
@@ -228,12 +243,7 @@ enum kvm_exit kvm_vcpu_run(struct kvm_vcpu *vcpu, struct kvm_exit_info *exit)
 		return vcpu_failed(exit, "KVM_RUN fails", (uint64_t)-result);
 	switch (run->exit_reason) {
 	case KVM_EXIT_PAPR_HCALL: return vcpu_take_hcall(vcpu, exit);
-	case KVM_EXIT_MMIO:
-		vcpu->reply_pending = KVM_EXIT_MMIO;
-		exit->mmio.address = run->mmio.phys_addr;
-		exit->mmio.length = run->mmio.len;
-		exit->mmio.write = run->mmio.is_write != 0;
-		return KVM_RAN_MMIO;
+	case KVM_EXIT_MMIO: return vcpu_take_mmio(vcpu, exit);
 	case KVM_EXIT_INTR: return KVM_RAN_INTERRUPTED;
 	case KVM_EXIT_FAIL_ENTRY:
 		return vcpu_failed(exit, "KVM cannot enter the guest",

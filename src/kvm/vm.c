@@ -172,7 +172,7 @@ struct kvm_vm *kvm_vm_create(int kvm_fd, const struct kvm_mode *wish, struct err
 		err_system(err, ENOMEM, NULL, "cannot create the virtual machine");
 		return NULL;
 	}
-	*vm = (struct kvm_vm){.kvm_fd = -1, .vm_fd = -1, .irqchip_fd = -1};
+	*vm = (struct kvm_vm){.kvm_fd = -1, .vm_fd = -1, .irqchip_fd = -1, .tce_fd = -1};
 	if (!(kvm_fd > 0 ? vm_adopt_kvm(vm, kvm_fd, err) : vm_open_kvm(vm, err)) ||
 	    !vm_create_fd(vm, wish->accel, err))
 		goto failed;
@@ -200,6 +200,8 @@ void kvm_vm_close(struct kvm_vm *vm)
 		vm->mmu->destroy(vm);
 	if (vm->irqchip != NULL && vm->irqchip->destroy != NULL)
 		vm->irqchip->destroy(vm);
+	if (vm->tce_fd >= 0)
+		close(vm->tce_fd);
 	if (vm->irqchip_fd >= 0)
 		close(vm->irqchip_fd);
 	if (vm->vm_fd >= 0)

@@ -198,19 +198,43 @@ void fake_hcall_noreturn(uint32_t id, uint64_t nr, const uint64_t args[9])
 	record_queue_until_taken(id, KVM_RAN_HCALL, &info);
 }
 
-void fake_mmio(uint32_t id, uint64_t address, uint32_t length, bool write)
+static uint64_t fake_access(
+    uint32_t id, uint64_t address, uint32_t length, bool write, uint64_t value)
 {
 	struct kvm_exit_info info = {
 	    .mmio = {.address = address, .length = length, .write = write}};
 	struct record *record;
+	uint64_t loaded = 0;
+
+	memset(info.mmio.data, 0xff, sizeof info.mmio.data);
+	for (uint32_t i = 0; write && i < length; i++)
+		info.mmio.data[i] = (uint8_t)(value >> (8 * i));
 
 	pthread_mutex_lock(&fake.lock);
 	record = record_queue(id, KVM_RAN_MMIO, &info);
 	record_wait(id, record_is_answered, 0, "go on after a memory access");
 	if (record->dropped)
 		fake_die("vCPU %u did not go on after a memory access", id);
+	for (uint32_t i = 0; i < length; i++)
+		loaded |= (uint64_t)record->info.mmio.data[i] << (8 * i);
 	record_release(record);
 	pthread_mutex_unlock(&fake.lock);
+	return loaded;
+}
+
+void fake_mmio(uint32_t id, uint64_t address, uint32_t length, bool write)
+{
+	fake_access(id, address, length, write, 0);
+}
+
+uint64_t fake_load(uint32_t id, uint64_t address, uint32_t length)
+{
+	return fake_access(id, address, length, false, 0);
+}
+
+void fake_store(uint32_t id, uint64_t address, uint32_t length, uint64_t value)
+{
+	fake_access(id, address, length, true, value);
 }
 
 void fake_run_failure(uint32_t id, const char *failure)

@@ -49,6 +49,13 @@ void fake_hcall_noreturn(uint32_t id, uint64_t nr, const uint64_t args[9]);
 /* vCPU id accesses an unmapped address; returns when it is entered again. */
 void fake_mmio(uint32_t id, uint64_t address, uint32_t length, bool write);
 
+/* The same, and what it loads or stores, as a number in little-endian order. */
+uint64_t fake_load(uint32_t id, uint64_t address, uint32_t length);
+void fake_store(uint32_t id, uint64_t address, uint32_t length, uint64_t value);
+
+/* A store to a doorbell, which causes no exit; false: none is joined with this address. */
+bool fake_ring(uint64_t address);
+
 /* KVM_RUN of vCPU id fails with this reason; returns when the vCPU has left the guest. */
 void fake_run_failure(uint32_t id, const char *failure);
 
@@ -117,6 +124,12 @@ uint64_t fake_xive_loads(uint32_t irq);
 uint64_t fake_irqchip_resets(void);
 struct kvm_irqchip_config fake_irqchip(void);
 
+/* Eventfds that are joined with sources, and with addresses. Edges that a joined source has got
+ * since the last call. */
+size_t fake_joined_irqs(void);
+size_t fake_doorbells(void);
+uint64_t fake_take_edges(uint32_t irq);
+
 /* A guest's hash page table has so many entries of 16 bytes, whatever the guest is told. */
 #define FAKE_HPT_ENTRIES 64
 void fake_set_hpt(uint64_t index, uint64_t first, uint64_t second);
@@ -147,6 +160,9 @@ enum fake_call {
 	FAKE_XIVE_QUEUE,
 	FAKE_XIVE_SYNC,
 	FAKE_SET_PROCESS_TABLE,
+	FAKE_JOIN_IRQ,
+	FAKE_JOIN_DOORBELL,
+	FAKE_CREATE_TCE,
 	FAKE_VCPU_CREATE,
 	FAKE_VCPU_RUN,
 	FAKE_ENTER_AT,

@@ -115,6 +115,7 @@ static void record_carry_answer(struct record *record, const struct kvm_exit_inf
 	if (record->phase != PHASE_TAKEN)
 		return;
 	record->info.hcall = exit->hcall;
+	record->info.mmio = exit->mmio;
 	record->phase = PHASE_IDLE;
 }
 

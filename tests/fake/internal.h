@@ -21,7 +21,7 @@
 #include <stdatomic.h>
 #include <time.h>
 
-enum { VCPU_IDS = 16384, IRQS = 64, XIVE_SERVERS = 32, HCALL_MAX = 0x480 };
+enum { VCPU_IDS = 16384, IRQS = 2048, XIVE_SERVERS = 32, HCALL_MAX = 0x480 };
 
 enum phase { PHASE_IDLE, PHASE_QUEUED, PHASE_TAKEN };
 
@@ -58,6 +58,14 @@ struct irq {
 	uint64_t aims, loads;
 };
 
+/* An eventfd that is joined with an interrupt source or an address. */
+struct joint {
+	bool used;
+	int eventfd;
+	uint64_t what;
+};
+enum { JOINTS = 1024 };
+
 #define SLOT_STUCK 1u
 
 struct kvm_vm {
@@ -78,6 +86,7 @@ struct kvm_vm {
 	uint64_t queues[XIVE_SERVERS][KVM_XIVE_PRIORITIES]; /* XIVE: the address | 1; 0: none */
 	struct irq irqs[IRQS];
 	size_t irq_count;
+	struct joint joined_irqs[JOINTS], doorbells[JOINTS];
 	struct record *records[VCPU_IDS]; /* NULL: never created */
 };
 

@@ -3,6 +3,7 @@
  * it stands on is replaced at the end of the file; the moves are in moves.c. */
 #include "world.h"
 
+#include <errno.h>
 #include <libfdt.h>
 #include <stdlib.h>
 #include <string.h>
@@ -434,6 +435,33 @@ bool kvm_irq_reset(struct kvm_vm *vm, uint32_t irq, uint32_t server, struct err 
 	if (irq == IRQ_HOTPLUG)
 		world.ghost.signalled = false;
 	return vm != NULL && server == 0 && err != NULL;
+}
+
+/* The world has no PCI bus. */
+int kvm_join_irq(struct kvm_vm *vm, uint32_t irq, int eventfd)
+{
+	return -ENOSYS;
+}
+
+int kvm_part_irq(struct kvm_vm *vm, uint32_t irq, int eventfd)
+{
+	return -ENOSYS;
+}
+
+int kvm_join_doorbell(struct kvm_vm *vm, uint64_t address, int eventfd)
+{
+	return -ENOSYS;
+}
+
+int kvm_part_doorbell(struct kvm_vm *vm, uint64_t address, int eventfd)
+{
+	return -ENOSYS;
+}
+
+bool kvm_vm_create_tce_table(
+    struct kvm_vm *vm, uint32_t liobn, uint64_t window_bytes, struct err *err)
+{
+	return false;
 }
 
 int kvm_irq_pulse(struct kvm_vm *vm, uint32_t irq)
