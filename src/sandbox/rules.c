@@ -52,6 +52,13 @@
 	{.who = SANDBOX_EVERY, .call = name, .reason = why, .conditions = {__VA_ARGS__}}
 #define LOOP(name, why, ...)                                                                       \
 	{.who = SANDBOX_LOOP, .call = name, .reason = why, .conditions = {__VA_ARGS__}}
+/* Calls for the sake of devices; `kind` as above. */
+#define DEVICES(kind, name, why, ...)                                                              \
+	{.who = SANDBOX_##kind,                                                                    \
+	    .with = SANDBOX_PCI,                                                                   \
+	    .call = name,                                                                          \
+	    .reason = why,                                                                         \
+	    .conditions = {__VA_ARGS__}}
 /* Calls that a C library tries and can do without. */
 #define REFUSE(kind, name, error, why, ...)                                                        \
 	{.who = SANDBOX_##kind, .call = name, .reason = why, .refuse = error,                      \
@@ -80,6 +87,16 @@ static const struct sandbox_rule rows[] = {
 	EVERY("brk", "malloc and free"),
 	EVERY("exit", "the end of a thread"),
 	REFUSE(EVERY, "prctl", EINVAL, "glibc 2.39 names memory, if so tuned", IS(0, PR_SET_VMA)),
+
+	/* Devices. An eventfd is written to in 8 bytes; which descriptors are eventfds is not known
+	 * when the filter is made. */
+	DEVICES(EVERY, "write", "ring a queue's doorbell; send an interrupt", IS(2, 8)),
+	DEVICES(IO, "read", "wait for the doorbell"),
+	DEVICES(IO, "preadv2", "read from a disk"),
+	DEVICES(IO, "pwritev2", "write to it"),
+	DEVICES(IO, "fdatasync", "flush it"),
+	DEVICES(IO, "fallocate", "discard, write zeroes"),
+	DEVICES(IO, "getrandom", "random numbers for the guest"),
 
 	/* The loop. */
 	LOOP("epoll_wait", "wait for what happens"),
@@ -141,7 +158,8 @@ bool sandbox_rule(size_t n, struct sandbox_rule *ret_rule)
 		if (use->when == KVM_AT_SETUP || past++ < n)
 			continue;
 		*ret_rule = (struct sandbox_rule){
-		    .who = use->when == KVM_BY_VCPU ? SANDBOX_EVERY : SANDBOX_LOOP,
+		    .who = use->when == KVM_BY_OPERATOR ? SANDBOX_LOOP : SANDBOX_VCPU,
+		    .with = use->when == KVM_FOR_DEVICES ? SANDBOX_PCI : 0,
 		    .call = "ioctl",
 		    .conditions = {{SANDBOX_EQUAL, 1, use->request}},
 		    .reason = use->reason};
@@ -151,6 +169,13 @@ bool sandbox_rule(size_t n, struct sandbox_rule *ret_rule)
 		return false;
 	*ret_rule = rows[n - past];
 	return true;
+}
+
+bool sandbox_rule_holds(
+    const struct sandbox_rule *rule, enum sandbox_who who, const struct sandbox_values *values)
+{
+	return (who == SANDBOX_LOOP || (rule->who & who) != 0) &&
+	       (rule->with & ~values->features) == 0;
 }
 
 uint64_t sandbox_value(
@@ -205,10 +230,11 @@ static int filter_add_rules(
 
 	result = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
 	for (size_t i = 0; result == 0 && sandbox_rule(i, &rule); i++)
-		if (who == SANDBOX_LOOP || rule.who == SANDBOX_EVERY)
+		if (sandbox_rule_holds(&rule, who, values))
 			result = filter_add_rule(filter, &rule, values);
-	/* Each entry into the guest passes the filter. */
-	if (result == 0)
+	/* Each entry into the guest passes the filter. (libseccomp must not be told so of a call
+	 * that has no rule: it makes a filter that refuses everything.) */
+	if (result == 0 && who != SANDBOX_IO)
 		result = seccomp_syscall_priority(filter, SCMP_SYS(ioctl), UINT8_MAX);
 	return result;
 }

@@ -12,9 +12,16 @@
 
 #include "base/err.h"
 
-/* Which threads: the loop's only, or all. (There is nothing that a vCPU's thread may do and the
- * loop's may not, see sandbox.h.) */
-enum sandbox_who { SANDBOX_LOOP, SANDBOX_EVERY };
+/* Which threads, a bit each. The loop's may do whatever another may, see sandbox.h. */
+enum sandbox_who {
+	SANDBOX_LOOP = 1,
+	SANDBOX_VCPU = 2,
+	SANDBOX_IO = 4, /* of a queue of a device */
+	SANDBOX_EVERY = SANDBOX_LOOP | SANDBOX_VCPU | SANDBOX_IO,
+};
+
+/* What a guest can be started with that needs rows of its own, a bit each. */
+enum sandbox_feature { SANDBOX_PCI = 1 };
 
 enum sandbox_test {
 	SANDBOX_ANY,     /* no condition */
@@ -33,7 +40,8 @@ struct sandbox_condition {
 enum { SANDBOX_CONDITIONS = 2 };
 
 struct sandbox_rule {
-	enum sandbox_who who;
+	unsigned who;     /* enum sandbox_who */
+	unsigned with;    /* enum sandbox_feature: it is left out without them */
 	const char *call; /* one that the architecture does not have is left out */
 	struct sandbox_condition conditions[SANDBOX_CONDITIONS];
 	const char *reason;
@@ -44,7 +52,12 @@ struct sandbox_rule {
 struct sandbox_values {
 	uint64_t self;
 	uint64_t wake_fd;
+	unsigned features; /* enum sandbox_feature */
 };
+
+/* Is it in the filter of this kind of thread, with these features? */
+bool sandbox_rule_holds(
+    const struct sandbox_rule *rule, enum sandbox_who who, const struct sandbox_values *values);
 
 /* Rule number n of all, those of KVM's requests included; false if there are fewer. */
 bool sandbox_rule(size_t n, struct sandbox_rule *ret_rule);

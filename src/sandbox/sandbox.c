@@ -47,12 +47,15 @@
 #define BY_SECCOMP 1
 
 struct sandbox {
-	struct sock_fprog vcpu;
+	struct sock_fprog vcpu, io;
 };
 
 /* Names of system calls, for the handler of SIGSYS. It must not call libseccomp, because the
  * refused call may be malloc's own. NULL: unknown. */
 static char *call_names[CALLS_MAX];
+
+/* The kind of this thread, for the same handler. */
+static __thread const char *thread_kind = " of the loop";
 
 static bool sandbox_cannot(struct err *err, const char *what)
 {
@@ -236,7 +239,7 @@ void sandbox_explain(const siginfo_t *info)
 	/* Names have at most 30 letters. */
 	used = append(line, 0, "paprika: the sandbox refused the system call ");
 	used = append(line, used, name != NULL ? name : digit);
-	used = append(line, used, getpid() == gettid() ? " of the loop" : " of a vCPU");
+	used = append(line, used, thread_kind);
 	used = append(line, used, "; report it, or start with --no-sandbox\n");
 	log_write_dying(line, used);
 }
@@ -298,13 +301,16 @@ void sandbox_destroy(struct sandbox *sandbox)
 	if (sandbox == NULL)
 		return;
 	free(sandbox->vcpu.filter);
+	free(sandbox->io.filter);
 	free(sandbox);
 }
 
 bool sandbox_enter(struct sandbox *sandbox, uint32_t more_files, const char *const *removable,
-    size_t removable_count, int wake_fd, struct err *err)
+    size_t removable_count, int wake_fd, bool devices, struct err *err)
 {
-	struct sandbox_values values = {.self = (uint64_t)getpid(), .wake_fd = (uint64_t)wake_fd};
+	struct sandbox_values values = {.self = (uint64_t)getpid(),
+	    .wake_fd = (uint64_t)wake_fd,
+	    .features = devices ? SANDBOX_PCI : 0};
 	struct sock_fprog loop = {0};
 	int highest;
 	bool good;
@@ -318,7 +324,8 @@ bool sandbox_enter(struct sandbox *sandbox, uint32_t more_files, const char *con
 	/* No debugger of the same user, and no look at our memory through /proc. */
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return sandbox_cannot(err, "become undumpable");
-	good = sandbox_program(SANDBOX_EVERY, &values, &sandbox->vcpu, err) &&
+	good = sandbox_program(SANDBOX_VCPU, &values, &sandbox->vcpu, err) &&
+	       (!devices || sandbox_program(SANDBOX_IO, &values, &sandbox->io, err)) &&
 	       sandbox_program(SANDBOX_LOOP, &values, &loop, err) &&
 	       landlock_enter(removable, removable_count, err) && seccomp_install(&loop, err);
 	free(loop.filter);
@@ -327,5 +334,12 @@ bool sandbox_enter(struct sandbox *sandbox, uint32_t more_files, const char *con
 
 bool sandbox_enter_vcpu(const struct sandbox *sandbox, struct err *err)
 {
+	thread_kind = " of a vCPU";
 	return seccomp_install(&sandbox->vcpu, err);
+}
+
+bool sandbox_enter_io(const struct sandbox *sandbox, struct err *err)
+{
+	thread_kind = " of a device";
+	return seccomp_install(&sandbox->io, err);
 }

@@ -3,11 +3,12 @@
  * sandbox.h - what the process gives up before the guest's first instruction, so that a guest
  * or a client that has taken over the process can do as little as possible with it.
  *
- * There are two kinds of threads. The loop's thread serves the operator; vCPU threads run the
- * guest, and may make fewer system calls. A thread inherits the rules of the one that made it, and
- * rules are only ever added: so the loop's thread, which makes vCPU threads when cores are added,
- * keeps what they need. What each kind may call is a table, in rules.c; what is not in it ends the
- * process with SIGSYS. SECURITY.md describes the purpose.
+ * There are three kinds of threads. The loop's thread serves the operator; vCPU threads run the
+ * guest, and I/O threads do the work of its devices: these two may make fewer system calls. A
+ * thread inherits the rules of the one that made it, and rules are only ever added: so the loop's
+ * thread, which makes threads when cores and devices are added, keeps what they need. What each
+ * kind may call is a table, in rules.c; what is not in it ends the process with SIGSYS. SECURITY.md
+ * describes the purpose.
  */
 #ifndef PAPRIKA_SANDBOX_H
 #define PAPRIKA_SANDBOX_H
@@ -35,14 +36,17 @@ void sandbox_destroy(struct sandbox *sandbox);
  * Everything is open and nothing runs yet: limit this thread, and the process, to what is in
  * the tables. more_files is how many descriptors may be opened from now on; removable are
  * paths of sockets that are to be removed at the end ("" for none); wake_fd is what every thread
- * may write to, to wake the loop.
+ * may write to, to wake the loop; devices: the guest has some, or can get some.
  */
 bool sandbox_enter(struct sandbox *sandbox, uint32_t more_files, const char *const *removable,
-    size_t removable_count, int wake_fd, struct err *err);
+    size_t removable_count, int wake_fd, bool devices, struct err *err);
 
 /* Limit the calling thread, of a vCPU that has been made. The signature is that of
  * spapr_config.confine_vcpu, but for its context. */
 bool sandbox_enter_vcpu(const struct sandbox *sandbox, struct err *err);
+
+/* The same for the thread of a device's queue. */
+bool sandbox_enter_io(const struct sandbox *sandbox, struct err *err);
 
 /* Fill up to max lines about what this host has for it; returns how many. */
 size_t sandbox_check(struct kvm_check *lines, size_t max);

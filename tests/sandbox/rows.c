@@ -34,10 +34,14 @@
 
 enum verdict { ALLOWED, REFUSED, KILLED, BROKEN };
 
-static const char *const who_names[] = {"loop", "vCPU"};
+static const enum sandbox_who kinds[] = {SANDBOX_LOOP, SANDBOX_VCPU, SANDBOX_IO};
+#define KINDS (sizeof kinds / sizeof kinds[0])
+
+static const char *const who_names[] = {
+    [SANDBOX_LOOP] = "loop", [SANDBOX_VCPU] = "vCPU", [SANDBOX_IO] = "device"};
 
 static struct sandbox_values values;
-static struct sock_fprog programs[2];
+static struct sock_fprog programs[SANDBOX_IO + 1];
 static char *names[CALLS];
 static unsigned probes, problems;
 
@@ -51,7 +55,7 @@ static int number_of(const char *name)
 
 static bool holds_for(const struct sandbox_rule *rule, enum sandbox_who who)
 {
-	return who == SANDBOX_LOOP || rule->who == SANDBOX_EVERY;
+	return sandbox_rule_holds(rule, who, &values);
 }
 
 /* The row that lets the call through whatever its arguments are, if there is one. */
@@ -246,7 +250,8 @@ static void probe_libraries(void)
 	    {SANDBOX_LOOP, "madvise", 2, MADVISE_HUGE, EINVAL},
 	    {SANDBOX_LOOP, "madvise", 2, MADVISE_NOT_HUGE, 0},
 	    {SANDBOX_LOOP, "prctl", 0, SET_VMA, EINVAL},
-	    {SANDBOX_EVERY, "prctl", 0, SET_VMA, EINVAL},
+	    {SANDBOX_VCPU, "prctl", 0, SET_VMA, EINVAL},
+	    {SANDBOX_IO, "prctl", 0, SET_VMA, EINVAL},
 	};
 
 	for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
@@ -265,7 +270,8 @@ static void list(void)
 	struct sandbox_rule rule;
 
 	for (size_t i = 0; sandbox_rule(i, &rule); i++) {
-		printf("%-5s %s(", rule.who == SANDBOX_LOOP ? "loop" : "all", rule.call);
+		printf(
+		    "%-7s %s(", rule.who == SANDBOX_EVERY ? "all" : who_names[rule.who], rule.call);
 		for (int c = 0; c < SANDBOX_CONDITIONS; c++) {
 			const struct sandbox_condition *condition = &rule.conditions[c];
 
@@ -326,7 +332,7 @@ static void cost(void)
 			                      &programs[SANDBOX_LOOP]) == 0)
 				time_entries("the loop's filter");
 			if (good && syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0,
-			                &programs[SANDBOX_EVERY]) == 0)
+			                &programs[SANDBOX_VCPU]) == 0)
 				time_entries(round == 1 ? "and a vCPU's" : "a vCPU's filter");
 			for (;;)
 				syscall(SYS_exit, 0);
@@ -335,10 +341,34 @@ static void cost(void)
 	}
 }
 
+static bool make_programs(void)
+{
+	struct err err = {0};
+
+	for (size_t i = 0; i < KINDS; i++) {
+		free(programs[kinds[i]].filter);
+		if (!sandbox_program(kinds[i], &values, &programs[kinds[i]], &err)) {
+			printf("%s\n", err.message);
+			return false;
+		}
+	}
+	return true;
+}
+
+/* Rows for features that the guest does not have. */
+static void probe_features(void)
+{
+	struct sandbox_rule rule;
+	bool absent;
+
+	for (size_t row = 0; sandbox_rule(row, &rule); row++)
+		for (size_t i = 0; rule.with != 0 && i < KINDS; i++)
+			probe_row(&rule, kinds[i], &absent);
+}
+
 int main(int argc, char **argv)
 {
 	struct sandbox_rule rule;
-	struct err err = {0};
 	unsigned rows = 0;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -349,28 +379,30 @@ int main(int argc, char **argv)
 	values = (struct sandbox_values){.self = (uint64_t)getpid(), .wake_fd = 99};
 	for (int i = 0; i < CALLS; i++)
 		names[i] = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, i);
-	for (unsigned who = SANDBOX_LOOP; who <= SANDBOX_EVERY; who++) {
-		if (!sandbox_program(who, &values, &programs[who], &err)) {
-			printf("%s\n", err.message);
-			return 1;
-		}
-	}
+	if (!make_programs())
+		return 1;
 	if (argc > 1 && strcmp(argv[1], "cost") == 0) {
 		cost();
 		return 0;
 	}
+	/* A guest without devices; then the filters of one with them, in full. */
+	probe_features();
+	values.features = SANDBOX_PCI;
+	if (!make_programs())
+		return 1;
 	for (; sandbox_rule(rows, &rule); rows++) {
 		bool absent = false;
 
-		probe_row(&rule, SANDBOX_LOOP, &absent);
-		probe_row(&rule, SANDBOX_EVERY, &absent);
+		for (size_t i = 0; i < KINDS; i++)
+			probe_row(&rule, kinds[i], &absent);
 		if (absent)
 			printf("%s: not a call of this processor\n", rule.call);
 	}
-	probe_all(SANDBOX_LOOP);
-	probe_all(SANDBOX_EVERY);
+	for (size_t i = 0; i < KINDS; i++)
+		probe_all(kinds[i]);
 	probe_libraries();
-	printf("%u rows, %u and %u instructions, %u probes, %u problems\n", rows,
-	    programs[SANDBOX_LOOP].len, programs[SANDBOX_EVERY].len, probes, problems);
+	printf("%u rows, %u, %u and %u instructions, %u probes, %u problems\n", rows,
+	    programs[SANDBOX_LOOP].len, programs[SANDBOX_VCPU].len, programs[SANDBOX_IO].len,
+	    probes, problems);
 	return problems != 0 || probes < rows;
 }
