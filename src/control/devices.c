@@ -13,27 +13,9 @@
 
 #include "control/json_out.h"
 
-static bool is_letter(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-
-static bool is_device_id(const char *id)
-{
-	size_t length = strlen(id);
-
-	if (!is_letter(id[0]) || length >= OP_DEVICE_MAX)
-		return false;
-	for (size_t i = 1; i < length; i++)
-		if (!is_letter(id[i]) && !(id[i] >= '0' && id[i] <= '9') &&
-		    strchr("-._", id[i]) == NULL)
-			return false;
-	return true;
-}
-
 static bool check_id(struct call *call, const char *id)
 {
-	return id == NULL || is_device_id(id) ||
+	return id == NULL || op_is_device_name(id) ||
 	       err_set(&call->err, ERR_USAGE,
 	           "an identifier is a letter followed by letters, digits, '-', '.' and '_', at "
 	           "most 63 in all",
@@ -155,7 +137,7 @@ json_t *run_device_del(struct call *call)
 
 	if (strncmp(id, path, sizeof path - 1) == 0)
 		id += sizeof path - 1;
-	if (!is_device_id(id)) {
+	if (!op_is_device_name(id)) {
 		call_fail(call, "DeviceNotFound", "Device '%s' not found", id);
 		return NULL;
 	}

@@ -294,3 +294,21 @@ const char *op_source_name(enum op_source source)
 
 	return names[source];
 }
+
+static bool is_letter(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+bool op_is_device_name(const char *name)
+{
+	size_t length = strlen(name);
+
+	if (!is_letter(name[0]) || length >= OP_DEVICE_MAX)
+		return false;
+	for (size_t i = 1; i < length; i++)
+		if (!is_letter(name[i]) && !(name[i] >= '0' && name[i] <= '9') &&
+		    strchr("-._", name[i]) == NULL)
+			return false;
+	return true;
+}

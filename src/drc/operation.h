@@ -192,4 +192,8 @@ const char *op_outcome_name(enum op_outcome outcome);
 const char *op_step_name(enum op_step step);
 const char *op_source_name(enum op_source source);
 
+/* May a device be called so: a letter, then letters, digits, '-', '.' and '_', shorter than
+ * OP_DEVICE_MAX? */
+bool op_is_device_name(const char *name);
+
 #endif

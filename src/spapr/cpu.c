@@ -187,6 +187,9 @@ static void cpu_handle_mmio(struct vcpu *vcpu)
 {
 	struct cpus *cpus = vcpu->cpus;
 
+	if (cpus->on_mmio(vcpu, vcpu->exit.mmio.address, vcpu->exit.mmio.data,
+	        vcpu->exit.mmio.length, vcpu->exit.mmio.write))
+		return;
 	/* There is no device: loads read all ones, stores are dropped, the guest goes on. */
 	news_count(cpus->news, COUNT_STRAY_ACCESSES, 1);
 	log_guest(&cpus->limit_stray, LOG_WARN, "vCPU %u: %u-byte %s at %#llx, where nothing is",

@@ -64,6 +64,9 @@ struct cpus {
 	uint32_t count;
 	/* Answers an hcall, on the vCPU's own thread without the lock. */
 	void (*on_hcall)(struct vcpu *vcpu, struct kvm_hcall *call);
+	/* A load or store where no memory is: the same. False: there is no device either. */
+	bool (*on_mmio)(
+	    struct vcpu *vcpu, uint64_t address, uint8_t *data, uint32_t length, bool write);
 	/* Called once by each vCPU thread: see struct spapr_config. May be NULL. */
 	bool (*confine)(void *context, struct err *err);
 	void *context;

@@ -181,6 +181,13 @@ static enum hcall_status h_rtas(struct vcpu *vcpu, uint64_t args[9])
 	return rtas_dispatch(vcpu, args[0] & UINT32_MAX) ? H_SUCCESS : H_PARAMETER;
 }
 
+/* KVM answers these for the table that there is. What comes here names another one, or an address
+ * that is no memory. */
+static enum hcall_status h_tce(struct vcpu *vcpu, uint64_t args[9])
+{
+	return H_PARAMETER;
+}
+
 #define MODE_HASH_HV (KVM_MODE_HASH | KVM_MODE_HV)
 
 /* clang-format off */
@@ -191,6 +198,8 @@ const struct hcall_row hcall_table[] = {
     {0x00c,       "H_READ",                    "-",     "hcall-pft",       NULL,                      false,  MODE_HASH_HV,   "read one, or four"},
     {0x00c,       "H_READ",                    "-",     "hcall-pft",       h_pr_read,                 false,  KVM_MODE_PR,    "read one, or four"},
     {0x018,       "H_PROTECT",                 "-",     "hcall-pft",       NULL,                      false,  KVM_MODE_HASH,  "change the protection of one"},
+    {0x01c,       "H_GET_TCE",                 "-",     "hcall-tce",       h_tce,                     false,  0,              "read a translation for DMA"},
+    {0x020,       "H_PUT_TCE",                 "-",     "hcall-tce",       h_tce,                     false,  0,              "set one"},
     {0x024,       "H_SET_SPRG0",               "-",     "hcall-sprg0",     h_set_sprg0,               false,  0,              "set SPRG0"},
     {0x028,       "H_SET_DABR",                "-",     "hcall-dabr",      NULL,                      false,  KVM_MODE_HV,    "set the data breakpoint register"},
     {0x02c,       "H_PAGE_INIT",               "-",     NULL,              NULL,                      true,   KVM_MODE_HV,    "zero or copy a page"},
@@ -210,6 +219,8 @@ const struct hcall_row hcall_table[] = {
     {0x0e8,       "H_PROD",                    "-",     "hcall-splpar",    NULL,                      false,  KVM_MODE_HV,    "wake a processor that has ceded"},
     {0x0e8,       "H_PROD",                    "-",     NULL,              h_pr_prod,                 false,  KVM_MODE_PR,    "wake a processor that has ceded"},
     {0x124,       "H_BULK_REMOVE",             "-",     "hcall-bulk",      NULL,                      false,  KVM_MODE_HASH,  "remove up to four"},
+    {0x138,       "H_PUT_TCE_INDIRECT",        "-",     "hcall-multi-tce", h_tce,                     true,   0,              "set several, from a list"},
+    {0x13c,       "H_STUFF_TCE",               "-",     "hcall-multi-tce", h_tce,                     true,   0,              "set several to the same"},
     {0x1c8,       "H_GET_CPU_CHARACTERISTICS", "-",     NULL,              h_get_cpu_characteristics, false,  0,              "speculation behaviour of the processor"},
     {0x2ec,       "H_HOME_NODE_ASSOCIATIVITY", "-",     "hcall-vphn",      h_home_node_associativity, false,  0,              "NUMA domains of a processor: none"},
     {0x31c,       "H_SET_MODE",                "-",     "hcall-set-mode",  h_set_mode,                true,   0,              "endianness and location of interrupts; KVM: CIABR, DAWR"},

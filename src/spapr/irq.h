@@ -8,4 +8,8 @@ enum spapr_irq { IRQ_EPOW = 0x1000, IRQ_HOTPLUG = 0x1001, IRQ_VTY = 0x1002 };
 #define IRQ_FIRST IRQ_EPOW
 #define IRQ_COUNT 3
 
+/* Those of PCI devices: so many for each slot. */
+#define IRQ_DEVICES 0x1100
+#define IRQ_DEVICE_MAX 32
+
 #endif

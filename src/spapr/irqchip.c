@@ -37,6 +37,11 @@ bool irqchip_reset(struct irqchip *irqchip, struct err *err)
 	return irqchip->ops->reset(irqchip, err);
 }
 
+bool irqchip_reset_source(struct irqchip *irqchip, uint32_t irq, struct err *err)
+{
+	return kvm_irq_reset(irqchip->vm, irq, 0, err);
+}
+
 bool irqchip_begin(struct irqchip *irqchip, struct err *err)
 {
 	return irqchip->ops->begin(irqchip, err);

@@ -46,6 +46,9 @@ void irqchip_destroy(struct irqchip *irqchip);
 /* As it was made: nothing pending, nothing set up by the guest. All vCPUs are held. */
 bool irqchip_reset(struct irqchip *irqchip, struct err *err);
 
+/* Make a source, or make it as it was: masked, nothing pending. With the machine's lock held. */
+bool irqchip_reset_source(struct irqchip *irqchip, uint32_t irq, struct err *err);
+
 /* A kernel begins, perhaps by kexec: the sources of the platform as after a reset. */
 bool irqchip_begin(struct irqchip *irqchip, struct err *err);
 

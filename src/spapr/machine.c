@@ -145,7 +145,14 @@ static bool machine_create_vm(struct spapr *machine, struct err *err)
 	    kvm_vm_processor(machine->vm)->name);
 	machine_place_low(machine);
 	hcalls_enable(machine);
-	return true;
+	return !machine->config.pci ||
+	       phb_init(&machine->phb, machine->vm, &machine->irqchip, &machine->news, err);
+}
+
+static bool machine_access(
+    struct vcpu *vcpu, uint64_t address, uint8_t *data, uint32_t length, bool write)
+{
+	return phb_access(&vcpu->machine->phb, address, data, length, write);
 }
 
 /* Everything that needs neither KVM nor guest memory. */
@@ -163,6 +170,7 @@ static bool machine_create_parts(struct spapr *machine)
 	machine->cpus.lock = &machine->lock;
 	machine->cpus.news = &machine->news;
 	machine->cpus.on_hcall = hcall_dispatch;
+	machine->cpus.on_mmio = machine_access;
 	machine->cpus.confine = config->confine_vcpu;
 	machine->cpus.context = config->context;
 	machine->fdt_buffer = malloc(FDT_MAX_BYTES);
@@ -215,6 +223,7 @@ void spapr_destroy(struct spapr *machine)
 	if (machine == NULL)
 		return;
 	cpus_finish(&machine->cpus);
+	phb_finish(&machine->phb);
 	irqchip_destroy(&machine->irqchip);
 	kvm_vm_destroy(machine->vm);
 	gmem_finish(&machine->gmem);
@@ -283,6 +292,12 @@ static bool machine_reset_interrupts(struct spapr *machine, struct err *err)
 	return true;
 }
 
+static bool machine_reset_phb(struct spapr *machine, struct err *err)
+{
+	phb_reset(&machine->phb);
+	return true;
+}
+
 static bool machine_reset_memory(struct spapr *machine, struct err *err)
 {
 	return gmem_clear(&machine->gmem, err);
@@ -295,6 +310,7 @@ static bool (*const machine_reset_parts[])(struct spapr *machine, struct err *er
     machine_reset_cpus,
     machine_reset_events,
     machine_reset_mmu,
+    machine_reset_phb,
     machine_reset_interrupts,
     machine_reset_memory,
 };
@@ -315,10 +331,42 @@ static bool machine_boot_held(struct spapr *machine, struct err *err)
 	return true;
 }
 
+const struct gmem *spapr_memory(struct spapr *machine)
+{
+	return &machine->gmem;
+}
+
+bool spapr_plug(
+    struct spapr *machine, const char *name, struct virtio_device *device, struct err *err)
+{
+	return phb_plug(&machine->phb, name, device, err);
+}
+
+bool spapr_confine_devices(struct spapr *machine, bool (*confine)(void *context, struct err *err),
+    void *context, struct err *err)
+{
+	return phb_confine(&machine->phb, confine, context, err);
+}
+
+bool spapr_quiesce(struct spapr *machine)
+{
+	bool at_rest;
+
+	pthread_mutex_lock(&machine->lock);
+	machine->cpus.finished = true;
+	cpus_hold(&machine->cpus);
+	at_rest = phb_stop(&machine->phb);
+	pthread_mutex_unlock(&machine->lock);
+	return at_rest;
+}
+
 bool spapr_boot(struct spapr *machine, struct err *err)
 {
 	bool booted;
 
+	if (!phb_at_rest(&machine->phb))
+		return err_set(err, ERR_STATE, "wait until they have ended",
+		    "requests of a device are in flight");
 	pthread_mutex_lock(&machine->lock);
 	machine->cpus.booting = true;
 	machine->cpus.booted = true;

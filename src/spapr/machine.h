@@ -13,6 +13,7 @@
 
 #include "spapr/core.h"
 #include "spapr/memory.h"
+#include "spapr/phb.h"
 #include "spapr/vty.h"
 
 #define RTAS_BLOB_BYTES 0x10000u
@@ -30,6 +31,7 @@ struct spapr {
 	/* Any thread. */
 	struct news news;
 	struct vty vty;
+	struct phb phb; /* its slots: set before the first boot */
 	struct log_limit limit_hcall, limit_rtas;
 
 	pthread_mutex_t lock;

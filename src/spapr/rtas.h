@@ -71,6 +71,12 @@ enum rtas_status rtas_query_cpu_stopped_state(struct rtas_call *call);
 enum rtas_status rtas_set_indicator(struct rtas_call *call);
 enum rtas_status rtas_get_sensor_state(struct rtas_call *call);
 enum rtas_status rtas_configure_connector(struct rtas_call *call);
+/* rtas_pci.c */
+enum rtas_status rtas_read_pci_config(struct rtas_call *call);
+enum rtas_status rtas_write_pci_config(struct rtas_call *call);
+enum rtas_status rtas_change_msi(struct rtas_call *call);
+enum rtas_status rtas_query_interrupt_source_number(struct rtas_call *call);
+enum rtas_status rtas_no_eeh(struct rtas_call *call);
 /* rtas_system.c */
 enum rtas_status rtas_check_exception(struct rtas_call *call);
 enum rtas_status rtas_event_scan(struct rtas_call *call);

@@ -29,6 +29,7 @@
 #define SPAPR_MAX_MEMORY (UINT64_C(4) << 40)
 
 struct spapr;
+struct virtio_device;
 
 /* Where the loader put what it loaded; guest-physical addresses. */
 struct spapr_image {
@@ -62,6 +63,7 @@ struct spapr_config {
 	const char *name; /* of the partition, for the guest; may be NULL; the caller keeps it */
 	const char *uuid; /* of the machine, for the guest; NULL or empty: none; kept as name is */
 	uint64_t unplug_deadline_ms;
+	bool pci;             /* a PCI host bridge */
 	int kvm_fd;           /* an open /dev/kvm; 0: open it */
 	struct kvm_mode mode; /* the kind of guest that is wanted */
 
@@ -88,9 +90,26 @@ struct spapr *spapr_create(const struct spapr_config *config, struct err *err);
 /* Stop everything, join all threads, give all memory back. NULL is allowed. */
 void spapr_destroy(struct spapr *machine);
 
+/* The guest's memory, for devices. */
+const struct gmem *spapr_memory(struct spapr *machine);
+
+/* Before the first boot: put a virtio device on the PCI bus, under a name, and take it over. Only
+ * with config.pci. */
+bool spapr_plug(
+    struct spapr *machine, const char *name, struct virtio_device *device, struct err *err);
+
+/* Have each thread of the devices call confine, before the first boot. */
+bool spapr_confine_devices(struct spapr *machine, bool (*confine)(void *context, struct err *err),
+    void *context, struct err *err);
+
+/* Before a reset: keep the vCPUs out of the guest, and have the devices come to rest. False if one
+ * has not yet; SPAPR_NEWS_AT_REST follows. */
+bool spapr_quiesce(struct spapr *machine);
+
 /*
- * Start from the beginning: settle what is pending, load the image, build the device tree,
- * start the boot CPU. For the first boot and for every reset. A stopped machine stays stopped.
+ * Start from the beginning, with all devices at rest: settle what is pending, load the image, build
+ * the device tree, start the boot CPU. For the first boot and for every reset. A stopped machine
+ * stays stopped.
  */
 bool spapr_boot(struct spapr *machine, struct err *err);
 
@@ -241,6 +260,7 @@ enum spapr_news {
 	SPAPR_NEWS_RESET = 1u << 3,     /* the guest asks to be started again */
 	SPAPR_NEWS_PANIC = 1u << 4,     /* ibm,os-term: spapr_panic_text() */
 	SPAPR_NEWS_FAILED = 1u << 5,    /* a vCPU cannot go on: spapr_failure() */
+	SPAPR_NEWS_AT_REST = 1u << 6,   /* a device has: call spapr_quiesce() again */
 };
 
 /* What kinds of news there have been since the last call; bits of enum spapr_news. */

@@ -99,7 +99,7 @@ static void tree_write_cpus(struct node_writer *w, struct spapr *machine)
 
 static void tree_write_hypertas_functions(struct node_writer *w, const struct kvm_mode *mode)
 {
-	char list[256];
+	char list[512];
 	size_t used = 0;
 
 	for (size_t i = 0; i < hcall_table_rows; i++) {
@@ -168,6 +168,7 @@ static void tree_write_chosen(struct node_writer *w, struct spapr *machine)
 		node_cell64(w, "linux,initrd-end", machine->image.initrd_end);
 	}
 	tree_write_architecture_vector(w, machine);
+	phb_write_chosen(&machine->phb, w);
 	/* The guest erases it after use, and each boot gets another. */
 	if (getrandom(seed, sizeof seed, GRND_NONBLOCK) == (ssize_t)sizeof seed)
 		node_bytes(w, "rng-seed", seed, sizeof seed);
@@ -247,6 +248,7 @@ static void tree_write_root(struct node_writer *w, struct spapr *machine)
 	irqchip_write_node(&machine->irqchip, w);
 	tree_write_event_sources(w);
 	tree_write_vdevice(w);
+	phb_write_node(&machine->phb, w);
 	node_begin(w, "hypervisor");
 	node_text(w, "compatible", "linux,kvm");
 	node_end(w);

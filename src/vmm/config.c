@@ -109,6 +109,7 @@ static bool config_wrong_type(const struct option_row *row, struct err *err)
 	} hints[] = {
 	    {AS_CPUS, "give a string like \"boot=2,max=8\" or an object {\"boot\", \"max\", "
 	              "\"threads\"}"},
+	    {AS_LIST, "give a string, or a list of strings"},
 	    {AS_BOOLEAN, "give true or false"},
 	    {AS_REAL, "give a number"},
 	    {AS_INTEGER, "give a string like \"2G\" or a number of bytes"},
@@ -145,6 +146,21 @@ static bool config_set(
 	return row->set(options, row, text, err);
 }
 
+/* A key that may have several values, each as if it had been typed. */
+static bool config_set_list(
+    struct options *options, const struct option_row *row, const json_t *value, struct err *err)
+{
+	const json_t *one;
+	size_t i;
+
+	if (!json_is_array(value) || (row->json & AS_LIST) == 0)
+		return config_set(options, row, value, err);
+	json_array_foreach (value, i, one)
+		if (!config_set(options, row, one, err))
+			return false;
+	return true;
+}
+
 bool config_read(struct options *options, const char *path, struct err *err)
 {
 	struct err inner = {0};
@@ -162,7 +178,7 @@ bool config_read(struct options *options, const char *path, struct err *err)
 			    "the keys are the long option names of `paprika run`",
 			    "unknown key \"%.64s\"", key);
 		else
-			config_set(options, row, value, &inner);
+			config_set_list(options, row, value, &inner);
 		if (inner.class != ERR_NONE)
 			break;
 	}

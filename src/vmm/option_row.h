@@ -6,7 +6,7 @@
 #include "vmm/options.h"
 
 /* The JSON types a value may have in a config file. */
-enum { AS_STRING = 1, AS_INTEGER = 2, AS_REAL = 4, AS_BOOLEAN = 8, AS_CPUS = 16 };
+enum { AS_STRING = 1, AS_INTEGER = 2, AS_REAL = 4, AS_BOOLEAN = 8, AS_CPUS = 16, AS_LIST = 32 };
 
 struct option_row {
 	const char *name;
@@ -22,6 +22,10 @@ struct option_row {
 
 /* The row of an option that one of these commands knows; NULL if there is none. */
 const struct option_row *option_find(const char *name, size_t length, unsigned commands);
+
+/* --disk (option_disk.c). */
+bool option_set_disk(
+    struct options *options, const struct option_row *row, const char *text, struct err *err);
 
 /* Always false: err says that this option is not known, and what there is instead. */
 bool option_refuse(const char *typed, enum option_command command, struct err *err);

@@ -18,6 +18,16 @@
 
 enum console_kind { CONSOLE_STDIO, CONSOLE_FILE, CONSOLE_PTY, CONSOLE_UNIX, CONSOLE_NONE };
 
+/* One disk. */
+enum { OPTION_DISKS_MAX = 31, OPTION_DISK_QUEUES_MAX = 16 };
+struct option_disk {
+	char file[OPTION_TEXT_MAX];
+	char id[64];
+	char serial[21]; /* empty: none */
+	unsigned queues;
+	bool readonly, direct;
+};
+
 struct options {
 	char kernel[OPTION_TEXT_MAX];
 	char initrd[OPTION_TEXT_MAX]; /* empty: none */
@@ -38,9 +48,12 @@ struct options {
 	char uuid[37]; /* lower case, with its hyphens; empty: none */
 	enum log_level log_level;
 	char output[OPTION_TEXT_MAX]; /* dtb -o */
-	bool json;                    /* check --json */
-	bool papr;                    /* check --papr */
-	bool help;                    /* --help was met; the rest was not looked at */
+	struct option_disk disks[OPTION_DISKS_MAX];
+	size_t disk_count;
+	bool rng, pci;
+	bool json; /* check --json */
+	bool papr; /* check --papr */
+	bool help; /* --help was met; the rest was not looked at */
 };
 
 enum option_command { COMMAND_RUN = 1, COMMAND_CHECK = 2, COMMAND_DTB = 4 };

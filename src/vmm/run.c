@@ -24,6 +24,7 @@
 #include "control/control.h"
 #include "control/listen.h"
 #include "sandbox/sandbox.h"
+#include "vmm/plug.h"
 #include "vmm/console.h"
 #include "vmm/loader.h"
 #include "vmm/loop.h"
@@ -225,6 +226,14 @@ static bool run_on_confine_vcpu(void *context, struct err *err)
 	return run->sandbox == NULL || sandbox_enter_vcpu(run->sandbox, err);
 }
 
+/* In the thread of a device's queue, before the guest begins. */
+static bool run_on_confine_io(void *context, struct err *err)
+{
+	struct run *run = context;
+
+	return run->sandbox == NULL || sandbox_enter_io(run->sandbox, err);
+}
+
 /* --- Start and end -------------------------------------------------------------------------- */
 
 void raise_file_limit(void)
@@ -258,7 +267,7 @@ static bool run_enter_sandbox(struct run *run, struct err *err)
 	if (run->sandbox != NULL)
 		return sandbox_enter(run->sandbox,
 		    options->max_cpus - options->boot_cpus + CLIENT_FILES, sockets,
-		    COUNT_OF(sockets), run->wake.fd, err);
+		    COUNT_OF(sockets), run->wake.fd, options_machine(options).pci, err);
 	log_line(LOG_WARN, "--no-sandbox: a guest that breaks into this process has all rights of "
 	                   "the user who started it");
 	return true;
@@ -298,7 +307,7 @@ static bool run_set_up(struct run *run, struct err *err)
 	 * free. Fixed, what a client needs goes back to the system with it. */
 	mallopt(M_MMAP_THRESHOLD, 64 << 10);
 	vmm->machine = vmm->guest.machine = spapr_create(&config, err);
-	if (vmm->machine == NULL)
+	if (vmm->machine == NULL || !plug_devices(vmm->machine, options, err))
 		return false;
 	signals_start(run);
 	vmm->console = console_create(vmm->loop, options, vmm->machine, run_on_escape, vmm, err);
@@ -310,7 +319,9 @@ static bool run_set_up(struct run *run, struct err *err)
 		if (run->control == NULL)
 			return false;
 	}
-	return run_enter_sandbox(run, err) && spapr_boot(vmm->machine, err);
+	return run_enter_sandbox(run, err) &&
+	       spapr_confine_devices(vmm->machine, run_on_confine_io, run, err) &&
+	       spapr_boot(vmm->machine, err);
 }
 
 /* Also after a start that failed: all of these functions take NULL. */

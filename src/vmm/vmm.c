@@ -170,11 +170,19 @@ static void vmm_on_panic(struct vmm *vmm)
 }
 
 /* Start again from the beginning. If that fails, the machine stays stopped until a reset succeeds.
- */
+ * While a device still has requests in flight, that has to wait: they would write into the memory
+ * of the guest that is about to begin. */
 static bool vmm_reboot(struct vmm *vmm, bool guest, const char *reason, struct err *err)
 {
 	bool good;
 
+	if (!spapr_quiesce(vmm->machine)) {
+		log_line(LOG_INFO, "a reset waits for requests of devices that are in flight");
+		vmm->reset_waits = reason;
+		vmm->reset_by_guest = guest;
+		return true;
+	}
+	vmm->reset_waits = NULL;
 	/* The last output of the guest would be lost with its memory. */
 	console_poll(vmm->console);
 	good = spapr_boot(vmm->machine, err);
@@ -206,6 +214,18 @@ static void vmm_on_reset(struct vmm *vmm)
 	}
 }
 
+/* A device has come to rest, and a reset may have waited for it. */
+static void vmm_on_rest(struct vmm *vmm)
+{
+	struct err err = {0};
+
+	if (vmm->reset_waits != NULL &&
+	    !vmm_reboot(vmm, vmm->reset_by_guest, vmm->reset_waits, &err)) {
+		complain_error(&err);
+		vmm_end(vmm, exit_code_of(&err), false, "host-error");
+	}
+}
+
 void vmm_handle_news(struct vmm *vmm, unsigned news)
 {
 	if (vmm->ending)
@@ -219,6 +239,8 @@ void vmm_handle_news(struct vmm *vmm, unsigned news)
 		vmm_end(vmm, EXIT_POWERED_OFF, true, "guest-shutdown");
 	} else if (news & SPAPR_NEWS_RESET) {
 		vmm_on_reset(vmm);
+	} else if (news & SPAPR_NEWS_AT_REST) {
+		vmm_on_rest(vmm);
 	}
 }
 

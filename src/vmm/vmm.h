@@ -26,6 +26,9 @@ struct vmm {
 	struct guest guest; /* all this, for the control socket */
 	bool no_reboot;
 	enum run_state state;
+	/* A reset that waits for the devices to come to rest: its reason; NULL: none. */
+	const char *reset_waits;
+	bool reset_by_guest;
 	ev_timer report_timer; /* the next deadline, or reports that had to wait */
 	struct log_limit limit_report;
 	uint64_t guest_made_since_ms; /* the second that guest_made_reports counts in */

@@ -20,9 +20,9 @@ static void an_unknown_hcall_is_answered_h_function(void **state)
 {
 	/* Nothing, a neighbour of something, one Linux probes, one only firmware makes, rows
 	 * that are KVM's to answer and reached user space after all, and nonsense. */
-	static const uint64_t unknown[] = {0, 0x50, 0x55, 0x5c, 0x20, 0x398, 0xf001, 0xf002, 0xf004,
-	    0xe0, 0xe4, 0xdc, 0x28, 0x2c, 0x64, 0xf001f000, UINT64_C(0x10000f000),
-	    UINT64_C(0x100000058), UINT64_MAX};
+	static const uint64_t unknown[] = {0, 0x50, 0x55, 0x5c, 0x398, 0xf001, 0xf002, 0xf004, 0xe0,
+	    0xe4, 0xdc, 0x28, 0x2c, 0x64, 0xf001f000, UINT64_C(0x10000f000), UINT64_C(0x100000058),
+	    UINT64_MAX};
 	struct fixture *f = *state;
 	const uint64_t args[9] = {1, 2, 3, 4, 5, 6, 7, 8, 9};
 	uint64_t ret[9];

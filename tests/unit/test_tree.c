@@ -210,7 +210,8 @@ static void expect_cpus(const void *fdt, uint32_t boot, uint32_t threads)
 static void expect_rtas(const void *fdt, uint64_t memory_bytes, uint32_t threads)
 {
 	static const char *const functions[] = {"hcall-dabr", "hcall-interrupt", "hcall-set-mode",
-	    "hcall-splpar", "hcall-sprg0", "hcall-term", "hcall-vphn"};
+	    "hcall-multi-tce", "hcall-splpar", "hcall-sprg0", "hcall-tce", "hcall-term",
+	    "hcall-vphn"};
 	struct node node = open_node(fdt, "/rtas");
 	uint32_t base = (uint32_t)((memory_bytes < 2 * GIB ? memory_bytes : 2 * GIB) - 0x10000);
 
@@ -220,8 +221,8 @@ static void expect_rtas(const void *fdt, uint64_t memory_bytes, uint32_t threads
 	HAS_CELLS(&node, "rtas-error-log-max", 2048);
 	HAS_CELLS(&node, "rtas-event-scan-rate", 1);
 	has_flag(&node, "ibm,extended-os-term");
-	assert_int_equal(fdt_stringlist_count(fdt, node.offset, "ibm,hypertas-functions"), 7);
-	for (size_t i = 0; i < 7; i++)
+	assert_int_equal(fdt_stringlist_count(fdt, node.offset, "ibm,hypertas-functions"), 9);
+	for (size_t i = 0; i < 9; i++)
 		assert_true(fdt_stringlist_search(
 		                fdt, node.offset, "ibm,hypertas-functions", functions[i]) >= 0);
 	node.properties++;

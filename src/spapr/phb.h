@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * phb.h - the PCI host bridge: one root bus with slots 1 to 31, each for one function without a
+ * bridge, and one window of the guest's addresses for their BARs (LoPAR, "PCI Host Bridge").
+ *
+ * The guest assigns the BARs. There are no I/O ports and no INTx; interrupts are MSI-X, whose
+ * sources ibm,change-msi hands out. Devices see guest addresses as they are: the window for DMA is
+ * there because Linux wants one.
+ *
+ * A slot is filled before the first boot. All functions but phb_access() are called with the
+ * machine's lock held, or before anything runs.
+ */
+#ifndef PAPRIKA_SPAPR_PHB_H
+#define PAPRIKA_SPAPR_PHB_H
+
+#include "pci/virtio_pci.h"
+#include "spapr/irqchip.h"
+#include "spapr/news.h"
+#include "spapr/node.h"
+
+/* Above all memory and the pages of XIVE. PCI addresses are the guest's. */
+#define PHB_WINDOW_ADDRESS (UINT64_C(32) << 40)
+#define PHB_WINDOW_BYTES (UINT64_C(64) << 30)
+
+/* Bus unit id: bits 63..32 and 31..0 are two arguments of the RTAS services. */
+#define PHB_BUID UINT64_C(0x800000020000000)
+
+enum { PHB_SLOTS = 32, PHB_FIRST_SLOT = 1 };
+
+struct phb_slot {
+	struct virtio_pci *function; /* NULL: empty */
+	struct virtio_device *device;
+	char name[OP_DEVICE_MAX];
+};
+
+struct phb {
+	struct kvm_vm *vm;
+	struct irqchip *irqchip;
+	struct news *news;
+	bool present;
+	struct phb_slot slots[PHB_SLOTS];
+};
+
+/* finish also after a failed init, or without; all devices are at rest. */
+bool phb_init(struct phb *phb, struct kvm_vm *vm, struct irqchip *irqchip, struct news *news,
+    struct err *err);
+void phb_finish(struct phb *phb);
+
+/* Put a device into the first empty slot, and take it over. */
+bool phb_plug(struct phb *phb, const char *name, struct virtio_device *device, struct err *err);
+
+/* Have each thread of the devices call confine. */
+bool phb_confine(struct phb *phb, bool (*confine)(void *context, struct err *err), void *context,
+    struct err *err);
+
+/* The function that the guest means by bus unit id and config_addr (LoPAR 7.3.4), or NULL; the
+ * offset in its configuration space. */
+struct virtio_pci *phb_function(
+    struct phb *phb, uint64_t buid, uint32_t config_addr, uint32_t *ret_offset);
+
+/* Interrupt sources for the function: the first count vectors get one. False: the host refuses. */
+bool phb_set_irqs(struct phb *phb, struct virtio_pci *function, uint32_t count);
+/* The source of a vector; false if it has none. */
+bool phb_irq(struct phb *phb, struct virtio_pci *function, uint32_t vector, uint32_t *ret_irq);
+
+/* A load or store of the guest's: false if it is not in the window. A load where no device answers
+ * reads 0, so that a driver whose device has gone finds it reset. Any thread. */
+bool phb_access(struct phb *phb, uint64_t address, uint8_t *data, uint32_t length, bool write);
+
+/* Two halves of a reset, see virtio_pci.h. False: news will tell when all are at rest. */
+bool phb_at_rest(const struct phb *phb);
+bool phb_stop(struct phb *phb);
+void phb_reset(struct phb *phb);
+
+/* Nothing, if there is no bridge. */
+void phb_write_chosen(const struct phb *phb, struct node_writer *w);
+void phb_write_node(const struct phb *phb, struct node_writer *w);
+
+#endif
