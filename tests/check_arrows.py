@@ -34,7 +34,7 @@ MAY_INCLUDE = {
 FLOORS: dict[str, list[set[str]]] = {
     "base": [{"err", "be", "le"}, {"log"}, {"complain"}],
     "mem": [{"gmem"}],
-    "drc": [{"operation"}, {"drc"}, {"drc_rows"}, {"drc_logical", "drc_lmb"}],
+    "drc": [{"operation"}, {"drc"}, {"drc_rows"}, {"drc_logical", "drc_lmb", "drc_pci"}],
     "kvm": [
         {"mode.h"},
         {"kvm"},
@@ -54,7 +54,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"device.h"},
         {"device_parts"},
         {"device.c", "device_request", "device_fence"},
-        {"core", "core_node", "memory", "memory_node", "phb"},
+        {"core", "core_node", "memory", "memory_node", "phb", "phb_node"},
         {"machine.h"},
         {"rtas", "rtas_cpu", "rtas_dr", "rtas_pci", "rtas_system"},
         {"hcall.h"},
@@ -102,6 +102,7 @@ SHARES_HEADER = {
     "spapr/memory_node.c": "memory.h",
     "spapr/rtas_cpu.c": "rtas.h",
     "spapr/rtas_dr.c": "rtas.h",
+    "spapr/phb_node.c": "phb.h",
     "spapr/rtas_pci.c": "rtas.h",
     "spapr/rtas_system.c": "rtas.h",
     "vmm/option_disk.c": "option_row.h",

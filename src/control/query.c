@@ -209,7 +209,7 @@ static json_t *connector_json(const struct drc_type *type, const char *resource,
 	snprintf(name, sizeof name, "%s%u", type->name_prefix, (unsigned)(drc_index & 0x0fffffff));
 	return json_pack("{s:s, s:I, s:I, s:s, s:s, s:b, s:s*, s:b, s:o*, s:b, s:o*, s:o}",
 	    "resource", resource, "unit", (json_int_t)unit, "drc-index", (json_int_t)drc_index,
-	    "name", name, "state", drc_state_name(drc->state), "attached", drc->attached, "device",
+	    "name", name, "state", drc_state_name(type, drc->state), "attached", drc->attached, "device",
 	    device[0] != '\0' ? device : NULL, "adding", drc->adding, "add-operation",
 	    add != 0 ? json_out_integer(add) : NULL, "removing", drc->removing, "remove-operation",
 	    remove != 0 ? json_out_integer(remove) : NULL, "history", calls);

@@ -5,7 +5,7 @@
  * Invariants (drc_valid(); the tests check them in every reachable state):
  *    adding or removing implies attached; what is not attached is UNUSABLE; a pending removal
  *    implies that the guest owns the connector (else it is released at once); isolated_from
- *    is set only while removing and AVAILABLE.
+ *    is set only while removing and AVAILABLE; answered only while removing.
  */
 #include "drc.h"
 
@@ -18,7 +18,8 @@ static unsigned drc_conditions(const struct drc *drc)
 {
 	return (drc->attached ? DRC_IF_ATTACHED : 0u) | (drc->adding ? DRC_IF_ADDING : 0u) |
 	       (drc->removing ? DRC_IF_REMOVING : 0u) |
-	       (drc->isolated_from != DRC_UNUSABLE ? DRC_IF_ISOLATED_SINCE : 0u);
+	       (drc->isolated_from != DRC_UNUSABLE ? DRC_IF_ISOLATED_SINCE : 0u) |
+	       (drc->answered ? DRC_IF_ANSWERED : 0u);
 }
 
 const struct drc_row *drc_row_for(
@@ -65,8 +66,10 @@ struct drc_result drc_step(const struct drc_type *type, struct drc *drc, enum dr
 
 	if (!drc->removing || drc->state != DRC_AVAILABLE)
 		drc->isolated_from = DRC_UNUSABLE;
-	else if (input == DRC_IN_ISOLATE && before != DRC_AVAILABLE)
+	else if ((input == DRC_IN_ISOLATE || input == DRC_IN_ISOLATE_USED) &&
+	         before != DRC_AVAILABLE)
 		drc->isolated_from = before;
+	drc->answered = drc->removing && (drc->answered || input == DRC_IN_TOOL_BEGINS);
 	return (struct drc_result){
 	    .effects = row->effects, .step = row->step, .add = row->add, .remove = row->remove};
 }
@@ -82,15 +85,19 @@ bool drc_valid(const struct drc *drc)
 	if (drc->isolated_from != DRC_UNUSABLE &&
 	    (!drc->removing || drc->state != DRC_AVAILABLE || drc->isolated_from == DRC_AVAILABLE))
 		return false;
-	return true;
+	return drc->removing || !drc->answered;
 }
 
-const char *drc_state_name(enum drc_state state)
+const char *drc_state_name(const struct drc_type *type, enum drc_state state)
 {
-	static const char *const names[DRC_STATE_COUNT] = {
+	static const char *const logical[DRC_STATE_COUNT] = {
 	    "unusable", "available", "unisolated", "configured"};
+	static const char *const physical[DRC_STATE_COUNT] = {
+	    "isolated", "releasing", "unisolated", "configured"};
 
-	return (unsigned)state < DRC_STATE_COUNT ? names[state] : "invalid";
+	if ((unsigned)state >= DRC_STATE_COUNT)
+		return "invalid";
+	return type->physical ? physical[state] : logical[state];
 }
 
 const char *drc_input_name(enum drc_input input)
@@ -111,6 +118,10 @@ const char *drc_input_name(enum drc_input input)
 	    [DRC_IN_CANCEL_REMOVE] = "cancel-remove",
 	    [DRC_IN_RESET] = "reset",
 	    [DRC_IN_RESET_OFFER] = "reset-offer",
+	    [DRC_IN_TOOL_BEGINS] = "tool-begins",
+	    [DRC_IN_TOOL_STOPS] = "tool-stops",
+	    [DRC_IN_ISOLATE_USED] = "isolate-in-use",
+	    [DRC_IN_LET_GO] = "let-go",
 	};
 
 	return (unsigned)input < DRC_INPUT_COUNT ? names[input] : "invalid";

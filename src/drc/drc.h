@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * drc.h - one dynamic-reconfiguration connector (DRC): the slot that a CPU core, later a block of
- * memory, a PCI device or a host bridge, is plugged into (LoPAR chapter 13, "Dynamic
+ * drc.h - one dynamic-reconfiguration connector (DRC): the slot that a CPU core, a block of memory
+ * or a PCI device is plugged into (LoPAR chapter 13, "Dynamic
  * Reconfiguration (DR) Architecture"; the state diagram is in 13.4).
  *
  * Two parties that do not trust each other share a connector. The operator attaches something, or
@@ -36,7 +36,9 @@ enum rtas_status {
 	RTAS_NOT_CONFIGURABLE = -9003,     /* ibm,configure-connector in the wrong state */
 };
 
-/* The states of a logical connector. The order is that of a guest taking it. */
+/* The states of a connector. The order is that of a guest taking it. Of a physical connector: the
+ * guest does not own it if it is isolated; AVAILABLE is isolated, too, but a driver of the guest's
+ * still uses the device. */
 enum drc_state {
 	DRC_UNUSABLE,   /* the guest does not own it */
 	DRC_AVAILABLE,  /* allocated to the guest, isolated */
@@ -68,6 +70,15 @@ enum drc_input {
 	/* the machine starts again */
 	DRC_IN_RESET,       /* ... with what is attached in its device tree */
 	DRC_IN_RESET_OFFER, /* ... without: it is offered by an event */
+	DRC_INPUT_LOGICAL,  /* logical connectors know those above */
+
+	/* dr-indicator (9002): a tool in the guest begins to work on a request, or stops */
+	DRC_IN_TOOL_BEGINS = DRC_INPUT_LOGICAL,
+	DRC_IN_TOOL_STOPS,
+	/* isolation-state: isolate, while a driver of the guest's uses the device */
+	DRC_IN_ISOLATE_USED,
+	/* the guest's driver has let go of the device */
+	DRC_IN_LET_GO,
 	DRC_INPUT_COUNT
 };
 
@@ -111,6 +122,7 @@ struct drc {
 	 * UNISOLATE now takes the isolation back and is a refusal. DRC_UNUSABLE: it has not.
 	 */
 	enum drc_state isolated_from;
+	bool answered; /* while removing: a tool in the guest has begun to work on it */
 };
 
 struct drc_result {
@@ -131,6 +143,7 @@ enum drc_condition {
 	DRC_IF_ADDING = 1u << 1,
 	DRC_IF_REMOVING = 1u << 2,
 	DRC_IF_ISOLATED_SINCE = 1u << 3, /* isolated_from is set */
+	DRC_IF_ANSWERED = 1u << 4,
 };
 
 enum drc_next {
@@ -158,7 +171,7 @@ struct drc_row {
 struct drc_type {
 	const char *name;        /* "ibm,drc-types" */
 	const char *name_prefix; /* "ibm,drc-names": this, at most 20 bytes, and the decimal id */
-	const char *parent;      /* node that lists the connectors: "cpus"; NULL: none does */
+	bool physical;           /* the inputs from DRC_INPUT_LOGICAL on belong to it */
 	uint32_t index_type;     /* bits 31..28 of the drc index */
 	uint8_t hotplug_type;    /* resource type in the hot-plug event section */
 	uint8_t id_kind;         /* how that section names the connector: DRC_ID_... */
@@ -174,6 +187,7 @@ enum { DRC_ID_INDEX = 2 };
 
 extern const struct drc_type drc_type_cpu; /* drc_logical.c */
 extern const struct drc_type drc_type_lmb; /* drc_lmb.c: a logical memory block */
+extern const struct drc_type drc_type_pci; /* drc_pci.c: a slot of a PCI bus */
 
 /* The drc index of connector id of a type: type in bits 31..28, id in the rest. */
 uint32_t drc_index(const struct drc_type *type, uint32_t id);
@@ -192,8 +206,9 @@ struct drc_result drc_step(const struct drc_type *type, struct drc *drc, enum dr
 /* True if *drc satisfies every invariant named in drc.c; for tests. */
 bool drc_valid(const struct drc *drc);
 
-/* Names for people and for query-connectors: "unusable", "available", ... */
-const char *drc_state_name(enum drc_state state);
+/* Names for people and for query-connectors: "unusable", "available", ...; of a physical connector
+ * "isolated" and "releasing". */
+const char *drc_state_name(const struct drc_type *type, enum drc_state state);
 const char *drc_input_name(enum drc_input input);
 
 /* An indicator by its name in LoPAR: "isolation-state"; NULL for a number that is none of

@@ -109,7 +109,6 @@ enum drc_sense drc_logical_sense(const struct drc *drc)
  * so far. Resource type 1 of the hot-plug event section is a processor. */
 const struct drc_type drc_type_cpu = {.name = "CPU",
     .name_prefix = "CPU ",
-    .parent = "cpus",
     .index_type = 1,
     .hotplug_type = 1,
     .id_kind = DRC_ID_INDEX,

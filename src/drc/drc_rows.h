@@ -20,6 +20,7 @@
 #define ADDING DRC_IF_ADDING
 #define REMOVING DRC_IF_REMOVING
 #define ISOLATED DRC_IF_ISOLATED_SINCE
+#define ANSWERED DRC_IF_ANSWERED
 
 /* drc_logical.c: what all logical connectors answer to dr-entity-sense. */
 enum drc_sense drc_logical_sense(const struct drc *drc);

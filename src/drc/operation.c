@@ -224,7 +224,7 @@ bool ops_next_report(
 
 bool op_step_of_removal(enum op_step step)
 {
-	return step == OP_STOPPED || step == OP_ISOLATED || step == OP_RELEASED;
+	return step >= OP_ANSWERED && step <= OP_RELEASED;
 }
 
 static const char *op_phase_text(const struct operation *op)
@@ -239,6 +239,7 @@ static const char *op_phase_text(const struct operation *op)
 	case OP_UNISOLATED: return "connector unisolated, description not read to the end";
 	case OP_CONFIGURED: return "connector configured, not in use since";
 	case OP_STARTED: return "a thread started, description not read to the end";
+	case OP_ANSWERED: return "a tool in the guest is at work";
 	case OP_STOPPED: return "threads stopped, connector not isolated since";
 	case OP_ISOLATED: return "connector isolated, not released since";
 	case OP_RELEASED: return "a connector released, the device has not left yet";
@@ -254,9 +255,12 @@ const char *op_stuck_text(const struct operation *op, char ret_text[OP_STUCK_MAX
 	    [OP_HANDLING_NO_FENCE] = "; the guest has not answered the fence behind it either",
 	    [OP_HANDLING_OVER] = "; the guest has finished handling the event",
 	};
-	int length =
-	    snprintf(ret_text, OP_STUCK_MAX, "%s%s", op_phase_text(op), handling[op->handling]);
+	int length = snprintf(ret_text, OP_STUCK_MAX, "%s%s",
+	    op->stuck != NULL ? op->stuck : op_phase_text(op), handling[op->handling]);
 
+	if (op->requests != 0)
+		length += snprintf(ret_text + length, OP_STUCK_MAX - (size_t)length,
+		    ", %llu requests since", (unsigned long long)op->requests);
 	if (op->behind != 0)
 		snprintf(ret_text + length, OP_STUCK_MAX - (size_t)length,
 		    ", behind operation %llu, which it handles first",
@@ -282,15 +286,16 @@ const char *op_outcome_name(enum op_outcome outcome)
 const char *op_step_name(enum op_step step)
 {
 	static const char *const names[OP_STEP_COUNT] = {"requested", "notified", "fetched",
-	    "allocated", "unisolated", "configured", "started", "stopped", "isolated", "released",
-	    "unresolved", "ended"};
+	    "allocated", "unisolated", "configured", "started", "answered", "stopped", "isolated",
+	    "released", "unresolved", "ended"};
 
 	return names[step];
 }
 
 const char *op_source_name(enum op_source source)
 {
-	static const char *const names[] = {"none", "guest", "operator", "reset", "fence"};
+	static const char *const names[] = {
+	    "none", "guest", "operator", "reset", "driver", "fence"};
 
 	return names[source];
 }

@@ -39,9 +39,10 @@ enum op_step {
 	OP_UNISOLATED, /* ... unisolated it */
 	OP_CONFIGURED, /* ... read its description to the end */
 	OP_STARTED,    /* ... and started a thread of the core */
-	OP_STOPPED,    /* the last running thread of the core called stop-self */
+	OP_ANSWERED,   /* of a PCI device: a tool in the guest has begun to work on the removal */
+	OP_STOPPED,    /* the last running thread of the core called stop-self; the driver let go */
 	OP_ISOLATED,   /* the guest isolated the connector */
-	OP_RELEASED,   /* ... and made it unusable */
+	OP_RELEASED,   /* ... and made it unusable, or its driver let go of the device then */
 	OP_UNRESOLVED, /* the deadline passed without an answer */
 	OP_ENDED,
 	OP_STEP_COUNT
@@ -53,6 +54,7 @@ enum op_source {
 	OP_BY_GUEST,    /* a guest call: the fields below name it */
 	OP_BY_OPERATOR, /* a request of the operator, without the guest */
 	OP_BY_RESET,    /* the machine was reset, or powered off */
+	OP_BY_DRIVER,   /* the guest's driver: the registers of the device */
 	OP_BY_FENCE,    /* the guest's answer to a fence (spapr/fence.h): vcpu made the call */
 };
 
@@ -96,6 +98,8 @@ struct operation {
 	bool unresolved;
 	/* Of a copy for the operator, while it is pending: what the guest does with the event. */
 	enum op_handling handling;
+	const char *stuck; /* what its device says of where it is; static; NULL: see its phase */
+	uint64_t requests; /* ... that the device has served since it was asked for */
 	uint64_t behind;   /* the operation that the guest has not handled before this, or 0 */
 	uint64_t asked_ms; /* when it was last asked for; the deadline counts from here */
 	struct {
@@ -180,7 +184,7 @@ bool ops_next_report(
 /* The guest made it, unasked: OP_RELEASE or OP_TAKE. */
 bool op_is_guest_made(enum op_kind kind);
 
-/* The step is one of a removal, not of an add: OP_STOPPED, OP_ISOLATED or OP_RELEASED. */
+/* The step is one of a removal, not of an add: OP_ANSWERED to OP_RELEASED. */
 bool op_step_of_removal(enum op_step step);
 
 /* Where a pending operation is stuck, for people: "event never fetched by the guest", ... */

@@ -33,7 +33,7 @@ struct virtio_pci {
 	struct kvm_vm *vm;
 	struct virtio_device *device;
 	struct pci_identity identity;
-	void (*at_rest)(void *context);
+	void (*news)(void *context);
 	void *context;
 	_Atomic uint64_t bar; /* where it is; 0: nowhere */
 	_Atomic uint8_t isr;
@@ -76,7 +76,7 @@ static void transport_at_rest(void *context)
 {
 	struct virtio_pci *function = context;
 
-	function->at_rest(function->context);
+	function->news(function->context);
 }
 
 /* Doorbells are joined where the BAR is, while the driver may ring them. If KVM has no place for
@@ -103,9 +103,13 @@ static void transport_place_doorbells(struct virtio_pci *function)
 static void transport_write_register(
     struct virtio_pci *function, uint32_t offset, uint32_t length, uint64_t value)
 {
+	bool was_running = virtio_registers_live(&function->registers);
+
 	if (virtio_registers_write(&function->registers, offset, length, value))
 		transport_interrupt_config(function);
 	transport_place_doorbells(function);
+	if (virtio_registers_live(&function->registers) != was_running)
+		function->news(function->context);
 }
 
 /* --- The BAR ------------------------------------------------------------------------------------
@@ -277,7 +281,7 @@ static uint32_t identity_class(uint16_t id)
 }
 
 struct virtio_pci *virtio_pci_create(struct virtio_device *device, struct kvm_vm *vm,
-    void (*at_rest)(void *context), void *context, struct err *err)
+    void (*news)(void *context), void *context, struct err *err)
 {
 	/* The subsystem's id is free (4.1.2.1); other platforms have 0x1100 there, too. */
 	enum { VENDOR = 0x1af4, FIRST_DEVICE = 0x1040, SUBSYSTEM = 0x1100 };
@@ -290,7 +294,7 @@ struct virtio_pci *virtio_pci_create(struct virtio_device *device, struct kvm_vm
 	pthread_mutex_init(&function->lock, NULL);
 	function->vm = vm;
 	function->device = device;
-	function->at_rest = at_rest;
+	function->news = news;
 	function->context = context;
 	function->identity = (struct pci_identity){.vendor = VENDOR,
 	    .device = (uint16_t)(FIRST_DEVICE + virtio_id(device)),
@@ -381,6 +385,7 @@ struct virtio_pci_use virtio_pci_use(struct virtio_pci *function)
 	pthread_mutex_lock(&function->lock);
 	virtio_registers_settle(&function->registers);
 	use = (struct virtio_pci_use){.status = function->registers.status,
+	    .running = virtio_registers_live(&function->registers),
 	    .bus_master =
 	        (pci_config_get(&function->config, PCI_COMMAND, 2) & PCI_COMMAND_MASTER) != 0,
 	    .irqs = function->msix.joined};

@@ -21,10 +21,10 @@ struct virtio_pci;
 /* The size of the BAR: one page of a guest with pages of 64 KiB. */
 #define VIRTIO_PCI_BAR_BYTES 0x10000u
 
-/* For a device, which stays the caller's. at_rest may be called by any thread, after
- * virtio_pci_stop() or a reset by the driver; it must not wait. */
+/* For a device, which stays the caller's. news may be called by any thread, when a driver has
+ * started the device, or when it has come to rest; it must not wait. */
 struct virtio_pci *virtio_pci_create(struct virtio_device *device, struct kvm_vm *vm,
-    void (*at_rest)(void *context), void *context, struct err *err);
+    void (*news)(void *context), void *context, struct err *err);
 /* It is at rest. NULL is allowed. */
 void virtio_pci_destroy(struct virtio_pci *function);
 
@@ -47,7 +47,7 @@ int virtio_pci_set_irqs(struct virtio_pci *function, uint32_t first_irq, uint32_
 uint32_t virtio_pci_irqs(struct virtio_pci *function); /* how many it has */
 
 /* Take no more requests from the guest, and forget its driver: the first half of a reset of the
- * machine. False: at_rest will be called when the requests in flight have ended. */
+ * machine. False: news will tell when the requests in flight have ended. */
 bool virtio_pci_stop(struct virtio_pci *function);
 
 /* It is at rest: as it was made. */
@@ -56,6 +56,7 @@ void virtio_pci_reset(struct virtio_pci *function);
 /* What the driver does with it, for the operator and for a removal. */
 struct virtio_pci_use {
 	uint8_t status;  /* of the device, as the driver has set it */
+	bool running;    /* the driver has started it */
 	bool bus_master; /* the driver has switched its DMA on */
 	uint32_t irqs;
 };

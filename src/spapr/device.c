@@ -320,6 +320,7 @@ struct drc_result device_apply(struct devices *devices, struct connector *connec
 	struct device *device = connector->device;
 	const enum op_outcome add_before = device->add.outcome;
 	const enum op_outcome remove_before = device->remove.outcome;
+	const enum drc_state state_before = connector->drc.state;
 	struct drc_result result = connector_step(devices->connectors, connector, input);
 
 	/* First the step, so that an end comes after what led to it. */
@@ -338,6 +339,8 @@ struct drc_result device_apply(struct devices *devices, struct connector *connec
 		    devices, connector, OP_RELEASE, OP_RELEASED, device->attached == 1, by);
 	if (result.effects & DRC_FX_DETACH)
 		device_set_detached(devices, device, connector);
+	if (device->type->changed != NULL && connector->drc.state != state_before)
+		device->type->changed(device, connector);
 	if (result.effects & DRC_FX_FENCE) {
 		connector->fence_due_ms = clock_ms();
 		/* It needs another fence if one has found it half taken. */
@@ -360,11 +363,38 @@ struct drc_result device_apply(struct devices *devices, struct connector *connec
 
 /* --- The guest ---------------------------------------------------------------------------- */
 
+/* What the driver of a device has done since it was last looked at. */
+static void device_look_at_driver(struct devices *devices, struct device *device)
+{
+	static const struct op_evidence by_driver = {.source = OP_BY_DRIVER};
+	struct connector *connector = &device->connectors[0];
+	const struct drc *drc = &connector->drc;
+
+	if (drc->adding && drc->state == DRC_CONFIGURED && device->type->in_use(device, connector))
+		device_apply(devices, connector, DRC_IN_START, &by_driver);
+	if ((drc->removing || drc->state == DRC_AVAILABLE) && !device->type->held(device))
+		device_apply(devices, connector, DRC_IN_LET_GO, &by_driver);
+}
+
+void devices_look_at_drivers(struct devices *devices)
+{
+	for (uint32_t i = 0; i < devices->count; i++)
+		if (devices->list[i].type != NULL && devices->list[i].type->held != NULL)
+			device_look_at_driver(devices, &devices->list[i]);
+}
+
 enum rtas_status device_guest_input(struct devices *devices, struct connector *connector,
     enum drc_input input, const struct op_evidence *by)
 {
 	const struct device_type *type = connector->device->type;
-	enum rtas_status status = device_apply(devices, connector, input, by).status;
+	enum rtas_status status;
+
+	/* First what happened before. */
+	if (type->held != NULL)
+		device_look_at_driver(devices, connector->device);
+	if (input == DRC_IN_ISOLATE && type->held != NULL && type->held(connector->device))
+		input = DRC_IN_ISOLATE_USED;
+	status = device_apply(devices, connector, input, by).status;
 
 	/* Use that began before the connector was configured counts now. */
 	if (connector->drc.adding && connector->drc.state == DRC_CONFIGURED &&
@@ -384,6 +414,8 @@ bool device_event_fetched(struct devices *devices, uint32_t number)
 
 	if (device == NULL) /* it has left since the event was queued */
 		return false;
+	if (device->type->fetched != NULL)
+		device->type->fetched(connector->device);
 	connector->fetched = devices->connectors->events->fetched;
 	connector->fence_due_ms = clock_ms() + FENCE_DELAY_MS;
 	device_pass_step(

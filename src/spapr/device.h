@@ -71,6 +71,14 @@ struct device_type {
 	void (*release)(struct device *device, struct connector *connector);
 	/* The guest uses it: an add of a configured connector is done. */
 	bool (*in_use)(const struct device *device, const struct connector *connector);
+	/* A driver of the guest's holds it: an isolated connector waits until it has let go. */
+	bool (*held)(const struct device *device);
+	/* A connector is in another state. */
+	void (*changed)(struct device *device, struct connector *connector);
+	/* The guest has read an event of the connector, from now on it may act on it. */
+	void (*fetched)(struct device *device);
+	/* Of a copy of a pending operation: where it is, in the words of this type. */
+	void (*look)(const struct device *device, struct operation *copy);
 	/* Add to the evidence what the machine sees of the device. */
 	void (*evidence)(const struct device *device, struct op_evidence *evidence);
 	/* What the machine concludes from a refusal of op, or from an end that the fence proves;
@@ -122,6 +130,9 @@ bool device_cancel(struct devices *devices, uint64_t operation, struct err *err)
  * be in use (device_type.in_use). Returns the RTAS status. */
 enum rtas_status device_guest_input(struct devices *devices, struct connector *connector,
     enum drc_input input, const struct op_evidence *by);
+
+/* A driver may have started a device, or let go of one. */
+void devices_look_at_drivers(struct devices *devices);
 
 /* The pending operation that the step belongs to passes it. */
 void device_pass(struct devices *devices, const struct device *device, enum op_step step);

@@ -134,6 +134,10 @@ void device_look_into(struct devices *devices, struct operation *copy)
 	if (copy->outcome != OP_PENDING)
 		return;
 	device = device_of_operation(devices, copy);
+	if (device->type->look != NULL) {
+		device->type->look(device, copy);
+		return;
+	}
 	connector = fence_awaited(device, copy);
 	if (connector == NULL || !device_has_heard(devices, connector))
 		return;

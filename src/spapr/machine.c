@@ -145,8 +145,13 @@ static bool machine_create_vm(struct spapr *machine, struct err *err)
 	    kvm_vm_processor(machine->vm)->name);
 	machine_place_low(machine);
 	hcalls_enable(machine);
+	return true;
+}
+
+static bool machine_create_phb(struct spapr *machine, struct err *err)
+{
 	return !machine->config.pci ||
-	       phb_init(&machine->phb, machine->vm, &machine->irqchip, &machine->news, err);
+	       phb_init(&machine->phb, machine->vm, &machine->irqchip, &machine->devices, err);
 }
 
 static bool machine_access(
@@ -161,7 +166,8 @@ static bool machine_create_parts(struct spapr *machine)
 	const struct spapr_config *config = &machine->config;
 	uint32_t boot_blocks = (uint32_t)(config->memory_bytes / SPAPR_LMB_BYTES);
 	uint32_t devices = config->max_cpus / config->threads +
-	                   (uint32_t)(machine_max_memory(config) / SPAPR_LMB_BYTES) - boot_blocks;
+	                   (uint32_t)(machine_max_memory(config) / SPAPR_LMB_BYTES) - boot_blocks +
+	                   (config->pci ? PHB_SLOTS - PHB_FIRST_SLOT : 0);
 
 	pthread_mutex_init(&machine->lock, NULL);
 	news_init(&machine->news, config->wake, config->context);
@@ -212,7 +218,8 @@ struct spapr *spapr_create(const struct spapr_config *config, struct err *err)
 	machine->config = *config;
 	if (!machine_create_parts(machine))
 		err_system(err, ENOMEM, NULL, "cannot create the machine");
-	else if (machine_create_vm(machine, err) && machine_create_cores(machine, err))
+	else if (machine_create_vm(machine, err) && machine_create_cores(machine, err) &&
+	         machine_create_phb(machine, err))
 		return machine;
 	spapr_destroy(machine);
 	return NULL;
@@ -339,7 +346,31 @@ const struct gmem *spapr_memory(struct spapr *machine)
 bool spapr_plug(
     struct spapr *machine, const char *name, struct virtio_device *device, struct err *err)
 {
-	return phb_plug(&machine->phb, name, device, err);
+	bool plugged;
+
+	pthread_mutex_lock(&machine->lock);
+	plugged = phb_plug(&machine->phb, name, device, err);
+	pthread_mutex_unlock(&machine->lock);
+	return plugged;
+}
+
+bool spapr_pci_add(struct spapr *machine, const char *name, struct virtio_device *device,
+    uint64_t *ret_operation, struct err *err)
+{
+	bool added;
+
+	pthread_mutex_lock(&machine->lock);
+	devices_release(&machine->devices);
+	added = phb_add(&machine->phb, name, device, ret_operation, err);
+	pthread_mutex_unlock(&machine->lock);
+	return added;
+}
+
+void spapr_look_at_drivers(struct spapr *machine)
+{
+	pthread_mutex_lock(&machine->lock);
+	devices_look_at_drivers(&machine->devices);
+	pthread_mutex_unlock(&machine->lock);
 }
 
 bool spapr_confine_devices(struct spapr *machine, bool (*confine)(void *context, struct err *err),

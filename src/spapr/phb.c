@@ -2,64 +2,257 @@
 /* phb.c - see phb.h. */
 #include "spapr/phb.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "spapr/irq.h"
-
-/* Linux clears the table for DMA when it finds the bridge, so the window is small: no device uses
- * it. The number of the table has the bridge in bits 15..8. */
-#define LIOBN 0x80000000u
-#define DMA_WINDOW_BYTES (UINT64_C(64) << 20)
-
-/* What Linux divides among the devices; more than they have vectors. */
-enum { PE_TOTAL_MSI = 2048 };
 
 /* config_addr: register bits 11..8 in 31..28, bus in 23..16, slot in 15..11, function in 10..8,
  * register bits 7..0. */
 enum { ADDR_HIGH_SHIFT = 28, ADDR_BUS_SHIFT = 16, ADDR_SLOT_SHIFT = 11, ADDR_FUNCTION = 0x700 };
 
-bool phb_init(
-    struct phb *phb, struct kvm_vm *vm, struct irqchip *irqchip, struct news *news, struct err *err)
+static void phb_on_news(void *context)
 {
-	*phb = (struct phb){.vm = vm, .irqchip = irqchip, .news = news, .present = true};
-	return kvm_vm_create_tce_table(vm, LIOBN, DMA_WINDOW_BYTES, err);
+	struct phb *phb = context;
+
+	news_tell(phb->news, SPAPR_NEWS_DRIVER);
+}
+
+bool phb_init(struct phb *phb, struct kvm_vm *vm, struct irqchip *irqchip, struct devices *devices,
+    struct err *err)
+{
+	*phb = (struct phb){.vm = vm,
+	    .irqchip = irqchip,
+	    .devices = devices,
+	    .news = devices->news,
+	    .present = true};
+	pthread_rwlock_init(&phb->lock, NULL);
+	connectors_add_range(
+	    devices->connectors, &drc_type_pci, PHB_FIRST_SLOT, 1, PHB_SLOTS - PHB_FIRST_SLOT);
+	return kvm_vm_create_tce_table(vm, PHB_LIOBN, PHB_DMA_WINDOW_BYTES, err);
 }
 
 void phb_finish(struct phb *phb)
 {
+	if (!phb->present)
+		return;
 	for (unsigned i = 0; i < PHB_SLOTS; i++) {
 		virtio_pci_destroy(phb->slots[i].function);
 		virtio_destroy(phb->slots[i].device);
 	}
+	pthread_rwlock_destroy(&phb->lock);
 	*phb = (struct phb){0};
 }
 
-static void phb_on_rest(void *context)
-{
-	struct phb *phb = context;
+/* --- The device type --------------------------------------------------------------------------
+ */
 
-	news_tell(phb->news, SPAPR_NEWS_AT_REST);
+static struct phb_slot *phb_slot(const struct device *device)
+{
+	struct phb *phb = device->context;
+
+	return &phb->slots[device->unit];
 }
 
-bool phb_plug(struct phb *phb, const char *name, struct virtio_device *device, struct err *err)
+static void phb_describe(const struct device *device, const struct connector *connector, bool named,
+    struct node_writer *w)
 {
-	unsigned number = PHB_FIRST_SLOT;
-	struct phb_slot *slot;
+	phb_write_slot(phb_slot(device)->function, connector, named, w);
+}
 
-	while (number < PHB_SLOTS && phb->slots[number].function != NULL)
-		number++;
-	if (number == PHB_SLOTS)
-		return err_set(err, ERR_USAGE, "leave one out",
+static bool phb_check_remove(const struct device *device, struct err *err)
+{
+	struct phb_slot *slot = phb_slot(device);
+
+	slot->done_before = virtio_progress(slot->device).done;
+	return true;
+}
+
+static void phb_set_slot(
+    struct device *device, struct virtio_pci *function, struct virtio_device *virtio)
+{
+	struct phb *phb = device->context;
+
+	pthread_rwlock_wrlock(&phb->lock);
+	phb_slot(device)->function = function;
+	phb_slot(device)->device = virtio;
+	pthread_rwlock_unlock(&phb->lock);
+}
+
+/* In the operator's thread: the device's threads end. */
+static void phb_release(struct device *device, struct connector *connector)
+{
+	struct phb_slot slot = *phb_slot(device);
+
+	phb_set_slot(device, NULL, NULL);
+	virtio_pci_destroy(slot.function);
+	virtio_destroy(slot.device);
+}
+
+static bool phb_in_use(const struct device *device, const struct connector *connector)
+{
+	return virtio_pci_use(phb_slot(device)->function).running;
+}
+
+/* Linux resets the device, gives its interrupts back and switches bus mastering off, in this order,
+ * when a driver leaves. */
+static bool phb_held(const struct device *device)
+{
+	struct virtio_pci_use use = virtio_pci_use(phb_slot(device)->function);
+
+	return use.status != 0 || use.irqs != 0 || use.bus_master;
+}
+
+/* What is isolated cannot be reached: its BAR is nowhere, and its configuration space is not there
+ * (phb_function). */
+static void phb_changed(struct device *device, struct connector *connector)
+{
+	if (connector->drc.state == DRC_UNUSABLE)
+		virtio_pci_reset(phb_slot(device)->function);
+}
+
+static void phb_fetched(struct device *device)
+{
+	phb_slot(device)->orders++;
+}
+
+static void phb_look(const struct device *device, struct operation *copy)
+{
+	const struct phb_slot *slot = phb_slot(device);
+	const struct drc *drc = &device->connectors[0].drc;
+	bool held = phb_held(device);
+
+	if (copy->kind == OP_REMOVE)
+		copy->requests = virtio_progress(slot->device).done - slot->done_before;
+	if (copy->phase == OP_FETCHED)
+		copy->stuck = "event fetched, no tool in the guest has acted on it";
+	else if (copy->kind == OP_ADD && copy->phase == OP_CONFIGURED)
+		copy->stuck = "connector configured, no driver has started the device";
+	else if (drc->state == DRC_AVAILABLE)
+		copy->stuck = "connector isolated, but the guest's driver still uses the device";
+	else if (copy->phase == OP_ANSWERED || (copy->phase == OP_STOPPED && held))
+		copy->stuck =
+		    "a tool in the guest is at work, and its driver still uses the device";
+	else if (copy->phase == OP_STOPPED)
+		copy->stuck = "the guest's driver has let go of the device, connector not isolated";
+}
+
+static void phb_evidence(const struct device *device, struct op_evidence *evidence)
+{
+	evidence->parts = 1;
+	evidence->parts_used = phb_held(device);
+}
+
+static const char *phb_infer(const struct device *device, const struct connector *connector,
+    const struct operation *op, enum op_source source)
+{
+	if (op->kind == OP_ADD)
+		return op->steps[OP_CONFIGURED].order != 0
+		           ? "the guest gave the device back: no driver could use it"
+		           : "the guest gave the device back without having configured it";
+	return op->steps[OP_ISOLATED].order != 0
+	           ? "the guest took the device back"
+	           : "a tool in the guest looked for the device, and did not remove it: it is not "
+	             "in the guest's device tree as a device of this slot";
+}
+
+static const struct device_type device_type_pci = {
+    .noun = "pci",
+    .connector = &drc_type_pci,
+    .made_on_demand = true,
+    .check_remove = phb_check_remove,
+    .describe = phb_describe,
+    .release = phb_release,
+    .in_use = phb_in_use,
+    .held = phb_held,
+    .changed = phb_changed,
+    .fetched = phb_fetched,
+    .look = phb_look,
+    .evidence = phb_evidence,
+    .infer = phb_infer,
+};
+
+/* --- Slots ------------------------------------------------------------------------------------
+ */
+
+/* The first empty slot; not one for which the guest may still act on an old event. */
+static unsigned phb_find_slot(const struct phb *phb, struct err *err)
+{
+	bool ordered = false;
+
+	for (unsigned number = PHB_FIRST_SLOT; number < PHB_SLOTS; number++) {
+		const struct phb_slot *slot = &phb->slots[number];
+
+		if (slot->function == NULL && slot->orders == 0)
+			return number;
+		ordered = ordered || slot->function == NULL;
+	}
+	if (ordered)
+		err_set(err, ERR_STATE, "have a tool in the guest work them off, or reset it",
+		    "the guest has not acted on earlier events for the PCI slots that are free");
+	else
+		err_set(err, ERR_STATE, "leave one out, or remove one",
 		    "there are more devices than the %d that the PCI bus has slots for",
 		    PHB_SLOTS - PHB_FIRST_SLOT);
-	slot = &phb->slots[number];
-	slot->function = virtio_pci_create(device, phb->vm, phb_on_rest, phb, err);
-	if (slot->function == NULL)
+	return 0;
+}
+
+/* The device of a slot that has been filled, not attached yet; NULL with *err filled. */
+static struct device *phb_fill_slot(struct phb *phb, struct virtio_device *virtio, struct err *err)
+{
+	struct virtio_pci *function;
+	struct device *device;
+	unsigned number;
+
+	if (!phb->present) {
+		err_set(err, ERR_STATE, "start the guest with --pci or with a device",
+		    "this machine has no PCI bus");
+		return NULL;
+	}
+	number = phb_find_slot(phb, err);
+	if (number == 0)
+		return NULL;
+	function = virtio_pci_create(virtio, phb->vm, phb_on_news, phb, err);
+	if (function == NULL)
+		return NULL;
+	/* There are as many places as slots. */
+	device = device_create(phb->devices, &device_type_pci, phb, number, number, 1);
+	phb_set_slot(device, function, virtio);
+	return device;
+}
+
+/* The virtio device stays the caller's. */
+static void phb_empty_slot(struct device *device)
+{
+	struct virtio_pci *function = phb_slot(device)->function;
+
+	phb_set_slot(device, NULL, NULL);
+	virtio_pci_destroy(function);
+	device_destroy(device);
+}
+
+bool phb_plug(struct phb *phb, const char *name, struct virtio_device *virtio, struct err *err)
+{
+	struct device *device = phb_fill_slot(phb, virtio, err);
+
+	if (device == NULL)
 		return false;
-	slot->device = device;
-	snprintf(slot->name, sizeof slot->name, "%s", name);
-	return true;
+	if (device_boot(phb->devices, device, name, err))
+		return true;
+	phb_empty_slot(device);
+	return false;
+}
+
+bool phb_add(struct phb *phb, const char *name, struct virtio_device *virtio,
+    uint64_t *ret_operation, struct err *err)
+{
+	struct device *device = phb_fill_slot(phb, virtio, err);
+
+	if (device == NULL)
+		return false;
+	if (device_add(phb->devices, device, name, ret_operation, err))
+		return true;
+	phb_empty_slot(device);
+	return false;
 }
 
 bool phb_confine(struct phb *phb, bool (*confine)(void *context, struct err *err), void *context,
@@ -77,9 +270,13 @@ struct virtio_pci *phb_function(
 {
 	uint32_t bus = config_addr >> ADDR_BUS_SHIFT & 0xff;
 	uint32_t slot = config_addr >> ADDR_SLOT_SHIFT & (PHB_SLOTS - 1);
+	const struct connector *connector;
 
 	*ret_offset = (config_addr >> ADDR_HIGH_SHIFT) << 8 | (config_addr & 0xff);
 	if (!phb->present || buid != PHB_BUID || bus != 0 || (config_addr & ADDR_FUNCTION) != 0)
+		return NULL;
+	connector = connector_find(phb->devices->connectors, drc_index(&drc_type_pci, slot));
+	if (connector == NULL || !connector->drc.attached || connector->drc.state == DRC_UNUSABLE)
 		return NULL;
 	return phb->slots[slot].function;
 }
@@ -112,16 +309,20 @@ bool phb_irq(struct phb *phb, struct virtio_pci *function, uint32_t vector, uint
 	return vector < virtio_pci_irqs(function);
 }
 
+/* Nothing a guest stores to, or loads from, is behind the lock for long. */
 bool phb_access(struct phb *phb, uint64_t address, uint8_t *data, uint32_t length, bool write)
 {
+	bool answered = false;
+
 	if (!phb->present || address < PHB_WINDOW_ADDRESS ||
 	    address - PHB_WINDOW_ADDRESS >= PHB_WINDOW_BYTES)
 		return false;
-	for (unsigned i = PHB_FIRST_SLOT; i < PHB_SLOTS; i++)
-		if (phb->slots[i].function != NULL &&
-		    virtio_pci_access(phb->slots[i].function, address, data, length, write))
-			return true;
-	if (!write)
+	pthread_rwlock_rdlock(&phb->lock);
+	for (unsigned i = PHB_FIRST_SLOT; !answered && i < PHB_SLOTS; i++)
+		answered = phb->slots[i].function != NULL &&
+		           virtio_pci_access(phb->slots[i].function, address, data, length, write);
+	pthread_rwlock_unlock(&phb->lock);
+	if (!answered && !write)
 		memset(data, 0, length);
 	return true;
 }
@@ -146,89 +347,24 @@ bool phb_stop(struct phb *phb)
 
 void phb_reset(struct phb *phb)
 {
+	phb_forget_orders(phb);
 	for (unsigned i = PHB_FIRST_SLOT; i < PHB_SLOTS; i++)
 		if (phb->slots[i].function != NULL)
 			virtio_pci_reset(phb->slots[i].function);
 }
 
-/* --- The device tree (PCI Bus Binding to IEEE 1275) ---------------------------------------------
- */
-
-/* phys.hi of an address: space, device, register. */
-enum { SPACE_MEMORY_64 = 0x03000000, PHYS_SLOT_SHIFT = 11 };
-
-void phb_write_chosen(const struct phb *phb, struct node_writer *w)
+/* A tool begins with the dr-indicator, or finds out by its first call that the slot is empty. */
+void phb_note_act(struct phb *phb, uint32_t index, bool tool_begins)
 {
-	/* Linux assigns the BARs only if it is told so. */
-	if (phb->present)
-		node_cell(w, "linux,pci-probe-only", 0);
+	uint32_t number = index - drc_index(&drc_type_pci, 0);
+	struct phb_slot *slot = number < PHB_SLOTS ? &phb->slots[number] : NULL;
+
+	if (slot != NULL && slot->orders > 0 && (tool_begins || slot->function == NULL))
+		slot->orders--;
 }
 
-/* What Open Firmware calls a function of this class. No node may be called "pci". */
-static const char *phb_class_name(uint32_t class_code)
+void phb_forget_orders(struct phb *phb)
 {
-	switch (class_code >> 8) {
-	case 0x0100: return "scsi";
-	case 0x0200: return "ethernet";
-	case 0x0780: return "communication-controller";
-	case 0x00ff: return "legacy-device";
-	default: return "unknown-legacy-device";
-	}
-}
-
-static void phb_write_slot(const struct phb *phb, uint32_t number, struct node_writer *w)
-{
-	const struct virtio_pci *function = phb->slots[number].function;
-	const struct pci_identity *identity = virtio_pci_identity(function);
-	uint32_t phys = number << PHYS_SLOT_SHIFT;
-	char text[96];
-
-	snprintf(text, sizeof text, "%s@%x", phb_class_name(identity->class_code), number);
-	node_begin(w, text);
-	/* The configuration space, and the BAR with its size: Linux does not look for itself. */
-	NODE_CELLS(w, "reg", phys, 0, 0, 0, 0, phys | SPACE_MEMORY_64 | PCI_BAR0, 0, 0, 0,
-	    VIRTIO_PCI_BAR_BYTES);
-	node_cell(w, "vendor-id", identity->vendor);
-	node_cell(w, "device-id", identity->device);
-	node_cell(w, "revision-id", identity->revision);
-	node_cell(w, "class-code", identity->class_code);
-	node_cell(w, "subsystem-id", identity->subsystem);
-	node_cell(w, "subsystem-vendor-id", identity->subsystem_vendor);
-	node_cell(w, "ibm,req#msi-x", virtio_pci_vectors(function));
-	/* Without it drmgr does not see the device. */
-	snprintf(text, sizeof text, "paprika_%s", phb->slots[number].name);
-	node_text(w, "ibm,loc-code", text);
-	node_end(w);
-}
-
-void phb_write_node(const struct phb *phb, struct node_writer *w)
-{
-	char text[96];
-
-	if (!phb->present)
-		return;
-	snprintf(text, sizeof text, "pci@%llx", (unsigned long long)PHB_BUID);
-	node_begin(w, text);
-	node_text(w, "device_type", "pci");
-	node_text(w, "compatible", "IBM,Logical_PHB");
-	NODE_CELLS(w, "reg", (uint32_t)(PHB_BUID >> 32), (uint32_t)PHB_BUID, 0, 0);
-	NODE_CELLS(w, "bus-range", 0, 0xff);
-	node_cell(w, "#address-cells", 3);
-	node_cell(w, "#size-cells", 2);
-	node_cell(w, "#interrupt-cells", 1);
-	NODE_CELLS(w, "ranges", SPACE_MEMORY_64, (uint32_t)(PHB_WINDOW_ADDRESS >> 32),
-	    (uint32_t)PHB_WINDOW_ADDRESS, (uint32_t)(PHB_WINDOW_ADDRESS >> 32),
-	    (uint32_t)PHB_WINDOW_ADDRESS, (uint32_t)(PHB_WINDOW_BYTES >> 32),
-	    (uint32_t)PHB_WINDOW_BYTES);
-	node_cell(w, "ibm,pci-config-space-type", 1);
-	node_cell(w, "ibm,pe-total-#msi", PE_TOTAL_MSI);
-	/* Its cells are counted by the next two. */
-	NODE_CELLS(w, "ibm,dma-window", LIOBN, 0, 0, (uint32_t)(DMA_WINDOW_BYTES >> 32),
-	    (uint32_t)DMA_WINDOW_BYTES);
-	node_cell(w, "ibm,#dma-address-cells", 2);
-	node_cell(w, "ibm,#dma-size-cells", 2);
-	for (uint32_t i = PHB_FIRST_SLOT; i < PHB_SLOTS; i++)
-		if (phb->slots[i].function != NULL)
-			phb_write_slot(phb, i, w);
-	node_end(w);
+	for (unsigned i = PHB_FIRST_SLOT; i < PHB_SLOTS; i++)
+		phb->slots[i].orders = 0;
 }

@@ -13,10 +13,10 @@
 #ifndef PAPRIKA_SPAPR_PHB_H
 #define PAPRIKA_SPAPR_PHB_H
 
+#include <pthread.h>
+
 #include "pci/virtio_pci.h"
-#include "spapr/irqchip.h"
-#include "spapr/news.h"
-#include "spapr/node.h"
+#include "spapr/device.h"
 
 /* Above all memory and the pages of XIVE. PCI addresses are the guest's. */
 #define PHB_WINDOW_ADDRESS (UINT64_C(32) << 40)
@@ -25,38 +25,58 @@
 /* Bus unit id: bits 63..32 and 31..0 are two arguments of the RTAS services. */
 #define PHB_BUID UINT64_C(0x800000020000000)
 
+/* Linux clears the table for DMA when it finds the bridge, so the window is small: no device uses
+ * it. The number of the table has the bridge in bits 15..8. */
+#define PHB_LIOBN 0x80000000u
+#define PHB_DMA_WINDOW_BYTES (UINT64_C(64) << 20)
+
 enum { PHB_SLOTS = 32, PHB_FIRST_SLOT = 1 };
 
 struct phb_slot {
 	struct virtio_pci *function; /* NULL: empty */
 	struct virtio_device *device;
-	char name[OP_DEVICE_MAX];
+	/* Events that the guest has read and on which no tool has acted. One may still do so, and
+	 * would then take away, or add, what is in the slot by that time. */
+	uint32_t orders;
+	uint64_t done_before; /* requests, when its removal was last asked for */
 };
 
 struct phb {
 	struct kvm_vm *vm;
 	struct irqchip *irqchip;
+	struct devices *devices;
 	struct news *news;
 	bool present;
+	/* Slots change with the machine's lock and this one held, and are read with either. vCPUs
+	 * that load and store take this one, and share it. */
+	pthread_rwlock_t lock;
 	struct phb_slot slots[PHB_SLOTS];
 };
 
 /* finish also after a failed init, or without; all devices are at rest. */
-bool phb_init(struct phb *phb, struct kvm_vm *vm, struct irqchip *irqchip, struct news *news,
+bool phb_init(struct phb *phb, struct kvm_vm *vm, struct irqchip *irqchip, struct devices *devices,
     struct err *err);
 void phb_finish(struct phb *phb);
 
-/* Put a device into the first empty slot, and take it over. */
+/* Put a device into an empty slot, before the first boot, and take it over. Then the same of a
+ * machine that has booted: an operation. On failure the device stays the caller's. */
 bool phb_plug(struct phb *phb, const char *name, struct virtio_device *device, struct err *err);
+bool phb_add(struct phb *phb, const char *name, struct virtio_device *device,
+    uint64_t *ret_operation, struct err *err);
 
 /* Have each thread of the devices call confine. */
 bool phb_confine(struct phb *phb, bool (*confine)(void *context, struct err *err), void *context,
     struct err *err);
 
 /* The function that the guest means by bus unit id and config_addr (LoPAR 7.3.4), or NULL; the
- * offset in its configuration space. */
+ * offset in its configuration space. One that is isolated is not there. */
 struct virtio_pci *phb_function(
     struct phb *phb, uint64_t buid, uint32_t config_addr, uint32_t *ret_offset);
+
+/* The guest makes an indicator call on the connector with this index: it acts on an event. */
+void phb_note_act(struct phb *phb, uint32_t drc_index, bool tool_begins);
+/* It acts on no event that was read before. */
+void phb_forget_orders(struct phb *phb);
 
 /* Interrupt sources for the function: the first count vectors get one. False: the host refuses. */
 bool phb_set_irqs(struct phb *phb, struct virtio_pci *function, uint32_t count);
@@ -74,6 +94,10 @@ void phb_reset(struct phb *phb);
 
 /* Nothing, if there is no bridge. */
 void phb_write_chosen(const struct phb *phb, struct node_writer *w);
-void phb_write_node(const struct phb *phb, struct node_writer *w);
+
+/* The bridge's own properties; its node is left open. Then the node of one slot (phb_node.c). */
+void phb_begin_node(struct node_writer *w);
+void phb_write_slot(const struct virtio_pci *function, const struct connector *connector,
+    bool named, struct node_writer *w);
 
 #endif

@@ -26,6 +26,8 @@ const struct rtas_row rtas_table[] = {
     {"set-indicator",            "13.5.3.4", 3, 3,  1,    true,  rtas_set_indicator,           0,             "isolation and allocation of a connector"},
     {"get-sensor-state",         "-",        2, 2,  2,    true,  rtas_get_sensor_state,        0,             "entity sense of a connector; EPOW"},
     {"ibm,configure-connector",  "13.5.3.5", 2, 2,  1,    true,  rtas_configure_connector,     0,             "read the description of what is plugged in"},
+    {"set-power-level",          "-",        2, 2,  2,    false, rtas_set_power_level,         0,             "power of a connector: it is always on"},
+    {"get-power-level",          "-",        1, 1,  2,    false, rtas_get_power_level,         0,             "the same"},
     {"check-exception",          "-",        6, 7,  1,    true,  rtas_check_exception,         0,             "fetch an event"},
     {"event-scan",               "-",        4, 4,  1,    false, rtas_event_scan,              0,             "fetch an event: there is never one"},
     {"get-time-of-day",          "-",        0, 0,  8,    true,  rtas_get_time_of_day,         0,             "read the clock, UTC"},

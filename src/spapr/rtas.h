@@ -71,6 +71,8 @@ enum rtas_status rtas_query_cpu_stopped_state(struct rtas_call *call);
 enum rtas_status rtas_set_indicator(struct rtas_call *call);
 enum rtas_status rtas_get_sensor_state(struct rtas_call *call);
 enum rtas_status rtas_configure_connector(struct rtas_call *call);
+enum rtas_status rtas_set_power_level(struct rtas_call *call);
+enum rtas_status rtas_get_power_level(struct rtas_call *call);
 /* rtas_pci.c */
 enum rtas_status rtas_read_pci_config(struct rtas_call *call);
 enum rtas_status rtas_write_pci_config(struct rtas_call *call);

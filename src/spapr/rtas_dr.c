@@ -16,6 +16,10 @@ static const struct {
 } indicator_inputs[] = {
     {DRC_ISOLATION_STATE, 0, DRC_IN_ISOLATE},
     {DRC_ISOLATION_STATE, 1, DRC_IN_UNISOLATE},
+    {DRC_DR_INDICATOR, 0, DRC_IN_TOOL_STOPS},  /* off */
+    {DRC_DR_INDICATOR, 1, DRC_IN_TOOL_BEGINS}, /* on */
+    {DRC_DR_INDICATOR, 2, DRC_IN_TOOL_BEGINS}, /* identify */
+    {DRC_DR_INDICATOR, 3, DRC_IN_TOOL_BEGINS}, /* action */
     {DRC_ALLOCATION_STATE, 0, DRC_IN_UNUSABLE},
     {DRC_ALLOCATION_STATE, 1, DRC_IN_USABLE},
 };
@@ -32,9 +36,12 @@ enum rtas_status rtas_set_indicator(struct rtas_call *call)
 	    .value = call->args[2],
 	    .vcpu = call->vcpu->id};
 
+	phb_note_act(
+	    &machine->phb, call->args[1], call->args[0] == DRC_DR_INDICATOR && call->args[2] != 0);
 	for (size_t i = 0; i < sizeof indicator_inputs / sizeof indicator_inputs[0]; i++)
 		if (connector != NULL && indicator_inputs[i].indicator == call->args[0] &&
-		    indicator_inputs[i].value == call->args[2])
+		    indicator_inputs[i].value == call->args[2] &&
+		    (indicator_inputs[i].input < DRC_INPUT_LOGICAL || connector->type->physical))
 			return device_guest_input(
 			    &machine->devices, connector, indicator_inputs[i].input, &by);
 	return RTAS_PARAMETER_ERROR;
@@ -61,6 +68,24 @@ enum rtas_status rtas_get_sensor_state(struct rtas_call *call)
 	}
 	call->outputs[0] = (uint32_t)sense;
 	return RTAS_SUCCESS;
+}
+
+/* set-power-level, get-power-level: domain, level -> level. A connector here is always powered: its
+ * domain is that of live insertion. */
+enum rtas_status rtas_set_power_level(struct rtas_call *call)
+{
+	enum { LIVE_INSERTION = UINT32_MAX, FULL = 100 };
+
+	if (call->args[0] != LIVE_INSERTION || call->args[1] > FULL)
+		return RTAS_PARAMETER_ERROR;
+	call->outputs[0] = call->args[1];
+	return RTAS_SUCCESS;
+}
+
+enum rtas_status rtas_get_power_level(struct rtas_call *call)
+{
+	call->args[1] = 100;
+	return rtas_set_power_level(call);
 }
 
 /* ibm,configure-connector: work area, another page or 0. */

@@ -47,6 +47,7 @@ enum rtas_status rtas_write_pci_config(struct rtas_call *call)
 	if (function == NULL)
 		return RTAS_HARDWARE_ERROR;
 	virtio_pci_write_config(function, offset, call->args[3], call->args[4]);
+	devices_look_at_drivers(&call->machine->devices);
 	return RTAS_SUCCESS;
 }
 
@@ -66,6 +67,7 @@ enum rtas_status rtas_change_msi(struct rtas_call *call)
 	most = virtio_pci_vectors(function);
 	if (wanted <= most && !phb_set_irqs(&call->machine->phb, function, wanted))
 		return RTAS_HARDWARE_ERROR;
+	devices_look_at_drivers(&call->machine->devices);
 	call->outputs[0] = wanted <= most ? wanted : most;
 	call->outputs[1] = call->args[5] + 1;
 	call->outputs[2] = TYPE_MSI_X;

@@ -98,12 +98,20 @@ const struct gmem *spapr_memory(struct spapr *machine);
 bool spapr_plug(
     struct spapr *machine, const char *name, struct virtio_device *device, struct err *err);
 
+/* The same of a machine that has booted: begins an operation. On failure the device stays the
+ * caller's. */
+bool spapr_pci_add(struct spapr *machine, const char *name, struct virtio_device *device,
+    uint64_t *ret_operation, struct err *err);
+
+/* Notice what drivers have done with devices. */
+void spapr_look_at_drivers(struct spapr *machine);
+
 /* Have each thread of the devices call confine, before the first boot. */
 bool spapr_confine_devices(struct spapr *machine, bool (*confine)(void *context, struct err *err),
     void *context, struct err *err);
 
 /* Before a reset: keep the vCPUs out of the guest, and have the devices come to rest. False if one
- * has not yet; SPAPR_NEWS_AT_REST follows. */
+ * has not yet; SPAPR_NEWS_DRIVER follows. */
 bool spapr_quiesce(struct spapr *machine);
 
 /*
@@ -260,7 +268,8 @@ enum spapr_news {
 	SPAPR_NEWS_RESET = 1u << 3,     /* the guest asks to be started again */
 	SPAPR_NEWS_PANIC = 1u << 4,     /* ibm,os-term: spapr_panic_text() */
 	SPAPR_NEWS_FAILED = 1u << 5,    /* a vCPU cannot go on: spapr_failure() */
-	SPAPR_NEWS_AT_REST = 1u << 6,   /* a device has: call spapr_quiesce() again */
+	SPAPR_NEWS_DRIVER = 1u << 6,    /* a device has come to rest, or a driver has started one:
+	                                 * spapr_look_at_drivers(), spapr_quiesce() */
 };
 
 /* What kinds of news there have been since the last call; bits of enum spapr_news. */

@@ -22,66 +22,59 @@
 
 /* --- Connectors and devices ------------------------------------------------------------------ */
 
-static bool tree_is_listed(const struct connector *connector, const char *parent)
-{
-	return connector->type != NULL && connector->type->parent != NULL &&
-	       strcmp(connector->type->parent, parent) == 0;
-}
-
 /* "ibm,drc-names" or "ibm,drc-types": a count, then strings one behind the other. */
-static void tree_write_drc_strings(struct node_writer *w, const struct connectors *connectors,
-    const char *parent, uint32_t count, bool names)
+static void tree_write_drc_strings(
+    struct node_writer *w, const struct connector_range *range, bool names)
 {
 	enum { STRING_MAX = 32 };
-	struct be32 head = be32(count);
+	struct be32 head = be32(range->count);
 	size_t at = sizeof head;
-	char *value = malloc(at + count * STRING_MAX);
+	char *value = malloc(at + range->count * STRING_MAX);
 
 	if (value == NULL) {
 		node_note(w, -FDT_ERR_NOSPACE);
 		return;
 	}
 	memcpy(value, &head, sizeof head);
-	for (uint32_t i = 0; i < connectors->count; i++) {
-		const struct drc_type *type = connectors->list[i].type;
-
-		if (!tree_is_listed(&connectors->list[i], parent))
-			continue;
-		at += 1 + (size_t)(names ? snprintf(value + at, STRING_MAX, "%s%u",
-		                               type->name_prefix, connectors->list[i].id)
-		                         : snprintf(value + at, STRING_MAX, "%s", type->name));
-	}
+	for (uint32_t i = 0; i < range->count; i++)
+		at +=
+		    1 + (size_t)(names ? snprintf(value + at, STRING_MAX, "%s%u",
+		                             range->type->name_prefix,
+		                             range->first_id + i * range->step)
+		                       : snprintf(value + at, STRING_MAX, "%s", range->type->name));
 	node_bytes(w, names ? "ibm,drc-names" : "ibm,drc-types", value, at);
 	free(value);
 }
 
-/* The connectors that a node lists, in the four arrays that belong together (LoPAR 13.5.2), and the
- * nodes of what is plugged in there. */
+/* The connectors of a type that its node lists, in the four arrays that belong together (LoPAR
+ * 13.5.2), and the nodes of what is plugged in there. */
 static void tree_write_devices(
-    struct node_writer *w, const struct connectors *connectors, const char *parent)
+    struct node_writer *w, const struct connectors *connectors, const struct drc_type *type)
 {
-	struct be32 *values = malloc((connectors->count + 1) * sizeof *values);
-	uint32_t count = 0;
+	const struct connector_range *range = connectors->ranges;
+	struct be32 *values;
 
+	while (range->type != type)
+		range++;
+	values = malloc((range->count + 1) * sizeof *values);
 	if (values == NULL) {
 		node_note(w, -FDT_ERR_NOSPACE);
 		return;
 	}
-	for (uint32_t i = 0; i < connectors->count; i++)
-		if (tree_is_listed(&connectors->list[i], parent))
-			values[++count] = be32(connectors->list[i].drc_index);
-	values[0] = be32(count);
-	node_bytes(w, "ibm,drc-indexes", values, (count + 1) * sizeof *values);
-	for (uint32_t i = 0; i < count; i++)
+	values[0] = be32(range->count);
+	for (uint32_t i = 0; i < range->count; i++)
+		values[i + 1] = be32(drc_index(type, range->first_id + i * range->step));
+	node_bytes(w, "ibm,drc-indexes", values, (range->count + 1) * sizeof *values);
+	for (uint32_t i = 0; i < range->count; i++)
 		values[i + 1] = be32(UINT32_MAX); /* live insertion: no power domain */
-	node_bytes(w, "ibm,drc-power-domains", values, (count + 1) * sizeof *values);
+	node_bytes(w, "ibm,drc-power-domains", values, (range->count + 1) * sizeof *values);
 	free(values);
-	tree_write_drc_strings(w, connectors, parent, count, true);
-	tree_write_drc_strings(w, connectors, parent, count, false);
-	for (uint32_t i = 0; i < connectors->count; i++) {
-		const struct connector *connector = &connectors->list[i];
+	tree_write_drc_strings(w, range, true);
+	tree_write_drc_strings(w, range, false);
+	for (uint32_t i = 0; i < range->count; i++) {
+		const struct connector *connector = &connectors->list[range->first_number + i];
 
-		if (tree_is_listed(connector, parent) && connector->drc.attached)
+		if (connector->drc.attached)
 			connector->device->type->describe(connector->device, connector, false, w);
 	}
 }
@@ -91,7 +84,16 @@ static void tree_write_cpus(struct node_writer *w, struct spapr *machine)
 	node_begin(w, "cpus");
 	node_cell(w, "#address-cells", 1);
 	node_cell(w, "#size-cells", 0);
-	tree_write_devices(w, &machine->connectors, "cpus");
+	tree_write_devices(w, &machine->connectors, &drc_type_cpu);
+	node_end(w);
+}
+
+static void tree_write_pci(struct node_writer *w, struct spapr *machine)
+{
+	if (!machine->phb.present)
+		return;
+	phb_begin_node(w);
+	tree_write_devices(w, &machine->connectors, &drc_type_pci);
 	node_end(w);
 }
 
@@ -248,7 +250,7 @@ static void tree_write_root(struct node_writer *w, struct spapr *machine)
 	irqchip_write_node(&machine->irqchip, w);
 	tree_write_event_sources(w);
 	tree_write_vdevice(w);
-	phb_write_node(&machine->phb, w);
+	tree_write_pci(w, machine);
 	node_begin(w, "hypervisor");
 	node_text(w, "compatible", "linux,kvm");
 	node_end(w);

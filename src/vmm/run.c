@@ -170,6 +170,8 @@ static void run_on_wake(struct ev_loop *loop, ev_io *watcher, int events)
 	news = spapr_take_news(run->vmm.machine);
 	if (news & SPAPR_NEWS_CONSOLE)
 		run_serve_console(run);
+	if (news & SPAPR_NEWS_DRIVER)
+		spapr_look_at_drivers(run->vmm.machine);
 	vmm_report(&run->vmm);
 	vmm_handle_news(&run->vmm, news);
 }

@@ -239,7 +239,7 @@ void vmm_handle_news(struct vmm *vmm, unsigned news)
 		vmm_end(vmm, EXIT_POWERED_OFF, true, "guest-shutdown");
 	} else if (news & SPAPR_NEWS_RESET) {
 		vmm_on_reset(vmm);
-	} else if (news & SPAPR_NEWS_AT_REST) {
+	} else if (news & SPAPR_NEWS_DRIVER) {
 		vmm_on_rest(vmm);
 	}
 }

@@ -360,7 +360,7 @@ struct drc_result __wrap_drc_step(
 
 	if (row == NULL)
 		broken("there is no row for %s in state %s", drc_input_name(input),
-		    drc_state_name(drc->state));
+		    drc_state_name(&drc_type_cpu, drc->state));
 	/* All connectors of a group are asked, of which some have settled. */
 	if (never_reached(row) && (row->refusal != DRC_NOTHING || world.config->group < 2))
 		broken("row %zu of the table is reached, and cannot be", number_of(row));

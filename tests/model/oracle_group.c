@@ -91,8 +91,8 @@ void oracle_check_group(const struct prediction *want, const struct view *before
 		broken("status %d, and has to be %d", answer->status, want->status);
 	if (calls && after->cores[move.core].drc.state != want->cores[move.core].state)
 		broken("block %u is %s, and has to be %s", move.core,
-		    drc_state_name(after->cores[move.core].drc.state),
-		    drc_state_name(want->cores[move.core].state));
+		    drc_state_name(&drc_type_cpu, after->cores[move.core].drc.state),
+		    drc_state_name(&drc_type_cpu, want->cores[move.core].state));
 	for (size_t i = 0; i < WORLD_SLOTS; i++) {
 		const struct operation *op = &after->operations[i];
 		const struct operation *old = oracle_find(before, op->id);

@@ -79,7 +79,6 @@ static enum drc_sense half_sense(const struct drc *drc)
 
 const struct drc_type drc_type_half = {.name = "HALF",
     .name_prefix = "HALF ",
-    .parent = "",
     .index_type = 9,
     .hotplug_type = 77,
     .id_kind = DRC_ID_INDEX,

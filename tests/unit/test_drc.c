@@ -22,7 +22,7 @@ struct expected {
 #define NOT_CONFIGURABLE(spot) {true, spot, {RTAS_NOT_CONFIGURABLE, DRC_ACCEPTED, 0}}
 #define REFUSED(spot, why) {true, spot, {RTAS_SUCCESS, DRC_##why, 0}}
 
-static const struct expected specification[SPOTS][DRC_INPUT_COUNT] = {
+static const struct expected specification[SPOTS][DRC_INPUT_LOGICAL] = {
 [EMPTY] = {
 	[DRC_IN_ISOLATE]       = TO(EMPTY, 0),
 	[DRC_IN_UNISOLATE]     = PARAMETER(EMPTY),
@@ -367,7 +367,7 @@ static void every_input_in_every_state_answers_as_specified(void **state)
 {
 	(void)state;
 	for (enum spot spot = 0; spot < SPOTS; spot++) {
-		for (enum drc_input input = 0; input < DRC_INPUT_COUNT; input++) {
+		for (enum drc_input input = 0; input < DRC_INPUT_LOGICAL; input++) {
 			const struct expected *expected = &specification[spot][input];
 			struct drc drc = spots[spot];
 			struct answer result = step(&drc, input);
@@ -414,9 +414,9 @@ static void names_are_distinct_and_total(void **state)
 			assert_string_not_equal(drc_input_name(input), drc_input_name(other));
 	}
 	assert_string_equal(drc_input_name(DRC_INPUT_COUNT), "invalid");
-	assert_string_equal(drc_state_name(DRC_UNUSABLE), "unusable");
-	assert_string_equal(drc_state_name(DRC_CONFIGURED), "configured");
-	assert_string_equal(drc_state_name(DRC_STATE_COUNT), "invalid");
+	assert_string_equal(drc_state_name(&drc_type_cpu, DRC_UNUSABLE), "unusable");
+	assert_string_equal(drc_state_name(&drc_type_cpu, DRC_CONFIGURED), "configured");
+	assert_string_equal(drc_state_name(&drc_type_cpu, DRC_STATE_COUNT), "invalid");
 	assert_string_equal(drc_indicator_name(DRC_ISOLATION_STATE), "isolation-state");
 	assert_string_equal(drc_indicator_name(DRC_DR_INDICATOR), "dr-indicator");
 	assert_string_equal(drc_indicator_name(DRC_ALLOCATION_STATE), "allocation-state");

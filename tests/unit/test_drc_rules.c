@@ -30,7 +30,7 @@ static void visit(struct walk *walk, enum spot spot)
 		return;
 	walk->seen[spot] = true;
 	walk->states++;
-	for (enum drc_input input = 0; input < DRC_INPUT_COUNT; input++) {
+	for (enum drc_input input = 0; input < DRC_INPUT_LOGICAL; input++) {
 		struct drc drc = spots[spot];
 		struct answer result;
 
@@ -79,7 +79,7 @@ static size_t for_each_valid(void (*check)(const struct drc *drc))
 
 static void check_closed(const struct drc *drc)
 {
-	for (enum drc_input input = 0; input < DRC_INPUT_COUNT; input++) {
+	for (enum drc_input input = 0; input < DRC_INPUT_LOGICAL; input++) {
 		struct drc after = *drc;
 
 		step(&after, input);
@@ -131,7 +131,7 @@ static void what_is_refused_leaves_the_state_bit_for_bit(void **state)
 {
 	(void)state;
 	for (enum spot spot = 0; spot < SPOTS; spot++) {
-		for (enum drc_input input = 0; input < DRC_INPUT_COUNT; input++) {
+		for (enum drc_input input = 0; input < DRC_INPUT_LOGICAL; input++) {
 			struct drc drc, before;
 			struct answer result;
 
@@ -151,13 +151,13 @@ static void an_input_that_does_not_exist_does_nothing(void **state)
 	(void)state;
 	for (enum spot spot = 0; spot < SPOTS; spot++) {
 		struct drc drc = spots[spot];
-		struct answer result = step(&drc, DRC_INPUT_COUNT);
+		struct answer result = step(&drc, DRC_INPUT_LOGICAL);
 
-		require_at(drc_row_for(CPU, &drc, DRC_INPUT_COUNT) == NULL, spot, DRC_INPUT_COUNT);
-		require_at(same(&drc, &spots[spot]), spot, DRC_INPUT_COUNT);
-		require_at(result.effects == 0, spot, DRC_INPUT_COUNT);
-		require_at(result.status != RTAS_SUCCESS, spot, DRC_INPUT_COUNT);
-		require_at(result.refusal != DRC_ACCEPTED, spot, DRC_INPUT_COUNT);
+		require_at(drc_row_for(CPU, &drc, DRC_INPUT_LOGICAL) == NULL, spot, DRC_INPUT_LOGICAL);
+		require_at(same(&drc, &spots[spot]), spot, DRC_INPUT_LOGICAL);
+		require_at(result.effects == 0, spot, DRC_INPUT_LOGICAL);
+		require_at(result.status != RTAS_SUCCESS, spot, DRC_INPUT_LOGICAL);
+		require_at(result.refusal != DRC_ACCEPTED, spot, DRC_INPUT_LOGICAL);
 	}
 }
 
@@ -165,7 +165,7 @@ static void guests_get_rtas_status_and_operators_get_refusals(void **state)
 {
 	(void)state;
 	for (enum spot spot = 0; spot < SPOTS; spot++) {
-		for (enum drc_input input = 0; input < DRC_INPUT_COUNT; input++) {
+		for (enum drc_input input = 0; input < DRC_INPUT_LOGICAL; input++) {
 			struct drc drc = spots[spot];
 			struct answer result = step(&drc, input);
 
@@ -183,7 +183,7 @@ static void every_request_ends_in_exactly_one_outcome(void **state)
 {
 	(void)state;
 	for (enum spot spot = 0; spot < SPOTS; spot++) {
-		for (enum drc_input input = 0; input < DRC_INPUT_COUNT; input++) {
+		for (enum drc_input input = 0; input < DRC_INPUT_LOGICAL; input++) {
 			struct drc drc = spots[spot];
 			unsigned effects = step(&drc, input).effects;
 			bool add_ended = spots[spot].adding && !drc.adding;
@@ -204,7 +204,7 @@ static void only_an_operators_input_begins_a_request(void **state)
 {
 	(void)state;
 	for (enum spot spot = 0; spot < SPOTS; spot++) {
-		for (enum drc_input input = 0; input < DRC_INPUT_COUNT; input++) {
+		for (enum drc_input input = 0; input < DRC_INPUT_LOGICAL; input++) {
 			struct drc drc = spots[spot];
 			unsigned effects = step(&drc, input).effects;
 
@@ -221,7 +221,7 @@ static void a_core_leaves_only_if_asked_for_refused_or_never_taken(void **state)
 {
 	(void)state;
 	for (enum spot spot = 0; spot < SPOTS; spot++) {
-		for (enum drc_input input = 0; input < DRC_INPUT_COUNT; input++) {
+		for (enum drc_input input = 0; input < DRC_INPUT_LOGICAL; input++) {
 			const struct drc *before = &spots[spot];
 			struct drc drc = *before;
 			unsigned effects = step(&drc, input).effects;
@@ -250,7 +250,7 @@ static void walk_as_guest(bool *seen, enum spot spot)
 	if (seen[spot])
 		return;
 	seen[spot] = true;
-	for (enum drc_input input = 0; input < DRC_INPUT_COUNT; input++) {
+	for (enum drc_input input = 0; input < DRC_INPUT_LOGICAL; input++) {
 		struct drc drc = spots[spot];
 
 		if (!of_guest(input))
@@ -267,7 +267,7 @@ static void what_has_left_is_out_of_the_guests_reach(void **state)
 
 	(void)state;
 	for (enum spot spot = 0; spot < SPOTS; spot++) {
-		for (enum drc_input input = 0; input < DRC_INPUT_COUNT; input++) {
+		for (enum drc_input input = 0; input < DRC_INPUT_LOGICAL; input++) {
 			struct drc drc = spots[spot];
 
 			if (step(&drc, input).effects & FX(DETACH))
@@ -329,7 +329,7 @@ static void repeating_an_input_does_no_harm(void **state)
 {
 	(void)state;
 	for (enum spot spot = 0; spot < SPOTS; spot++) {
-		for (enum drc_input input = 0; input < DRC_INPUT_COUNT; input++) {
+		for (enum drc_input input = 0; input < DRC_INPUT_LOGICAL; input++) {
 			struct drc drc = spots[spot], once;
 			unsigned effects;
 
@@ -409,7 +409,7 @@ static void rejected_removal_is_as_if_never_asked_for(void **state)
 			note_pair(&pairs, &pair);
 	}
 	for (size_t i = 0; i < pairs.count; i++) {
-		for (enum drc_input input = 0; input < DRC_INPUT_COUNT; input++)
+		for (enum drc_input input = 0; input < DRC_INPUT_LOGICAL; input++)
 			if (of_guest(input) || input == DRC_IN_REMOVE)
 				follow(&pairs, pairs.list[i], input);
 	}

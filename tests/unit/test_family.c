@@ -24,7 +24,7 @@ static void the_second_family_has_an_answer_in_every_state(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < count; i++)
-		for (enum drc_input input = 0; input < DRC_INPUT_COUNT; input++) {
+		for (enum drc_input input = 0; input < DRC_INPUT_LOGICAL; input++) {
 			struct drc next = reached[i];
 			size_t known = 0;
 

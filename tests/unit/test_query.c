@@ -234,7 +234,7 @@ static void make_longest(struct spapr *machine)
 
 		*core = (struct spapr_core_info){.core_id = i, .drc_index = 0x1fffffff};
 		memset(core->device, 'x', sizeof core->device - 1);
-		core->drc = (struct drc){DRC_CONFIGURED, true, true, true, DRC_UNUSABLE};
+		core->drc = (struct drc){DRC_CONFIGURED, true, true, true, DRC_UNUSABLE, true};
 		core->add_operation = core->remove_operation = UINT64_C(1) << 60;
 		core->vcpus[0].id = i;
 		core->vcpus[0].state = SPAPR_VCPU_RUNNING;

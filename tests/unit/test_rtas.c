@@ -220,6 +220,8 @@ static const struct {
     {"set-indicator", 3, 3, 1},
     {"get-sensor-state", 2, 2, 2},
     {"ibm,configure-connector", 2, 2, 1},
+    {"set-power-level", 2, 2, 2},
+    {"get-power-level", 1, 1, 2},
     {"check-exception", 6, 7, 1},
     {"event-scan", 4, 4, 1},
     {"get-time-of-day", 0, 0, 8},
