@@ -66,9 +66,9 @@ void require_at(bool holds, enum spot spot, enum drc_input input)
 
 	if (holds)
 		return;
-	print_error("# at %s%s%s%s, isolated from %s, input %s\n", drc_state_name(&drc_type_cpu, drc->state),
-	    drc->attached ? " attached" : "", drc->adding ? " adding" : "",
-	    drc->removing ? " removing" : "", drc_state_name(&drc_type_cpu, drc->isolated_from),
-	    drc_input_name(input));
+	print_error("# at %s%s%s%s, isolated from %s, input %s\n",
+	    drc_state_name(&drc_type_cpu, drc->state), drc->attached ? " attached" : "",
+	    drc->adding ? " adding" : "", drc->removing ? " removing" : "",
+	    drc_state_name(&drc_type_cpu, drc->isolated_from), drc_input_name(input));
 	fail();
 }

@@ -277,7 +277,8 @@ void expect_core(
 {
 	struct spapr_core_info info = core_info(fixture, core_id);
 
-	assert_string_equal(drc_state_name(&drc_type_cpu, info.drc.state), drc_state_name(&drc_type_cpu, state));
+	assert_string_equal(
+	    drc_state_name(&drc_type_cpu, info.drc.state), drc_state_name(&drc_type_cpu, state));
 	for (uint32_t i = 0; i < fixture->config.threads; i++) {
 		assert_int_equal(info.vcpus[i].id, core_id + i);
 		assert_int_equal(info.vcpus[i].state, vcpus);

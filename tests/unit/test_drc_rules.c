@@ -153,7 +153,8 @@ static void an_input_that_does_not_exist_does_nothing(void **state)
 		struct drc drc = spots[spot];
 		struct answer result = step(&drc, DRC_INPUT_LOGICAL);
 
-		require_at(drc_row_for(CPU, &drc, DRC_INPUT_LOGICAL) == NULL, spot, DRC_INPUT_LOGICAL);
+		require_at(
+		    drc_row_for(CPU, &drc, DRC_INPUT_LOGICAL) == NULL, spot, DRC_INPUT_LOGICAL);
 		require_at(same(&drc, &spots[spot]), spot, DRC_INPUT_LOGICAL);
 		require_at(result.effects == 0, spot, DRC_INPUT_LOGICAL);
 		require_at(result.status != RTAS_SUCCESS, spot, DRC_INPUT_LOGICAL);
