@@ -67,8 +67,9 @@ FLOORS: dict[str, list[set[str]]] = {
         {"queue", "disk.h"},
         {"disk.c", "disk_sync"},
         {"device.h"},
-        {"model"},
-        {"device.c", "blk"},
+        {"model", "blk.h"},
+        {"device.c", "rng", "blk_request"},
+        {"blk.c"},
     ],
     "control": [
         {"guest", "framer", "json_out", "listen", "output", "parse", "watch"},

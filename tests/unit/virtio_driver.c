@@ -173,6 +173,8 @@ void driver_ring(const struct virtio_device *device, unsigned queue)
 void transport_wait_used(
     struct driver_transport *transport, struct driver_queue *queue, uint16_t index)
 {
+	if (queue->event_index)
+		driver_want_interrupt(queue, (uint16_t)(index - 1));
 	pthread_mutex_lock(&transport->lock);
 	while ((int16_t)(driver_used_index(queue) - index) < 0)
 		pthread_cond_wait(&transport->changed, &transport->lock);

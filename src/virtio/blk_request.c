@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * blk_request.c - see blk_request.h. Sections are those of virtio 1.2.
+ *
+ * A request's first 16 readable bytes are its header, its last writable byte its status, whatever
+ * buffers they lie in. Data is what is between.
+ */
+#include "virtio/blk_request.h"
+
+#include <errno.h>
+
+/* Section 5.2.6. */
+enum { BLK_IN = 0, BLK_OUT = 1, BLK_FLUSH = 4, BLK_GET_ID = 8, BLK_DISCARD = 11, BLK_ZEROES = 13 };
+enum blk_status { BLK_OK = 0, BLK_IOERR = 1, BLK_UNSUPP = 2 };
+enum { ZEROES_UNMAP = 1 };
+
+struct blk_header {
+	struct le32 type;
+	struct le32 reserved;
+	struct le64 sector;
+};
+
+struct blk_range {
+	struct le64 sector;
+	struct le32 sectors;
+	struct le32 flags;
+};
+
+/* --- Answers ---------------------------------------------------------------------------------- */
+
+static void blk_count(_Atomic uint64_t *counter, uint64_t amount)
+{
+	atomic_fetch_add_explicit(counter, amount, memory_order_relaxed);
+}
+
+/* What was written is only said if it is known: a failed read may have filled anything. */
+static void blk_answer(
+    struct blk_lane *lane, struct blk_request *request, enum blk_status status, uint64_t written)
+{
+	*request->status = (uint8_t)status;
+	blk_count(&lane->counts.requests, 1);
+	lane->free[lane->free_count++] = (uint16_t)(request - lane->requests);
+	virtio_answer(lane->worker, request->chain.head, (uint32_t)written);
+}
+
+/* The disk has done it or failed. */
+static void blk_end(struct blk_lane *lane, struct blk_request *request)
+{
+	const struct disk_request *disk = &request->disk;
+	const struct blk *blk = lane->blk;
+	const struct virtio_blk_error error = {.operation = disk->operation,
+	    .sector = disk->offset / DISK_SECTOR_BYTES,
+	    .bytes = disk->bytes,
+	    .error = disk->error};
+	bool read = disk->operation == DISK_READ;
+
+	if (disk->error == 0) {
+		if (read)
+			blk_count(&lane->counts.read_bytes, request->bytes);
+		else if (disk->operation == DISK_WRITE)
+			blk_count(&lane->counts.written_bytes, request->bytes);
+		blk_answer(lane, request, BLK_OK, read ? request->bytes + 1 : 1);
+		return;
+	}
+	if (disk->error == EOPNOTSUPP && disk->operation != DISK_FLUSH && !read &&
+	    disk->operation != DISK_WRITE) {
+		blk_answer(lane, request, BLK_UNSUPP, 1);
+		return;
+	}
+	blk_count(&lane->counts.errors, 1);
+	if (blk->error != NULL)
+		blk->error(blk->context, &error);
+	blk_answer(lane, request, BLK_IOERR, read ? 0 : 1);
+}
+
+void blk_collect(void *lane)
+{
+	struct blk_lane *blk = lane;
+	struct disk_request *request;
+
+	while ((request = blk->blk->engine->collect(blk->engine)) != NULL)
+		blk_end(blk, (struct blk_request *)(void *)request);
+}
+
+/* --- Requests --------------------------------------------------------------------------------- */
+
+static void blk_begin(
+    struct blk_lane *lane, struct blk_request *request, const struct disk_request *disk)
+{
+	request->disk = *disk;
+	request->bytes = disk->bytes;
+	lane->blk->engine->begin(lane->engine, &request->disk);
+	blk_collect(lane);
+}
+
+/* Are the sectors within the disk, and whole blocks if it must be? */
+static bool blk_has(const struct blk *blk, uint64_t sector, uint64_t bytes)
+{
+	uint64_t capacity = blk->disk.bytes / DISK_SECTOR_BYTES;
+	uint64_t unit = blk->disk.direct ? blk->disk.block_bytes : DISK_SECTOR_BYTES;
+
+	return bytes % unit == 0 && sector <= capacity &&
+	       bytes / DISK_SECTOR_BYTES <= capacity - sector &&
+	       sector * DISK_SECTOR_BYTES % unit == 0;
+}
+
+static void blk_transfer(
+    struct blk_lane *lane, struct blk_request *request, bool write, uint64_t sector)
+{
+	const struct blk *blk = lane->blk;
+	const struct virtio_buffers *data =
+	    write ? &request->chain.readable : &request->chain.writable;
+
+	if ((write && blk->disk.readonly) || !blk_has(blk, sector, data->bytes)) {
+		blk_answer(lane, request, BLK_IOERR, write ? 1 : 0);
+		return;
+	}
+	if (data->bytes == 0) {
+		blk_answer(lane, request, BLK_OK, 1);
+		return;
+	}
+	blk_begin(lane, request,
+	    &(struct disk_request){.operation = write ? DISK_WRITE : DISK_READ,
+	        /* A driver that does not flush expects each write to last, section 5.2.6.2. */
+	        .durable = write && !(virtio_accepted(lane->worker) & VIRTIO_BLK_F_FLUSH),
+	        .offset = sector * DISK_SECTOR_BYTES,
+	        .bytes = data->bytes,
+	        .list = data->list,
+	        .count = data->count});
+}
+
+static void blk_flush(struct blk_lane *lane, struct blk_request *request)
+{
+	if (lane->blk->disk.readonly)
+		blk_answer(lane, request, BLK_OK, 1);
+	else
+		blk_begin(lane, request, &(struct disk_request){.operation = DISK_FLUSH});
+}
+
+static void blk_identify(struct blk_lane *lane, struct blk_request *request)
+{
+	struct virtio_buffers *to = &request->chain.writable;
+	size_t length =
+	    to->bytes < VIRTIO_BLK_SERIAL_BYTES ? (size_t)to->bytes : VIRTIO_BLK_SERIAL_BYTES;
+
+	virtio_buffers_write(to, lane->blk->serial, length);
+	blk_answer(lane, request, BLK_OK, length + (to->bytes == 0));
+}
+
+/* One range, as max_discard_seg and max_write_zeroes_seg say. Section 5.2.6.2. */
+static void blk_change_range(struct blk_lane *lane, struct blk_request *request, bool zero)
+{
+	const struct blk *blk = lane->blk;
+	struct virtio_buffers *data = &request->chain.readable;
+	struct blk_range range;
+	uint64_t sector, sectors, flags;
+	enum blk_status status = BLK_IOERR;
+
+	if (blk->disk.readonly || data->bytes != sizeof range)
+		goto refuse;
+	virtio_buffers_read(data, &range, sizeof range);
+	sector = from_le64(range.sector);
+	sectors = from_le32(range.sectors);
+	flags = from_le32(range.flags);
+	status = BLK_UNSUPP;
+	if ((zero ? !blk->disk.zero : !blk->disk.discard) ||
+	    (flags & ~(uint64_t)(zero ? ZEROES_UNMAP : 0)) != 0)
+		goto refuse;
+	status = BLK_IOERR;
+	if (sectors == 0 || sectors > RANGE_SECTORS_MAX ||
+	    !blk_has(blk, sector, sectors * DISK_SECTOR_BYTES))
+		goto refuse;
+	blk_begin(lane, request,
+	    &(struct disk_request){.operation = zero ? DISK_ZERO : DISK_DISCARD,
+	        .unmap = blk->disk.discard && (flags & ZEROES_UNMAP) != 0,
+	        .offset = sector * DISK_SECTOR_BYTES,
+	        .bytes = sectors * DISK_SECTOR_BYTES});
+	return;
+refuse:
+	blk_answer(lane, request, status, 1);
+}
+
+struct virtio_chain *blk_room(void *lane)
+{
+	struct blk_lane *blk = lane;
+
+	return &blk->requests[blk->free[blk->free_count - 1]].chain;
+}
+
+void blk_request(void *to, struct virtio_chain *chain)
+{
+	struct blk_lane *lane = to;
+	struct blk_request *request = &lane->requests[lane->free[lane->free_count - 1]];
+	struct blk_header header;
+
+	if (!virtio_buffers_read(&chain->readable, &header, sizeof header) ||
+	    (request->status = virtio_buffers_take_last(&chain->writable)) == NULL) {
+		virtio_reject(lane->worker, chain->head, "a request without header or status");
+		return;
+	}
+	lane->free_count--;
+	switch (from_le32(header.type)) {
+	case BLK_IN: blk_transfer(lane, request, false, from_le64(header.sector)); break;
+	case BLK_OUT: blk_transfer(lane, request, true, from_le64(header.sector)); break;
+	case BLK_FLUSH: blk_flush(lane, request); break;
+	case BLK_GET_ID: blk_identify(lane, request); break;
+	case BLK_DISCARD: blk_change_range(lane, request, false); break;
+	case BLK_ZEROES: blk_change_range(lane, request, true); break;
+	default: blk_answer(lane, request, BLK_UNSUPP, request->chain.writable.bytes == 0); break;
+	}
+}
+
+void blk_submit(void *lane)
+{
+	struct blk_lane *blk = lane;
+
+	blk->blk->engine->submit(blk->engine);
+	blk_collect(blk);
+}
