@@ -89,11 +89,16 @@ static bool worker_wait(struct virtio_worker *worker)
 
 /* --- A queue's thread ------------------------------------------------------------------------- */
 
+static void worker_show_in_flight(struct virtio_worker *worker)
+{
+	atomic_store_explicit(&worker->in_flight, worker->queue.in_flight, memory_order_release);
+}
+
 void virtio_answer(struct virtio_worker *worker, uint16_t head, uint32_t written)
 {
 	virtqueue_push(&worker->queue, head, written);
-	atomic_store_explicit(&worker->in_flight, worker->queue.in_flight, memory_order_relaxed);
 	atomic_fetch_add_explicit(&worker->done, 1, memory_order_relaxed);
+	worker_show_in_flight(worker);
 }
 
 void virtio_reject(struct virtio_worker *worker, uint16_t head, const char *reason)
@@ -144,8 +149,7 @@ static void worker_take(struct virtio_worker *worker)
 
 		if (!virtqueue_pop(&worker->queue, chain))
 			break;
-		atomic_store_explicit(
-		    &worker->in_flight, worker->queue.in_flight, memory_order_relaxed);
+		worker_show_in_flight(worker);
 		ops->request(worker->lane, chain);
 		worker_tell(worker);
 	}
