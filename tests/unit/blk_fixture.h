@@ -30,7 +30,8 @@ struct fake_disk {
 	bool hold;     /* nothing ends until it is released */
 	int error;     /* of the next requests */
 	uint64_t done; /* bytes done in front of the error */
-	unsigned begun, submitted;
+	unsigned begun;
+	_Atomic unsigned submitted;
 	struct disk_request last; /* as it was begun */
 	struct disk_request *held, *ended;
 	bool fail_open;
