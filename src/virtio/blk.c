@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/log.h"
+
 /* Buffers for data in one request: what fits into a chain, beside header and status. */
 enum { SEGMENTS_MAX = 128 };
 /* Section 5.2.4. */
@@ -43,7 +45,7 @@ static void blk_close(void *lane)
 	struct blk_lane *blk = lane;
 
 	if (blk->engine != NULL)
-		blk->blk->engine->close(blk->engine);
+		blk->ops->close(blk->engine);
 	if (blk->requests != NULL)
 		munmap(blk->requests, REQUESTS * sizeof *blk->requests);
 	free(blk);
@@ -62,6 +64,22 @@ static struct blk_request *blk_map_requests(void)
 	return map;
 }
 
+static bool blk_open_engine(struct blk_lane *lane, int doorbell, struct err *err)
+{
+	const struct blk *blk = lane->blk;
+	struct err refusal = {0};
+
+	lane->ops = blk->engine != NULL ? blk->engine : &disk_engine_uring;
+	lane->engine = lane->ops->open(
+	    &blk->disk, VIRTIO_QUEUE_SIZE_MAX, doorbell, blk->engine != NULL ? err : &refusal);
+	if (lane->engine != NULL || blk->engine != NULL)
+		return lane->engine != NULL;
+	log_line(LOG_INFO, "%s; its requests are done one after the other", refusal.message);
+	lane->ops = &disk_engine_sync;
+	lane->engine = lane->ops->open(&blk->disk, VIRTIO_QUEUE_SIZE_MAX, doorbell, err);
+	return lane->engine != NULL;
+}
+
 static void *blk_open(void *model, struct virtio_worker *worker, int doorbell, struct err *err)
 {
 	struct blk *blk = model;
@@ -78,8 +96,7 @@ static void *blk_open(void *model, struct virtio_worker *worker, int doorbell, s
 		lane->free[lane->free_count] = (uint16_t)(REQUESTS - 1 - lane->free_count);
 		lane->free_count++;
 	}
-	lane->engine = blk->engine->open(&blk->disk, VIRTIO_QUEUE_SIZE_MAX, doorbell, err);
-	if (lane->engine == NULL) {
+	if (!blk_open_engine(lane, doorbell, err)) {
 		blk_close(lane);
 		return NULL;
 	}

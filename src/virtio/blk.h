@@ -26,7 +26,7 @@ struct virtio_blk_config {
 	const char *name;   /* for messages and the threads' names */
 	const char *serial; /* at most VIRTIO_BLK_SERIAL_BYTES characters; the rest is cut */
 	unsigned queues;    /* 1 to VIRTIO_QUEUES_MAX */
-	const struct disk_engine *engine;
+	const struct disk_engine *engine; /* NULL: io_uring if the host lets us, else sync */
 	/* Called by a queue's thread, so it must not wait. May be NULL. */
 	void (*error)(void *context, const struct virtio_blk_error *error);
 	void *context;

@@ -50,7 +50,7 @@ static void blk_end(struct blk_lane *lane, struct blk_request *request)
 	const struct blk *blk = lane->blk;
 	const struct virtio_blk_error error = {.operation = disk->operation,
 	    .sector = disk->offset / DISK_SECTOR_BYTES,
-	    .bytes = disk->bytes,
+	    .bytes = disk->data.bytes,
 	    .error = disk->error};
 	bool read = disk->operation == DISK_READ;
 
@@ -78,7 +78,7 @@ void blk_collect(void *lane)
 	struct blk_lane *blk = lane;
 	struct disk_request *request;
 
-	while ((request = blk->blk->engine->collect(blk->engine)) != NULL)
+	while ((request = blk->ops->collect(blk->engine)) != NULL)
 		blk_end(blk, (struct blk_request *)(void *)request);
 }
 
@@ -88,8 +88,8 @@ static void blk_begin(
     struct blk_lane *lane, struct blk_request *request, const struct disk_request *disk)
 {
 	request->disk = *disk;
-	request->bytes = disk->bytes;
-	lane->blk->engine->begin(lane->engine, &request->disk);
+	request->bytes = disk->data.bytes;
+	lane->ops->begin(lane->engine, &request->disk);
 	blk_collect(lane);
 }
 
@@ -124,9 +124,7 @@ static void blk_transfer(
 	        /* A driver that does not flush expects each write to last, section 5.2.6.2. */
 	        .durable = write && !(virtio_accepted(lane->worker) & VIRTIO_BLK_F_FLUSH),
 	        .offset = sector * DISK_SECTOR_BYTES,
-	        .bytes = data->bytes,
-	        .list = data->list,
-	        .count = data->count});
+	        .data = *data});
 }
 
 static void blk_flush(struct blk_lane *lane, struct blk_request *request)
@@ -174,7 +172,7 @@ static void blk_change_range(struct blk_lane *lane, struct blk_request *request,
 	    &(struct disk_request){.operation = zero ? DISK_ZERO : DISK_DISCARD,
 	        .unmap = blk->disk.discard && (flags & ZEROES_UNMAP) != 0,
 	        .offset = sector * DISK_SECTOR_BYTES,
-	        .bytes = sectors * DISK_SECTOR_BYTES});
+	        .data = {.bytes = sectors * DISK_SECTOR_BYTES}});
 	return;
 refuse:
 	blk_answer(lane, request, status, 1);
@@ -214,6 +212,6 @@ void blk_submit(void *lane)
 {
 	struct blk_lane *blk = lane;
 
-	blk->blk->engine->submit(blk->engine);
+	blk->ops->submit(blk->engine);
 	blk_collect(blk);
 }

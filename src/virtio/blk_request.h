@@ -34,6 +34,7 @@ enum { REQUESTS = VIRTIO_QUEUE_SIZE_MAX + 1 };
 struct blk_lane {
 	struct blk *blk;
 	struct virtio_worker *worker;
+	const struct disk_engine *ops;
 	void *engine;
 	struct blk_counts counts;
 	struct blk_request *requests;
@@ -43,7 +44,7 @@ struct blk_lane {
 
 struct blk {
 	struct disk disk;
-	const struct disk_engine *engine;
+	const struct disk_engine *engine; /* that was asked for; NULL: io_uring if there is one */
 	char serial[VIRTIO_BLK_SERIAL_BYTES];
 	void (*error)(void *context, const struct virtio_blk_error *error);
 	void *context;

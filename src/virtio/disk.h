@@ -12,9 +12,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/uio.h>
 
 #include "base/err.h"
+#include "virtio/queue.h"
 
 enum { DISK_SECTOR_BYTES = 512 };
 
@@ -47,12 +47,11 @@ enum disk_operation { DISK_READ, DISK_WRITE, DISK_FLUSH, DISK_DISCARD, DISK_ZERO
 /* A request is the engine's from begin() to collect(). */
 struct disk_request {
 	enum disk_operation operation;
-	bool durable;       /* DISK_WRITE: on stable storage when it ends */
-	bool unmap;         /* DISK_ZERO: the space may be given back */
-	uint64_t offset;    /* bytes; offset + bytes is within the disk */
-	uint64_t bytes;     /* the sum of the list; the engine counts it down */
-	struct iovec *list; /* for reads and writes; the engine changes it */
-	unsigned count;
+	bool durable;    /* DISK_WRITE: on stable storage when it ends */
+	bool unmap;      /* DISK_ZERO: the space may be given back */
+	uint64_t offset; /* bytes; with those of data it is within the disk */
+	/* What is left to do; of a discard or zeroes the bytes alone. */
+	struct virtio_buffers data;
 	int error;                 /* when it has ended: 0 or an errno */
 	struct disk_request *next; /* the engine's */
 };
@@ -72,5 +71,9 @@ struct disk_engine {
 
 /* One after the other, in the calling thread: what has been begun has ended. */
 extern const struct disk_engine disk_engine_sync;
+
+/* By io_uring, restricted to these requests on the disk's descriptor. Not every host lets us have
+ * it: then open() fails. */
+extern const struct disk_engine disk_engine_uring;
 
 #endif

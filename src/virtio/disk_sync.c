@@ -7,52 +7,95 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* What is done goes from the request's front. */
-void disk_advance(struct disk_request *request, uint64_t bytes)
-{
-	request->offset += bytes;
-	request->bytes -= bytes;
-	while (bytes > 0) {
-		struct iovec *first = request->list;
-		size_t part = first->iov_len < bytes ? first->iov_len : (size_t)bytes;
+/* --- One request -------------------------------------------------------------------------------
+ */
 
-		first->iov_base = (uint8_t *)first->iov_base + part;
-		first->iov_len -= part;
-		bytes -= part;
-		if (first->iov_len == 0) {
-			request->list++;
-			request->count--;
-		}
-	}
+bool disk_bounce_create(const struct disk *disk, void **ret_bounce, struct err *err)
+{
+	size_t align = disk->memory_align > 4096 ? disk->memory_align : 4096;
+	int error = 0;
+
+	*ret_bounce = NULL;
+	if (disk->direct)
+		error = posix_memalign(ret_bounce, align, DISK_BOUNCE_BYTES);
+	return error == 0 || err_system(err, error, NULL, "cannot prepare a disk");
 }
 
-/* Moves something of the rest: how much, or a negative errno. */
-static ssize_t disk_move(const struct disk *disk, const struct disk_request *request)
+bool disk_takes(const struct disk *disk, const struct disk_request *request)
 {
-	int count = (int)request->count;
+	uint64_t mask = disk->memory_align - 1;
+
+	for (unsigned i = 0; disk->direct && i < request->data.count; i++) {
+		const struct iovec *buffer = &request->data.list[i];
+
+		if (((uintptr_t)buffer->iov_base & mask) != 0 ||
+		    buffer->iov_len % disk->block_bytes != 0)
+			return false;
+	}
+	return true;
+}
+
+/* How many bytes, or a negative errno. */
+static ssize_t disk_move(const struct disk *disk, const struct disk_request *request,
+    const struct iovec *list, unsigned count)
+{
 	off_t offset = (off_t)request->offset;
 	ssize_t moved;
 
-	if (request->operation == DISK_READ)
-		moved = preadv2(disk->fd, request->list, count, offset, 0);
-	else
-		moved = pwritev2(
-		    disk->fd, request->list, count, offset, request->durable ? RWF_DSYNC : 0);
+	do {
+		if (request->operation == DISK_READ)
+			moved = preadv2(disk->fd, list, (int)count, offset, 0);
+		else
+			moved = pwritev2(
+			    disk->fd, list, (int)count, offset, request->durable ? RWF_DSYNC : 0);
+	} while (moved < 0 && errno == EINTR);
 	if (moved < 0)
 		return -errno;
-	/* The file has been made shorter. */
+	/* 0: the file has been made shorter. */
 	return moved > 0 ? moved : -EIO;
 }
 
-static int disk_transfer(const struct disk *disk, struct disk_request *request)
+/* A part of the rest, through the bounce buffer. What a write did not take is taken from there. */
+static ssize_t disk_bounce(const struct disk *disk, struct disk_request *request, uint8_t *bounce)
 {
-	while (request->bytes > 0) {
-		ssize_t moved = disk_move(disk, request);
+	uint64_t rest = request->data.bytes;
+	size_t length = rest < DISK_BOUNCE_BYTES ? (size_t)rest : DISK_BOUNCE_BYTES;
+	size_t done = 0;
+	ssize_t moved = 0;
 
-		if (moved < 0 && moved != -EINTR)
+	if (request->operation == DISK_WRITE)
+		virtio_buffers_read(&request->data, bounce, length);
+	while (done < length) {
+		struct iovec part = {.iov_base = bounce + done, .iov_len = length - done};
+
+		moved = disk_move(disk, request, &part, 1);
+		if (moved < 0)
+			break;
+		if (request->operation == DISK_READ)
+			virtio_buffers_write(&request->data, part.iov_base, (size_t)moved);
+		request->offset += (uint64_t)moved;
+		done += (size_t)moved;
+	}
+	return moved;
+}
+
+static int disk_transfer(const struct disk *disk, struct disk_request *request, uint8_t *bounce)
+{
+	bool takes = disk_takes(disk, request);
+
+	while (request->data.bytes > 0) {
+		ssize_t moved;
+
+		if (takes)
+			moved = disk_move(disk, request, request->data.list, request->data.count);
+		else
+			moved = disk_bounce(disk, request, bounce);
+		if (moved < 0)
 			return (int)-moved;
-		if (moved > 0)
-			disk_advance(request, (uint64_t)moved);
+		if (takes) {
+			virtio_buffers_read(&request->data, NULL, (size_t)moved);
+			request->offset += (uint64_t)moved;
+		}
 	}
 	return 0;
 }
@@ -74,40 +117,54 @@ static int disk_change(const struct disk *disk, const struct disk_request *reque
 			result = fdatasync(disk->fd);
 		else
 			result = fallocate(disk->fd, disk_fallocate_mode(request),
-			    (off_t)request->offset, (off_t)request->bytes);
+			    (off_t)request->offset, (off_t)request->data.bytes);
 	} while (result < 0 && errno == EINTR);
 	return result < 0 ? errno : 0;
 }
 
-void disk_execute(const struct disk *disk, struct disk_request *request)
+void disk_execute(const struct disk *disk, struct disk_request *request, void *bounce)
 {
 	if (request->operation == DISK_READ || request->operation == DISK_WRITE)
-		request->error = disk_transfer(disk, request);
+		request->error = disk_transfer(disk, request, bounce);
 	else
 		request->error = disk_change(disk, request);
 }
 
-struct lane {
+/* --- The engine --------------------------------------------------------------------------------
+ */
+
+struct sync_lane {
 	const struct disk *disk;
+	void *bounce;
 	struct disk_request *ended;
 };
 
 static void *sync_open(const struct disk *disk, unsigned depth, int doorbell, struct err *err)
 {
-	struct lane *lane = calloc(1, sizeof *lane);
+	struct sync_lane *lane = calloc(1, sizeof *lane);
 
-	if (lane == NULL)
+	if (lane == NULL) {
 		err_system(err, ENOMEM, NULL, "cannot prepare a disk");
-	else
-		lane->disk = disk;
-	return lane;
+		return NULL;
+	}
+	lane->disk = disk;
+	if (disk_bounce_create(disk, &lane->bounce, err))
+		return lane;
+	free(lane);
+	return NULL;
+}
+
+static void sync_close(void *lane)
+{
+	free(((struct sync_lane *)lane)->bounce);
+	free(lane);
 }
 
 static void sync_begin(void *lane, struct disk_request *request)
 {
-	struct lane *sync = lane;
+	struct sync_lane *sync = lane;
 
-	disk_execute(sync->disk, request);
+	disk_execute(sync->disk, request, sync->bounce);
 	request->next = sync->ended;
 	sync->ended = request;
 }
@@ -118,7 +175,7 @@ static void sync_submit(void *lane)
 
 static struct disk_request *sync_collect(void *lane)
 {
-	struct lane *sync = lane;
+	struct sync_lane *sync = lane;
 	struct disk_request *request = sync->ended;
 
 	if (request != NULL)
@@ -129,7 +186,7 @@ static struct disk_request *sync_collect(void *lane)
 const struct disk_engine disk_engine_sync = {
     .name = "sync",
     .open = sync_open,
-    .close = free,
+    .close = sync_close,
     .begin = sync_begin,
     .submit = sync_submit,
     .collect = sync_collect,

@@ -23,7 +23,7 @@ static size_t rng_fill(uint8_t *to, size_t length)
 
 		if (more > 0)
 			filled += (size_t)more;
-		else if (errno != EINTR)
+		else if (more == 0 || errno != EINTR)
 			break;
 	}
 	return filled;

@@ -36,15 +36,15 @@ enum model { BLK, BLK_SLOW, BLK_READONLY, RNG, MODELS };
 static struct gmem gmem;
 static int disk_fd;
 static struct virtio_device *device;
-static struct virtio_rings rings;
+static struct virtio_rings rings, running; /* as the driver has them; as it last started */
 static uint64_t accepted;
 static bool racing;
 
 /* --- Promises --------------------------------------------------------------------------------- */
 
-static unsigned popped[65536]; /* by head: in flight */
-static unsigned reads;         /* of memory, since the pop began */
-static uint8_t seen[RAM];      /* memory before the step */
+static unsigned popped[VIRTIO_QUEUE_SIZE_MAX]; /* by head: in flight */
+static unsigned reads;                         /* of memory, since the pop began */
+static uint8_t seen[RAM];                      /* memory before the step */
 static bool may_change[RAM];
 
 bool __real_virtqueue_pop(struct virtqueue *queue, struct virtio_chain *ret_chain);
@@ -89,7 +89,7 @@ bool __wrap_virtqueue_pop(struct virtqueue *queue, struct virtio_chain *ret_chai
 
 void __wrap_virtqueue_push(struct virtqueue *queue, uint16_t head, uint32_t written)
 {
-	FUZZ_CHECK(popped[head]-- == 1);
+	FUZZ_CHECK(head < VIRTIO_QUEUE_SIZE_MAX && popped[head]-- == 1);
 	__real_virtqueue_push(queue, head, written);
 }
 
@@ -147,10 +147,12 @@ static void slow_close(void *lane)
 static void slow_begin(void *lane, struct disk_request *request)
 {
 	FUZZ_CHECK(request->offset % 512 == 0 && request->offset <= SECTORS * 512);
-	FUZZ_CHECK(request->bytes % 512 == 0 && request->bytes <= SECTORS * 512 - request->offset);
-	FUZZ_CHECK(request->operation == DISK_FLUSH || request->bytes > 0);
+	FUZZ_CHECK(request->data.bytes % 512 == 0 &&
+	           request->data.bytes <= SECTORS * 512 - request->offset);
+	FUZZ_CHECK(request->operation == DISK_FLUSH || request->data.bytes > 0);
 	if (request->operation == DISK_READ || request->operation == DISK_WRITE)
-		FUZZ_CHECK(check_list(request->list, request->count, false) == request->bytes);
+		FUZZ_CHECK(check_list(request->data.list, request->data.count, false) ==
+		           request->data.bytes);
 	request->next = slow_begun;
 	slow_begun = request;
 }
@@ -230,8 +232,7 @@ static void step(void)
 
 	FUZZ_CHECK(write(virtio_doorbell(device, 0), &one, sizeof one) == sizeof one);
 	memcpy(seen, gmem.host, RAM);
-	if (rings.device <= RAM - 6 - 8u * 256)
-		memset(may_change + rings.device, true, 6 + 8u * rings.size);
+	memset(may_change + running.device, true, 6 + 8u * running.size);
 	doorbell_read = false;
 	thread_main(thread_argument);
 	check_memory();
@@ -281,7 +282,8 @@ static void start(void)
 	memset(gmem.host + USED, 0, 6 + 8 * 256);
 	available = 0;
 	put(AVAILABLE + 2, 0, 2);
-	virtio_start(device, accepted, &rings);
+	if (virtio_start(device, accepted, &rings))
+		running = rings;
 }
 
 static void act(struct input *input)

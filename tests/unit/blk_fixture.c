@@ -33,7 +33,7 @@ static void fake_begin(void *lane, struct disk_request *request)
 	fake.last = *request;
 	request->error = fake.error;
 	request->offset += fake.done;
-	request->bytes -= request->bytes > 0 ? fake.done : 0;
+	request->data.bytes -= request->data.bytes > 0 ? fake.done : 0;
 	request->next = fake.hold ? fake.held : fake.ended;
 	*(fake.hold ? &fake.held : &fake.ended) = request;
 	pthread_mutex_unlock(&fake.lock);

@@ -244,10 +244,10 @@ static void ranges_are_discarded_and_zeroed(void **state)
 	assert_int_equal(ask_range(f, DISCARD, 8, 16, 0), OK);
 	assert_int_equal(fake.last.operation, DISK_DISCARD);
 	assert_int_equal(fake.last.offset, 4096);
-	assert_int_equal(fake.last.bytes, 8192);
+	assert_int_equal(fake.last.data.bytes, 8192);
 	assert_int_equal(ask_range(f, ZEROES, 0, SECTORS, 0), OK);
 	assert_int_equal(fake.last.operation, DISK_ZERO);
-	assert_int_equal(fake.last.bytes, SECTORS * 512);
+	assert_int_equal(fake.last.data.bytes, SECTORS * 512);
 	assert_false(fake.last.unmap);
 	assert_int_equal(ask_range(f, ZEROES, SECTORS - 1, 1, 1), OK);
 	assert_true(fake.last.unmap);

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * disk_uring.c - the engine that leaves requests to the host's kernel: io_uring.
+ *
+ * A ring can do no more than the sync engine does: it is restricted to these operations on the one
+ * registered file before it is enabled, so whoever has taken over a queue's thread cannot open
+ * anything with it. The end of a request rings the queue's doorbell.
+ */
+#include "virtio/disk_sync.h"
+
+#include <errno.h>
+#include <liburing.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+
+struct uring_lane {
+	const struct disk *disk;
+	struct io_uring ring;
+	void *bounce;
+	bool failed; /* the ring does not take requests any more: they are executed here */
+	struct disk_request *begun, **begun_end; /* not submitted, in order */
+	struct disk_request *ended;
+};
+
+/* --- Making ------------------------------------------------------------------------------------
+ */
+
+/* 0 or a negative errno. */
+static int uring_restrict(struct io_uring *ring)
+{
+	struct io_uring_restriction rules[] = {
+	    {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_READV},
+	    {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_WRITEV},
+	    {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_FSYNC},
+	    {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_FALLOCATE},
+	    {.opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED, .sqe_flags = IOSQE_FIXED_FILE},
+	};
+
+	return io_uring_register_restrictions(ring, rules, sizeof rules / sizeof rules[0]);
+}
+
+static int uring_set_up(struct uring_lane *lane, unsigned depth, int doorbell)
+{
+	struct io_uring_params params = {.flags = IORING_SETUP_R_DISABLED};
+	int error = io_uring_queue_init_params(depth, &lane->ring, &params);
+
+	if (error < 0)
+		return error;
+	error = io_uring_register_files(&lane->ring, &lane->disk->fd, 1);
+	if (error >= 0)
+		error = io_uring_register_eventfd(&lane->ring, doorbell);
+	if (error >= 0)
+		error = uring_restrict(&lane->ring);
+	if (error >= 0)
+		error = io_uring_enable_rings(&lane->ring);
+	if (error < 0)
+		io_uring_queue_exit(&lane->ring);
+	return error < 0 ? error : 0;
+}
+
+static void *uring_open(const struct disk *disk, unsigned depth, int doorbell, struct err *err)
+{
+	struct uring_lane *lane = calloc(1, sizeof *lane);
+	int error;
+
+	if (lane == NULL) {
+		err_system(err, ENOMEM, NULL, "cannot prepare a disk");
+		return NULL;
+	}
+	lane->disk = disk;
+	lane->begun_end = &lane->begun;
+	if (disk_bounce_create(disk, &lane->bounce, err)) {
+		error = uring_set_up(lane, depth, doorbell);
+		if (error == 0)
+			return lane;
+		err_system(err, -error, "allow it (kernel.io_uring_disabled, seccomp)",
+		    "cannot use io_uring");
+		err->class = ERR_HOST;
+	}
+	free(lane->bounce);
+	free(lane);
+	return NULL;
+}
+
+static void uring_close(void *from)
+{
+	struct uring_lane *lane = from;
+
+	io_uring_queue_exit(&lane->ring);
+	free(lane->bounce);
+	free(lane);
+}
+
+/* --- Requests ----------------------------------------------------------------------------------
+ */
+
+static void uring_end(struct uring_lane *lane, struct disk_request *request)
+{
+	request->next = lane->ended;
+	lane->ended = request;
+}
+
+static void uring_execute(struct uring_lane *lane, struct disk_request *request)
+{
+	disk_execute(lane->disk, request, lane->bounce);
+	uring_end(lane, request);
+}
+
+/* The file is the first registered one. */
+static void uring_describe(struct io_uring_sqe *sqe, const struct disk_request *request)
+{
+	const struct virtio_buffers *data = &request->data;
+
+	switch (request->operation) {
+	case DISK_READ:
+		io_uring_prep_readv(sqe, 0, data->list, data->count, request->offset);
+		break;
+	case DISK_WRITE:
+		io_uring_prep_writev2(sqe, 0, data->list, data->count, request->offset,
+		    request->durable ? RWF_DSYNC : 0);
+		break;
+	case DISK_FLUSH: io_uring_prep_fsync(sqe, 0, IORING_FSYNC_DATASYNC); break;
+	case DISK_DISCARD:
+	case DISK_ZERO:
+		io_uring_prep_fallocate(sqe, 0, disk_fallocate_mode(request),
+		    (off_t)request->offset, (off_t)data->bytes);
+		break;
+	}
+	sqe->flags |= IOSQE_FIXED_FILE;
+}
+
+static void uring_begin(void *to, struct disk_request *request)
+{
+	struct uring_lane *lane = to;
+	struct io_uring_sqe *sqe = NULL;
+
+	if (!lane->failed && disk_takes(lane->disk, request))
+		sqe = io_uring_get_sqe(&lane->ring);
+	if (sqe == NULL) {
+		uring_execute(lane, request);
+		return;
+	}
+	uring_describe(sqe, request);
+	io_uring_sqe_set_data(sqe, request);
+	request->next = NULL;
+	*lane->begun_end = request;
+	lane->begun_end = &request->next;
+}
+
+static struct disk_request *uring_take_begun(struct uring_lane *lane)
+{
+	struct disk_request *request = lane->begun;
+
+	lane->begun = request->next;
+	if (lane->begun == NULL)
+		lane->begun_end = &lane->begun;
+	return request;
+}
+
+/* The kernel takes requests in order. If it does not take all, what is left in the ring stays there
+ * for ever, because the kernel looks at it only when asked to. */
+static void uring_submit(void *to)
+{
+	struct uring_lane *lane = to;
+	int taken;
+
+	while (lane->begun != NULL && !lane->failed) {
+		do {
+			taken = io_uring_submit(&lane->ring);
+		} while (taken == -EINTR);
+		if (taken <= 0) {
+			lane->failed = true;
+			log_line(LOG_WARN, "io_uring takes no more requests: %s", strerror(-taken));
+		}
+		for (; taken > 0 && lane->begun != NULL; taken--)
+			uring_take_begun(lane);
+	}
+	while (lane->begun != NULL)
+		uring_execute(lane, uring_take_begun(lane));
+}
+
+/* Has the request ended? If not, it has been begun again. */
+static bool uring_finish(struct uring_lane *lane, struct disk_request *request, int result)
+{
+	bool transfer = request->operation == DISK_READ || request->operation == DISK_WRITE;
+
+	if (result == -EAGAIN) {
+		/* The file is O_NONBLOCK, or the kernel lacks what it would need to wait. */
+		uring_execute(lane, request);
+		return false;
+	}
+	if (result == -EINTR) {
+		uring_begin(lane, request);
+		return false;
+	}
+	request->error = result < 0 ? -result : 0;
+	if (result < 0 || !transfer)
+		return true;
+	if (result == 0)
+		request->error = EIO; /* the file has been made shorter */
+	virtio_buffers_read(&request->data, NULL, (size_t)result);
+	request->offset += (uint64_t)result;
+	if (request->data.bytes == 0 || request->error != 0)
+		return true;
+	uring_begin(lane, request);
+	return false;
+}
+
+static struct disk_request *uring_collect(void *from)
+{
+	struct uring_lane *lane = from;
+	struct disk_request *request;
+	struct io_uring_cqe *cqe;
+	int result;
+
+	while (lane->ended == NULL && io_uring_peek_cqe(&lane->ring, &cqe) == 0) {
+		request = io_uring_cqe_get_data(cqe);
+		result = cqe->res;
+		io_uring_cqe_seen(&lane->ring, cqe);
+		if (uring_finish(lane, request, result))
+			return request;
+		uring_submit(lane);
+	}
+	request = lane->ended;
+	if (request != NULL)
+		lane->ended = request->next;
+	return request;
+}
+
+const struct disk_engine disk_engine_uring = {
+    .name = "io_uring",
+    .open = uring_open,
+    .close = uring_close,
+    .begin = uring_begin,
+    .submit = uring_submit,
+    .collect = uring_collect,
+};
