@@ -92,10 +92,19 @@ static void a_request_without_header_or_status_breaks_the_queue(void **state)
 
 /* --- Asynchronous engines --------------------------------------------------------------------- */
 
-/* End what is held, the last begun first, or in the order in which it was begun. */
+static void hold(void)
+{
+	pthread_mutex_lock(&fake.lock);
+	fake.hold = true;
+	pthread_mutex_unlock(&fake.lock);
+}
+
+/* End what is held, the last begun first, or in the order in which it was begun. What is in flight but
+ * not begun yet will end at once. */
 static void release(struct fixture *f, bool reverse)
 {
 	pthread_mutex_lock(&fake.lock);
+	fake.hold = false;
 	while (fake.held != NULL) {
 		struct disk_request *request = fake.held, **at = &fake.ended;
 
@@ -124,7 +133,7 @@ static void a_whole_queue_can_be_in_flight(void **state)
 
 	begin(f, (struct disk){0}, &fake_engine);
 	for (int turn = 0; turn < 4; turn++) {
-		fake.hold = true;
+		hold();
 		memset(seen, 0, sizeof seen);
 		for (unsigned i = 0; i < SIZE; i++)
 			offer(
@@ -153,7 +162,7 @@ static void more_than_a_queue_in_flight_breaks_it(void **state)
 	struct fixture *f = *state;
 
 	begin(f, (struct disk){0}, &fake_engine);
-	fake.hold = true;
+	hold();
 	for (unsigned i = 0; i < SIZE; i++)
 		offer(f, &(struct request){.type = IN, .data = DATA, .bytes = 512});
 	driver_ring(f->device, 0);
@@ -172,7 +181,7 @@ static void a_reset_waits_for_the_disk(void **state)
 	struct fixture *f = *state;
 
 	begin(f, (struct disk){0}, &fake_engine);
-	fake.hold = true;
+	hold();
 	for (unsigned i = 0; i < 3; i++)
 		offer(f, &(struct request){.type = OUT, .data = DATA, .bytes = 512});
 	driver_ring(f->device, 0);

@@ -339,7 +339,7 @@ static void requests_in_flight_are_answered_before_the_device_is_at_rest(void **
 	assert_int_equal(virtio_progress(f->device).done, 0);
 	send(f, 0, ANSWERED);
 	expect_collected(f, 0, 7);
-	assert_int_equal(f->transport.at_rest, 1);
+	transport_wait_at_rest(&f->transport, 1);
 }
 
 static void a_device_at_rest_does_not_come_to_rest_again(void **state)
@@ -355,7 +355,7 @@ static void a_device_at_rest_does_not_come_to_rest_again(void **state)
 	send(f, 0, ANSWERED);
 	expect_collected(f, 0, 7);
 	transport_stop(&f->transport, f->device);
-	assert_int_equal(f->transport.at_rest, 2);
+	transport_wait_at_rest(&f->transport, 2);
 }
 
 static void what_breaks_the_rules_stops_one_queue_until_the_reset(void **state)
@@ -568,7 +568,7 @@ static void a_reset_may_come_at_any_moment(void **state)
 		assert_int_equal(virtio_progress(f->device).in_flight, 0);
 		assert_true(answered <= turn % 6);
 	}
-	assert_int_equal(f->transport.at_rest, 300);
+	transport_wait_at_rest(&f->transport, 300);
 	assert_int_equal(f->transport.broken, 0);
 }
 

@@ -181,12 +181,24 @@ void transport_wait_used(
 	pthread_mutex_unlock(&transport->lock);
 }
 
-void transport_wait_broken(struct driver_transport *transport, unsigned count)
+static void transport_wait(
+    struct driver_transport *transport, const unsigned *counter, unsigned count)
 {
 	pthread_mutex_lock(&transport->lock);
-	while (transport->broken < count)
+	while (*counter < count)
 		pthread_cond_wait(&transport->changed, &transport->lock);
+	assert_int_equal(*counter, count);
 	pthread_mutex_unlock(&transport->lock);
+}
+
+void transport_wait_broken(struct driver_transport *transport, unsigned count)
+{
+	transport_wait(transport, &transport->broken, count);
+}
+
+void transport_wait_at_rest(struct driver_transport *transport, unsigned count)
+{
+	transport_wait(transport, &transport->at_rest, count);
 }
 
 void transport_stop(struct driver_transport *transport, struct virtio_device *device)

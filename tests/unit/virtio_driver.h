@@ -85,6 +85,8 @@ void driver_ring(const struct virtio_device *device, unsigned queue);
 void transport_wait_used(
     struct driver_transport *transport, struct driver_queue *queue, uint16_t index);
 void transport_wait_broken(struct driver_transport *transport, unsigned count);
+/* Each comes after virtio_at_rest() is true. */
+void transport_wait_at_rest(struct driver_transport *transport, unsigned count);
 void transport_stop(struct driver_transport *transport, struct virtio_device *device);
 
 #endif
