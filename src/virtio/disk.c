@@ -27,6 +27,14 @@ static bool disk_lock_byte(int fd, off_t byte)
 	return fcntl(fd, F_OFD_SETLK, &lock) == 0;
 }
 
+static void disk_unlock(int fd)
+{
+	struct flock lock = {
+	    .l_type = F_UNLCK, .l_whence = SEEK_SET, .l_start = LOCK_HAS, .l_len = 200};
+
+	fcntl(fd, F_OFD_SETLK, &lock);
+}
+
 /* Does another hold the byte? */
 static bool disk_byte_is_held(int fd, off_t byte)
 {
@@ -36,23 +44,32 @@ static bool disk_byte_is_held(int fd, off_t byte)
 }
 
 /* Everybody reads, and nobody lets another one write. */
+static bool disk_take_locks(const struct disk *disk)
+{
+	return disk_lock_byte(disk->fd, LOCK_HAS + RIGHT_READ) &&
+	       (disk->readonly || disk_lock_byte(disk->fd, LOCK_HAS + RIGHT_WRITE)) &&
+	       disk_lock_byte(disk->fd, LOCK_REFUSES + RIGHT_WRITE);
+}
+
 static bool disk_lock(const struct disk *disk, const char *name, struct err *err)
 {
-	int fd = disk->fd;
+	const char *remedy = NULL;
 
-	if (!disk_lock_byte(fd, LOCK_HAS + RIGHT_READ) ||
-	    (!disk->readonly && !disk_lock_byte(fd, LOCK_HAS + RIGHT_WRITE)) ||
-	    !disk_lock_byte(fd, LOCK_REFUSES + RIGHT_WRITE))
-		return err_system(err, errno, "put it on a file system with locks",
+	if (!disk_take_locks(disk)) {
+		err_system(err, errno, "put it on a file system with locks",
 		    "disk %s: cannot lock it", name);
-	if (disk_byte_is_held(fd, LOCK_HAS + RIGHT_WRITE) ||
-	    disk_byte_is_held(fd, LOCK_REFUSES + RIGHT_READ))
-		return err_set(err, ERR_USAGE, "end the program that writes to it first",
-		    "disk %s is in use", name);
-	if (!disk->readonly && disk_byte_is_held(fd, LOCK_REFUSES + RIGHT_WRITE))
-		return err_set(err, ERR_USAGE, "end the program that has it, or add readonly",
-		    "disk %s is in use", name);
-	return true;
+		disk_unlock(disk->fd);
+		return false;
+	}
+	if (disk_byte_is_held(disk->fd, LOCK_HAS + RIGHT_WRITE) ||
+	    disk_byte_is_held(disk->fd, LOCK_REFUSES + RIGHT_READ))
+		remedy = "end the program that writes to it first";
+	else if (!disk->readonly && disk_byte_is_held(disk->fd, LOCK_REFUSES + RIGHT_WRITE))
+		remedy = "end the program that has it, or add readonly";
+	if (remedy == NULL)
+		return true;
+	disk_unlock(disk->fd);
+	return err_set(err, ERR_USAGE, remedy, "disk %s is in use", name);
 }
 
 /* --- What it is ------------------------------------------------------------------------------- */
@@ -166,21 +183,17 @@ static const char *disk_open_hint(int error, bool readonly, bool direct)
 bool disk_open(struct disk *ret_disk, const char *path, bool readonly, bool direct, struct err *err)
 {
 	int flags = O_CLOEXEC | O_NOCTTY | (readonly ? O_RDONLY : O_RDWR) | (direct ? O_DIRECT : 0);
-	struct stat status;
-	int fd = -1;
+	struct stat status = {0};
+	int fd;
 
-	/* A FIFO is not opened, because that would wait. A block device that this host has mounted
-	 * is not written to: O_EXCL. */
-	if (stat(path, &status) == 0) {
-		if (S_ISBLK(status.st_mode) && !readonly)
-			flags |= O_EXCL;
-		errno = EISDIR;
-		if (S_ISREG(status.st_mode) || S_ISBLK(status.st_mode))
-			fd = open(path, flags);
-		else
-			return err_set(err, ERR_USAGE, "take a raw image or a block device",
-			    "disk %s is neither a file nor a block device", path);
-	}
+	/* A FIFO is not opened, because that would wait. What is not there, open() says. */
+	if (stat(path, &status) == 0 && !S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode))
+		return err_set(err, ERR_USAGE, "take a raw image or a block device",
+		    "disk %s is neither a file nor a block device", path);
+	/* A block device that this host has mounted is not written to. */
+	if (S_ISBLK(status.st_mode) && !readonly)
+		flags |= O_EXCL;
+	fd = open(path, flags);
 	if (fd < 0) {
 		err_system(err, errno, disk_open_hint(errno, readonly, direct),
 		    "cannot open disk %s", path);
