@@ -94,6 +94,7 @@ static const struct sandbox_rule rows[] = {
 	DEVICES(IO, "read", "wait for the doorbell"),
 	DEVICES(IO, "preadv2", "read from a disk"),
 	DEVICES(IO, "pwritev2", "write to it"),
+	DEVICES(IO, "io_uring_enter", "the same by a ring that was made, and limited, before"),
 	DEVICES(IO, "fdatasync", "flush it"),
 	DEVICES(IO, "fallocate", "discard, write zeroes"),
 	DEVICES(IO, "getrandom", "random numbers for the guest"),

@@ -3,25 +3,31 @@
 #include "vmm/plug.h"
 
 #include "virtio/blk.h"
+#include "virtio/rng.h"
+
+/* A device that has been made, or NULL with *err filled. */
+static bool plug(
+    struct spapr *machine, const char *name, struct virtio_device *device, struct err *err)
+{
+	if (device == NULL)
+		return false;
+	if (spapr_plug(machine, name, device, err))
+		return true;
+	virtio_destroy(device);
+	return false;
+}
 
 /* The name in option lives as long as the machine. */
 static bool plug_disk(struct spapr *machine, const struct option_disk *option, struct err *err)
 {
 	struct virtio_blk_config config = {.name = option->id,
 	    .serial = option->serial,
-	    .queues = option->queues,
-	    .engine = &disk_engine_sync};
-	struct virtio_device *device;
+	    .queues = option->queues};
 
 	if (!disk_open(&config.disk, option->file, option->readonly, option->direct, err))
 		return false;
-	device = virtio_blk_create(&config, spapr_memory(machine), err);
-	if (device == NULL)
-		return false;
-	if (spapr_plug(machine, option->id, device, err))
-		return true;
-	virtio_destroy(device);
-	return false;
+	return plug(
+	    machine, option->id, virtio_blk_create(&config, spapr_memory(machine), err), err);
 }
 
 bool plug_devices(struct spapr *machine, const struct options *options, struct err *err)
@@ -29,5 +35,6 @@ bool plug_devices(struct spapr *machine, const struct options *options, struct e
 	for (size_t i = 0; i < options->disk_count; i++)
 		if (!plug_disk(machine, &options->disks[i], err))
 			return false;
-	return true;
+	return !options->rng ||
+	       plug(machine, "rng0", virtio_rng_create("rng0", spapr_memory(machine), err), err);
 }
