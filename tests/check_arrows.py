@@ -77,6 +77,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"guest", "framer", "json_out", "listen", "output", "parse", "watch"},
         {"bus"},
         {"command.h"},
+        {"block"},
         {"devices"},
         {"query"},
         {"command.c", "commands"},

@@ -56,6 +56,8 @@ static void client_close(struct client *client)
 	ev_io_stop(client->clients->watch.loop, &client->reading);
 	ev_io_stop(client->clients->watch.loop, &client->writing);
 	close(client->reading.fd);
+	if (client->session.passed_fd != 0)
+		close(client->session.passed_fd);
 	client->closed = true;
 	client->clients->bus->listeners--;
 }
@@ -285,6 +287,43 @@ static bool client_refused(struct client *client, int events)
 	return true;
 }
 
+/* Keep the first of the descriptors that came with a message: for the command that takes it. The
+ * one before it was not taken. */
+static void client_take_fd(struct client *client, int fd)
+{
+	if (client->session.passed_fd != 0)
+		close(client->session.passed_fd);
+	client->session.passed_fd = fd;
+}
+
+static ssize_t client_receive(struct client *client, char *to, size_t room)
+{
+	enum { FDS_MAX = 4 };
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(FDS_MAX * sizeof(int))];
+	} control;
+	struct iovec into = {to, room};
+	struct msghdr message = {.msg_iov = &into,
+	    .msg_iovlen = 1,
+	    .msg_control = control.bytes,
+	    .msg_controllen = sizeof control.bytes};
+	ssize_t received = recvmsg(client->reading.fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	const struct cmsghdr *header = received < 0 ? NULL : CMSG_FIRSTHDR(&message);
+	int fds[FDS_MAX];
+	size_t count;
+
+	if (header == NULL || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
+		return received;
+	count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+	memcpy(fds, CMSG_DATA(header), count * sizeof(int));
+	for (size_t i = 1; i < count; i++)
+		close(fds[i]);
+	if (count > 0)
+		client_take_fd(client, fds[0]);
+	return received;
+}
+
 static void client_on_readable(struct ev_loop *loop, ev_io *watcher, int events)
 {
 	struct client *client = watcher->data;
@@ -294,7 +333,7 @@ static void client_on_readable(struct ev_loop *loop, ev_io *watcher, int events)
 
 	if (client_refused(client, events))
 		return;
-	received = recv(watcher->fd, input->bytes + input->end, room, MSG_DONTWAIT);
+	received = client_receive(client, input->bytes + input->end, room);
 	if (received < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
 		return;
 	if (received < 0) {

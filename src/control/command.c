@@ -12,8 +12,11 @@
 #include "control/json_out.h"
 #include "control/query.h"
 
-static const char *const type_names[] = {
-    [ARGUMENT_STRING] = "string", [ARGUMENT_INTEGER] = "integer", [ARGUMENT_ARRAY] = "array"};
+static const char *const type_names[] = {[ARGUMENT_STRING] = "string",
+    [ARGUMENT_INTEGER] = "integer",
+    [ARGUMENT_BOOLEAN] = "boolean",
+    [ARGUMENT_ARRAY] = "array",
+    [ARGUMENT_OBJECT] = "object"};
 
 /* --- For the functions of the rows ---------------------------------------------------------- */
 
@@ -124,7 +127,9 @@ static bool argument_has_type(const json_t *value, enum argument_type type)
 	switch (type) {
 	case ARGUMENT_STRING: return json_is_string(value);
 	case ARGUMENT_INTEGER: return json_is_integer(value);
+	case ARGUMENT_BOOLEAN: return json_is_boolean(value);
 	case ARGUMENT_ARRAY: return json_is_array(value);
+	case ARGUMENT_OBJECT: return json_is_object(value);
 	}
 	return false;
 }

@@ -27,9 +27,16 @@
 struct session {
 	bool negotiated; /* qmp_capabilities: gets events */
 	bool subscribed; /* events-subscribe: gets ours, too */
+	int passed_fd;   /* the last descriptor it has passed, and no command has taken; 0: none */
 };
 
-enum argument_type { ARGUMENT_STRING, ARGUMENT_INTEGER, ARGUMENT_ARRAY };
+enum argument_type {
+	ARGUMENT_STRING,
+	ARGUMENT_INTEGER,
+	ARGUMENT_BOOLEAN,
+	ARGUMENT_ARRAY,
+	ARGUMENT_OBJECT,
+};
 
 struct argument {
 	const char *name;
@@ -50,7 +57,7 @@ struct call {
 	const char *class; /* the protocol's class of err; NULL: GenericError */
 };
 
-#define ARGUMENTS_MAX 6
+#define ARGUMENTS_MAX 9
 
 struct command {
 	const char *name;

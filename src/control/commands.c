@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "control/block.h"
 #include "control/devices.h"
 #include "control/query.h"
 #include "spapr/spapr.h"
@@ -121,14 +122,48 @@ const struct command commands[] = {
   .doc = "All places for a core, the highest first; qom-path only where there is one." },
 { .name = "device_add", .run = run_device_add, .as_options = true,
   .arguments = {
-	{"driver", ARGUMENT_STRING, true, "host-spapr-cpu-core, or pc-dimm"},
+	{"driver", ARGUMENT_STRING, true, "host-spapr-cpu-core, pc-dimm, virtio-blk-pci or virtio-rng-pci"},
 	{"core-id", ARGUMENT_INTEGER, false, "of a core: the place; see query-hotpluggable-cpus"},
 	{"id", ARGUMENT_STRING, false, "name of the device; if not given core<core-id>, or memdev"},
 	{"nr-threads", ARGUMENT_INTEGER, false, "of a core: must be what the machine has"},
 	{"memdev", ARGUMENT_STRING, false, "of pc-dimm: the backend, made by object-add"},
-	{"addr", ARGUMENT_INTEGER, false, "of pc-dimm: where it begins; if not given where it fits"}},
+	{"addr", ARGUMENT_INTEGER, false, "of pc-dimm: where it begins; if not given where it fits"},
+	{"drive", ARGUMENT_STRING, false, "of virtio-blk-pci: the block node, made by blockdev-add"},
+	{"serial", ARGUMENT_STRING, false, "... its serial number, at most 20 characters"},
+	{"num-queues", ARGUMENT_INTEGER, false, "... how many queues it has (1)"}},
   .returns = "{operation}",
-  .doc = "Add a core, or memory. The reply means that this has begun." },
+  .doc = "Add a core, memory or a PCI device. The reply means that this has begun." },
+{ .name = "add-fd", .run = run_add_fd,
+  .arguments = {
+	{"fdset-id", ARGUMENT_INTEGER, false, "number of the set; if not given the first free one"},
+	{"opaque", ARGUMENT_STRING, false, "ignored"}},
+  .returns = "{fdset-id, fd}",
+  .doc = "Take the descriptor that came with this request (SCM_RIGHTS)." },
+{ .name = "remove-fd", .run = run_remove_fd,
+  .arguments = {
+	{"fdset-id", ARGUMENT_INTEGER, true, "number of the set"},
+	{"fd", ARGUMENT_INTEGER, false, "the descriptor in it"}},
+  .returns = "{}",
+  .doc = "Forget a descriptor. A block node that was made of it keeps it." },
+{ .name = "query-fdsets", .run = query_fdsets,
+  .returns = "[{fdset-id, fds: [{fd}]}]",
+  .doc = "The descriptors that were passed." },
+{ .name = "blockdev-add", .run = run_blockdev_add,
+  .arguments = {
+	{"driver", ARGUMENT_STRING, true, "raw, file or host_device"},
+	{"node-name", ARGUMENT_STRING, true, "its name"},
+	{"filename", ARGUMENT_STRING, false, "/dev/fdset/ID"},
+	{"file", ARGUMENT_OBJECT, false, "of raw: {driver, filename}"},
+	{"read-only", ARGUMENT_BOOLEAN, false, "nothing is written to it"}},
+  .returns = "{}",
+  .doc = "Make a block node, for a virtio-blk-pci to have, of a descriptor." },
+{ .name = "blockdev-del", .run = run_blockdev_del,
+  .arguments = {{"node-name", ARGUMENT_STRING, true, "its name"}},
+  .returns = "{}",
+  .doc = "Close a block node that no device has." },
+{ .name = "query-named-block-nodes", .run = query_named_block_nodes,
+  .returns = "[{node-name, drv, ro}]",
+  .doc = "The block nodes." },
 { .name = "device_del", .run = run_device_del,
   .arguments = {
 	{"id", ARGUMENT_STRING, true, "name of the device, or its qom-path"}},
@@ -162,9 +197,9 @@ const struct command commands[] = {
   .doc = "How much memory the guest booted with, how much was added, and how much there can be." },
 { .name = "query-connectors", .run = query_connectors,
   .arguments = {
-	{"resource", ARGUMENT_STRING, false, "core or memory: only these"}, START("unit"), AT_MOST},
+	{"resource", ARGUMENT_STRING, false, "core, memory or pci: only these"}, START("unit"), AT_MOST},
   .returns = "[{resource, unit, core-id, blocks, blocks-in-use, drc-index, name, state, attached, device, adding, add-operation, "
-	"removing, remove-operation, vcpus: [{id, state}], "
+	"removing, remove-operation, vcpus: [{id, state}], driver, device-status, requests, requests-in-flight, "
 	"history: [{ms-ago, call, vcpu, status}]}]",
   .doc = "The connector of each core and of added memory, and the guest's last calls on it, "
 	"newest first." },

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "control/block.h"
 #include "control/json_out.h"
 
 static bool check_id(struct call *call, const char *id)
@@ -74,15 +75,53 @@ static bool add_memory(struct call *call, const char *id, uint64_t *ret_operatio
 	return true;
 }
 
+static bool add_disk(struct call *call, const char *id, uint64_t *ret_operation)
+{
+	const char *drive = call_string(call, "drive"), *serial = call_string(call, "serial");
+	struct block_node *node = drive != NULL ? block_find(call->guest->blocks, drive) : NULL;
+	struct guest_disk disk = {.serial = serial != NULL ? serial : ""};
+	json_int_t queues;
+
+	if (drive == NULL)
+		return call_fail(call, NULL, "'drive' property is not set");
+	if (node == NULL)
+		return call_fail(
+		    call, NULL, "Property 'virtio-blk-device.drive' can't find value '%s'", drive);
+	if (block_is_used(call->guest->machine, node))
+		return call_fail(
+		    call, NULL, "Drive '%s' is already in use by '%s'", drive, node->device);
+	if (!call_integer(call, "num-queues", &queues))
+		queues = 1;
+	if (queues < 1 || queues > 16)
+		return call_fail(
+		    call, NULL, "num-queues %lld out of range: 1 to 16", (long long)queues);
+	disk.name = id != NULL ? id : drive;
+	disk.fd = node->fd;
+	disk.readonly = node->readonly;
+	disk.queues = (unsigned)queues;
+	if (!call->guest->ops->add_disk(call->guest->vmm, &disk, ret_operation, &call->err))
+		return false;
+	snprintf(node->device, sizeof node->device, "%s", disk.name);
+	return true;
+}
+
+static bool add_rng(struct call *call, const char *id, uint64_t *ret_operation)
+{
+	return call->guest->ops->add_rng(
+	    call->guest->vmm, id != NULL ? id : "rng0", ret_operation, &call->err);
+}
+
 /* What ends a driver's name decides: names of a core begin with a processor, and clients made for
  * other machines use theirs. */
 static const struct {
 	const char *name;
 	bool (*add)(struct call *call, const char *id, uint64_t *ret_operation);
-	const char *arguments[3]; /* that it takes, besides driver and id */
+	const char *arguments[4]; /* that it takes, besides driver and id */
 } drivers[] = {
     {"spapr-cpu-core", add_core, {"core-id", "nr-threads"}},
     {"pc-dimm", add_memory, {"memdev", "addr"}},
+    {"virtio-blk-pci", add_disk, {"drive", "serial", "num-queues"}},
+    {"virtio-rng-pci", add_rng, {NULL}},
 };
 
 #define DRIVERS (sizeof drivers / sizeof drivers[0])

@@ -22,6 +22,15 @@ enum run_state {
 
 struct vmm;
 
+/* A disk that a device is to be made of. */
+struct guest_disk {
+	const char *name; /* of the device */
+	int fd;           /* stays open, and the caller's, as long as the device is there */
+	bool readonly;
+	const char *serial; /* empty: none */
+	unsigned queues;
+};
+
 /* The commands stop, cont, system_reset, system_powerdown and quit. Each publishes its event. */
 struct guest_ops {
 	enum run_state (*run_state)(const struct vmm *vmm);
@@ -29,6 +38,10 @@ struct guest_ops {
 	bool (*cont)(struct vmm *vmm, struct err *err);
 	bool (*reset)(struct vmm *vmm, struct err *err);
 	void (*powerdown)(struct vmm *vmm);
+	bool (*add_disk)(struct vmm *vmm, const struct guest_disk *disk, uint64_t *ret_operation,
+	    struct err *err);
+	bool (*add_rng)(
+	    struct vmm *vmm, const char *name, uint64_t *ret_operation, struct err *err);
 	void (*quit)(struct vmm *vmm); /* with exit code 0, once the replies are sent */
 };
 
@@ -42,11 +55,29 @@ struct backends {
 	} list[BACKENDS_MAX];
 };
 
+/* Descriptors that clients have passed, and block nodes: block.h. */
+#define BLOCKS_MAX 64
+struct blocks {
+	struct fdset {
+		bool present;
+		bool taken; /* by a node: the descriptor is the node's */
+		uint64_t id;
+		int fd;
+	} sets[BLOCKS_MAX];
+	struct block_node {
+		char name[OP_DEVICE_MAX]; /* empty: free */
+		int fd;
+		bool readonly;
+		char device[OP_DEVICE_MAX]; /* the last that was added with it */
+	} nodes[BLOCKS_MAX];
+};
+
 struct guest {
 	const struct guest_ops *ops;
 	struct vmm *vmm; /* the argument of ops */
 	struct spapr *machine;
 	struct backends *backends;
+	struct blocks *blocks;
 	const char *name; /* empty: none */
 };
 

@@ -209,8 +209,8 @@ static json_t *connector_json(const struct drc_type *type, const char *resource,
 	snprintf(name, sizeof name, "%s%u", type->name_prefix, (unsigned)(drc_index & 0x0fffffff));
 	return json_pack("{s:s, s:I, s:I, s:s, s:s, s:b, s:s*, s:b, s:o*, s:b, s:o*, s:o}",
 	    "resource", resource, "unit", (json_int_t)unit, "drc-index", (json_int_t)drc_index,
-	    "name", name, "state", drc_state_name(type, drc->state), "attached", drc->attached, "device",
-	    device[0] != '\0' ? device : NULL, "adding", drc->adding, "add-operation",
+	    "name", name, "state", drc_state_name(type, drc->state), "attached", drc->attached,
+	    "device", device[0] != '\0' ? device : NULL, "adding", drc->adding, "add-operation",
 	    add != 0 ? json_out_integer(add) : NULL, "removing", drc->removing, "remove-operation",
 	    remove != 0 ? json_out_integer(remove) : NULL, "history", calls);
 }
@@ -245,6 +245,19 @@ static json_t *connector_of_memory(const struct spapr_memory_info *memory, uint6
 	return with_member(connector, "blocks-in-use", json_integer(memory->blocks_in_use));
 }
 
+static json_t *connector_of_pci(const struct spapr_pci_info *pci, uint64_t now_ms)
+{
+	json_t *connector = connector_json(&drc_type_pci, "pci", pci->slot, pci->drc_index,
+	    &pci->drc, pci->device, pci->add_operation, pci->remove_operation,
+	    connector_calls(pci->history, pci->history_count, now_ms));
+
+	connector = with_member(connector, "driver",
+	    json_string(pci->virtio_id == 2 ? "virtio-blk-pci" : "virtio-rng-pci"));
+	connector = with_member(connector, "device-status", json_integer(pci->status));
+	connector = with_member(connector, "requests", json_out_integer(pci->requests));
+	return with_member(connector, "requests-in-flight", json_out_integer(pci->in_flight));
+}
+
 json_t *query_connectors(struct call *call)
 {
 	uint64_t start = call_selection(call, "start", 0);
@@ -252,12 +265,14 @@ json_t *query_connectors(struct call *call)
 	const char *resource = call_string(call, "resource");
 	bool cores = resource == NULL || strcmp(resource, "core") == 0;
 	bool memories = resource == NULL || strcmp(resource, "memory") == 0;
+	bool pcis = resource == NULL || strcmp(resource, "pci") == 0;
 	struct spapr *machine = call->guest->machine;
 	uint64_t now_ms = clock_ms();
 	struct spapr_core_info core;
 	struct spapr_memory_info memory;
+	struct spapr_pci_info pci;
 
-	if (!cores && !memories) {
+	if (!cores && !memories && !pcis) {
 		call_fail(call, NULL, "Parameter 'resource' does not accept value '%s'", resource);
 		return NULL;
 	}
@@ -272,6 +287,10 @@ json_t *query_connectors(struct call *call)
 	     from = memory.address + memory.bytes)
 		if (memory.block >= start)
 			call_item(call, connector_of_memory(&memory, now_ms));
+	for (uint64_t from = start; pcis && call->items < most && from <= UINT32_MAX &&
+	                            spapr_pci_info(machine, (uint32_t)from, &pci);
+	     from = pci.slot + 1)
+		call_item(call, connector_of_pci(&pci, now_ms));
 	return json_array();
 }
 

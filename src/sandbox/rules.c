@@ -16,6 +16,7 @@
 #include <asm/termbits.h> /* the size of the kernel's struct termios is part of TCSETS */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -98,6 +99,14 @@ static const struct sandbox_rule rows[] = {
 	DEVICES(IO, "fdatasync", "flush it"),
 	DEVICES(IO, "fallocate", "discard, write zeroes"),
 	DEVICES(IO, "getrandom", "random numbers for the guest"),
+	/* A device is added: of a descriptor that a client passes. */
+	DEVICES(LOOP, "eventfd2", "doorbells, interrupts"),
+	DEVICES(LOOP, "fcntl", "how was it opened?", IS(1, F_GETFL)),
+	DEVICES(LOOP, "fcntl", "lock it", IS(1, F_OFD_SETLK)),
+	DEVICES(LOOP, "fcntl", "is it locked?", IS(1, F_OFD_GETLK)),
+	DEVICES(LOOP, "ioctl", "how large is the block device?", IS(1, BLKGETSIZE64)),
+	DEVICES(LOOP, "ioctl", "the size of its blocks", IS(1, BLKSSZGET)),
+	DEVICES(LOOP, "statx", "alignment for direct I/O"),
 
 	/* The loop. */
 	LOOP("epoll_wait", "wait for what happens"),
@@ -111,8 +120,9 @@ static const struct sandbox_rule rows[] = {
 	LOOP("accept4", "clients of the control socket and the console's"),
 	LOOP("getsockopt", "whose client it is", IS(1, SOL_SOCKET), IS(2, SO_PEERCRED)),
 	LOOP("geteuid", "is it ours?"),
-	LOOP("recv", "requests (ppc64)"),
-	LOOP("recvfrom", "requests (other processors)", IS(4, 0)),
+	LOOP("recvmsg", "requests, and descriptors with them"),
+	LOOP("recv", "the console's clients (ppc64)"),
+	LOOP("recvfrom", "the same (other processors)", IS(4, 0)),
 	LOOP("send", "replies and events (ppc64)"),
 	LOOP("sendto", "replies and events (other processors)", IS(4, 0)),
 	/* A reset loads the files again, from descriptors that stayed open. */

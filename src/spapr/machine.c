@@ -366,6 +366,17 @@ bool spapr_pci_add(struct spapr *machine, const char *name, struct virtio_device
 	return added;
 }
 
+bool spapr_has_device(struct spapr *machine, const char *name)
+{
+	bool here;
+
+	pthread_mutex_lock(&machine->lock);
+	devices_release(&machine->devices);
+	here = device_find(&machine->devices, name) != NULL;
+	pthread_mutex_unlock(&machine->lock);
+	return here;
+}
+
 void spapr_look_at_drivers(struct spapr *machine)
 {
 	pthread_mutex_lock(&machine->lock);

@@ -255,6 +255,28 @@ bool phb_add(struct phb *phb, const char *name, struct virtio_device *virtio,
 	return false;
 }
 
+const struct device *phb_device(const struct phb *phb, uint32_t from)
+{
+	for (uint32_t number = from; number < PHB_SLOTS; number++) {
+		const struct connector *connector =
+		    connector_find(phb->devices->connectors, drc_index(&drc_type_pci, number));
+
+		if (phb->present && connector != NULL && phb->slots[number].function != NULL)
+			return connector->device;
+	}
+	return NULL;
+}
+
+void phb_describe_use(const struct phb *phb, uint32_t slot, struct spapr_pci_info *info)
+{
+	struct virtio_progress progress = virtio_progress(phb->slots[slot].device);
+
+	info->virtio_id = virtio_id(phb->slots[slot].device);
+	info->status = virtio_pci_use(phb->slots[slot].function).status;
+	info->requests = progress.done;
+	info->in_flight = progress.in_flight;
+}
+
 bool phb_confine(struct phb *phb, bool (*confine)(void *context, struct err *err), void *context,
     struct err *err)
 {

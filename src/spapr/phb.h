@@ -64,6 +64,11 @@ bool phb_plug(struct phb *phb, const char *name, struct virtio_device *device, s
 bool phb_add(struct phb *phb, const char *name, struct virtio_device *device,
     uint64_t *ret_operation, struct err *err);
 
+/* The device in the first filled slot from this one on; NULL if there is none. */
+const struct device *phb_device(const struct phb *phb, uint32_t from);
+/* Fill what concerns the virtio device in this slot. */
+void phb_describe_use(const struct phb *phb, uint32_t slot, struct spapr_pci_info *info);
+
 /* Have each thread of the devices call confine. */
 bool phb_confine(struct phb *phb, bool (*confine)(void *context, struct err *err), void *context,
     struct err *err);

@@ -74,6 +74,28 @@ bool spapr_memory_info(struct spapr *machine, uint64_t from, struct spapr_memory
 	return device != NULL;
 }
 
+bool spapr_pci_info(struct spapr *machine, uint32_t from, struct spapr_pci_info *ret_info)
+{
+	const struct device *device;
+
+	pthread_mutex_lock(&machine->lock);
+	device = phb_device(&machine->phb, from);
+	if (device != NULL) {
+		const struct connector *connector = device->connectors;
+
+		*ret_info = (struct spapr_pci_info){.slot = device->unit,
+		    .add_operation = device->add.operation,
+		    .remove_operation = device->remove.operation,
+		    .drc_index = connector->drc_index,
+		    .drc = connector->drc};
+		phb_describe_use(&machine->phb, device->unit, ret_info);
+		memcpy(ret_info->device, device->name, sizeof ret_info->device);
+		ret_info->history_count = connector_history(connector, ret_info->history);
+	}
+	pthread_mutex_unlock(&machine->lock);
+	return device != NULL;
+}
+
 uint64_t spapr_memory_added(struct spapr *machine)
 {
 	uint32_t attached, staying;

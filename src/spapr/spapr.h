@@ -103,6 +103,9 @@ bool spapr_plug(
 bool spapr_pci_add(struct spapr *machine, const char *name, struct virtio_device *device,
     uint64_t *ret_operation, struct err *err);
 
+/* Does the machine have a device of this name? */
+bool spapr_has_device(struct spapr *machine, const char *name);
+
 /* Notice what drivers have done with devices. */
 void spapr_look_at_drivers(struct spapr *machine);
 
@@ -218,6 +221,24 @@ struct spapr_memory_info {
 
 /* Copy one that has an address from `from` on, the one with the lowest; false if there is none. */
 bool spapr_memory_info(struct spapr *machine, uint64_t from, struct spapr_memory_info *ret_info);
+
+/* A PCI slot with a device. */
+struct spapr_pci_info {
+	uint32_t slot;
+	char device[OP_DEVICE_MAX];
+	uint16_t virtio_id;                       /* 2: a disk, 4: a source of random numbers */
+	uint8_t status;                           /* of the device: 0 if no driver uses it */
+	uint64_t requests;                        /* answered since a driver started it */
+	uint64_t in_flight;                       /* taken, not answered */
+	uint64_t add_operation, remove_operation; /* pending ones, or 0 */
+	uint32_t drc_index;
+	struct drc drc;
+	struct spapr_guest_call history[SPAPR_HISTORY];
+	uint32_t history_count;
+};
+
+/* Copy the first with a device from this slot on; false if there is none. */
+bool spapr_pci_info(struct spapr *machine, uint32_t from, struct spapr_pci_info *ret_info);
 
 /* Bytes that are attached, without those the machine boots with. */
 uint64_t spapr_memory_added(struct spapr *machine);

@@ -208,7 +208,9 @@ bool disk_open(struct disk *ret_disk, const char *path, bool readonly, bool dire
 
 void disk_close(struct disk *disk)
 {
-	if (disk->fd >= 0)
+	if (disk->fd >= 0 && disk->lent)
+		disk_unlock(disk->fd);
+	else if (disk->fd >= 0)
 		close(disk->fd);
 	disk->fd = -1;
 }

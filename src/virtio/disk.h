@@ -19,7 +19,8 @@
 enum { DISK_SECTOR_BYTES = 512 };
 
 struct disk {
-	int fd; /* owned */
+	int fd;    /* owned */
+	bool lent; /* not closed with the disk: it goes on being its owner's */
 	bool readonly;
 	bool direct;           /* past the host's page cache */
 	uint64_t bytes;        /* a multiple of block_bytes */

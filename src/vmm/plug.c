@@ -5,6 +5,39 @@
 #include "virtio/blk.h"
 #include "virtio/rng.h"
 
+struct virtio_device *plug_make_disk(
+    struct spapr *machine, const struct guest_disk *disk, struct err *err)
+{
+	/* A ring of io_uring cannot be made once the sandbox has closed. */
+	struct virtio_blk_config config = {.name = disk->name,
+	    .serial = disk->serial,
+	    .queues = disk->queues,
+	    .engine = &disk_engine_sync};
+
+	if (!disk_take(&config.disk, disk->fd, disk->name, disk->readonly, err))
+		return NULL;
+	config.disk.lent = true;
+	return virtio_blk_create(&config, spapr_memory(machine), err);
+}
+
+struct virtio_device *plug_make_rng(struct spapr *machine, const char *name, struct err *err)
+{
+	return virtio_rng_create(name, spapr_memory(machine), err);
+}
+
+bool plug_add(struct spapr *machine, const char *name, struct virtio_device *device,
+    bool (*confine)(void *context, struct err *err), void *context, uint64_t *ret_operation,
+    struct err *err)
+{
+	if (device == NULL)
+		return false;
+	if (virtio_confine(device, confine, context, err) &&
+	    spapr_pci_add(machine, name, device, ret_operation, err))
+		return true;
+	virtio_destroy(device);
+	return false;
+}
+
 /* A device that has been made, or NULL with *err filled. */
 static bool plug(
     struct spapr *machine, const char *name, struct virtio_device *device, struct err *err)
@@ -17,12 +50,10 @@ static bool plug(
 	return false;
 }
 
-/* The name in option lives as long as the machine. */
 static bool plug_disk(struct spapr *machine, const struct option_disk *option, struct err *err)
 {
-	struct virtio_blk_config config = {.name = option->id,
-	    .serial = option->serial,
-	    .queues = option->queues};
+	struct virtio_blk_config config = {
+	    .name = option->id, .serial = option->serial, .queues = option->queues};
 
 	if (!disk_open(&config.disk, option->file, option->readonly, option->direct, err))
 		return false;
@@ -35,6 +66,5 @@ bool plug_devices(struct spapr *machine, const struct options *options, struct e
 	for (size_t i = 0; i < options->disk_count; i++)
 		if (!plug_disk(machine, &options->disks[i], err))
 			return false;
-	return !options->rng ||
-	       plug(machine, "rng0", virtio_rng_create("rng0", spapr_memory(machine), err), err);
+	return !options->rng || plug(machine, "rng0", plug_make_rng(machine, "rng0", err), err);
 }

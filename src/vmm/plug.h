@@ -1,15 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * plug.h - what stands behind the guest's devices on the host: opened before the sandbox closes,
- * and plugged into a machine that has not booted yet.
+ * plug.h - the guest's devices that have something behind them on the host: those of the options,
+ * which are opened before the sandbox closes, and those that are added to a running machine.
  */
 #ifndef PAPRIKA_PLUG_H
 #define PAPRIKA_PLUG_H
 
 #include "base/err.h"
+#include "control/guest.h"
 #include "vmm/options.h"
 
-/* Plug in all devices that the options name. */
+struct virtio_device;
+
+/* Plug in all devices that the options name: a machine that has not booted. */
 bool plug_devices(struct spapr *machine, const struct options *options, struct err *err);
+
+/* A device that has not been plugged in yet; NULL with *err filled. */
+struct virtio_device *plug_make_disk(
+    struct spapr *machine, const struct guest_disk *disk, struct err *err);
+struct virtio_device *plug_make_rng(struct spapr *machine, const char *name, struct err *err);
+
+/* Add it, if there is one, to a machine that has booted, its threads confined. It is taken over in
+ * any case. */
+bool plug_add(struct spapr *machine, const char *name, struct virtio_device *device,
+    bool (*confine)(void *context, struct err *err), void *context, uint64_t *ret_operation,
+    struct err *err);
 
 #endif

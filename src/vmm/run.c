@@ -297,6 +297,8 @@ static bool run_set_up(struct run *run, struct err *err)
 	struct spapr_config config = options_machine(options);
 	struct vmm *vmm = &run->vmm;
 
+	vmm->confine_io = run_on_confine_io;
+	vmm->confine_context = run;
 	config.load = run_on_load;
 	config.wake = run_on_machine_news;
 	config.confine_vcpu = run_on_confine_vcpu;

@@ -5,6 +5,8 @@
 #include <jansson.h>
 #include <stdio.h>
 
+#include "vmm/plug.h"
+
 /* --- Reports ------------------------------------------------------------------------------- */
 
 /* A removal that the guest has refused, with the evidence. */
@@ -286,6 +288,21 @@ static void vmm_powerdown(struct vmm *vmm)
 	bus_publish(&vmm->bus, "POWERDOWN", json_object());
 }
 
+static bool vmm_add_disk(
+    struct vmm *vmm, const struct guest_disk *disk, uint64_t *ret_operation, struct err *err)
+{
+	struct virtio_device *device = plug_make_disk(vmm->machine, disk, err);
+
+	return plug_add(vmm->machine, disk->name, device, vmm->confine_io, vmm->confine_context,
+	    ret_operation, err);
+}
+
+static bool vmm_add_rng(struct vmm *vmm, const char *name, uint64_t *ret_operation, struct err *err)
+{
+	return plug_add(vmm->machine, name, plug_make_rng(vmm->machine, name, err), vmm->confine_io,
+	    vmm->confine_context, ret_operation, err);
+}
+
 static void vmm_quit(struct vmm *vmm)
 {
 	vmm_end(vmm, EXIT_POWERED_OFF, false, "host-qmp-quit");
@@ -297,6 +314,8 @@ static const struct guest_ops vmm_ops = {
     .cont = vmm_cont,
     .reset = vmm_reset,
     .powerdown = vmm_powerdown,
+    .add_disk = vmm_add_disk,
+    .add_rng = vmm_add_rng,
     .quit = vmm_quit,
 };
 
@@ -308,8 +327,11 @@ static void on_report_timer(struct ev_loop *loop, ev_timer *watcher, int events)
 void vmm_init(struct vmm *vmm, struct ev_loop *loop, const char *name, bool no_reboot)
 {
 	vmm->loop = loop;
-	vmm->guest =
-	    (struct guest){.ops = &vmm_ops, .vmm = vmm, .backends = &vmm->backends, .name = name};
+	vmm->guest = (struct guest){.ops = &vmm_ops,
+	    .vmm = vmm,
+	    .backends = &vmm->backends,
+	    .blocks = &vmm->blocks,
+	    .name = name};
 	vmm->no_reboot = no_reboot;
 	vmm->state = RUN_STATE_RUNNING;
 	ev_timer_init(&vmm->report_timer, on_report_timer, 0., 0.);

@@ -23,6 +23,10 @@ struct vmm {
 	struct console *console;
 	struct bus bus;
 	struct backends backends;
+	struct blocks blocks;
+	/* Called by each thread of a device that is added. */
+	bool (*confine_io)(void *context, struct err *err);
+	void *confine_context;
 	struct guest guest; /* all this, for the control socket */
 	bool no_reboot;
 	enum run_state state;

@@ -169,6 +169,21 @@ bool spapr_memory_info(struct spapr *machine, uint64_t from, struct spapr_memory
 	return false;
 }
 
+bool spapr_pci_info(struct spapr *machine, uint32_t from, struct spapr_pci_info *ret_info)
+{
+	(void)machine;
+	(void)from;
+	(void)ret_info;
+	return false;
+}
+
+bool spapr_has_device(struct spapr *machine, const char *name)
+{
+	(void)machine;
+	(void)name;
+	return false;
+}
+
 uint64_t spapr_memory_added(struct spapr *machine)
 {
 	uint64_t bytes = 0;
