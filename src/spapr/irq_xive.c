@@ -38,7 +38,8 @@ enum {
 };
 
 struct xive_queue {
-	bool set;
+	bool set;      /* sources may be aimed at it */
+	bool held;     /* KVM may have one; without `set`: a call has failed, perhaps half way */
 	uint32_t aims; /* since the machine was made: KVM does not count down */
 };
 
@@ -100,7 +101,7 @@ static bool xive_reset(struct irqchip *irqchip, struct err *err)
 	/* The queues first: they are in memory that is about to be cleared. */
 	done = kvm_irqchip_reset(xive->vm, err);
 	for (uint32_t i = 0; done && i < xive->servers * KVM_XIVE_PRIORITIES; i++)
-		xive->queues[i].set = false;
+		xive->queues[i].set = xive->queues[i].held = false;
 	for (uint32_t irq = 0; done && irq < xive->servers; irq++)
 		done = xive_reset_one(xive, irq, err);
 	done = done && xive_reset_platform(xive, err);
@@ -329,13 +330,13 @@ static enum xive_result xive_set_queue_locked(
 {
 	struct xive_queue *queue = xive_queue(xive, server, priority);
 
-	if (address == NULL && !queue->set)
+	if (address == NULL && !queue->held)
 		return XIVE_DONE;
-	if (kvm_xive_set_queue(xive->vm, server, priority, address) < 0) {
-		queue->set = false;
+	queue->set = false;
+	queue->held = true;
+	if (kvm_xive_set_queue(xive->vm, server, priority, address) < 0)
 		return XIVE_REFUSED;
-	}
-	queue->set = address != NULL;
+	queue->set = queue->held = address != NULL;
 	return XIVE_DONE;
 }
 

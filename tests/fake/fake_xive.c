@@ -98,7 +98,7 @@ int kvm_xive_set_queue(
 	                           !gmem_contains(vm->memory, *address, KVM_XIVE_QUEUE_BYTES)))
 		fake_die("a queue is not in memory");
 	if (fake_call_fails(FAKE_XIVE_QUEUE))
-		result = -EIO, *queue = 0;
+		result = -EIO;
 	else
 		*queue = address != NULL ? *address | 1 : 0;
 	pthread_mutex_unlock(&fake.lock);

@@ -290,6 +290,28 @@ static void what_kvm_refuses_has_not_happened(void **state)
 	assert_int_equal(call(0, RESET, 0, 0, 0, 0, 0), H_HARDWARE);
 }
 
+/* What KVM may still have is turned off by the next call that asks for it. */
+static void a_queue_that_kvm_did_not_turn_off_is_turned_off_later(void **state)
+{
+	struct fixture *fixture = *state;
+
+	power_on(fixture);
+	set_queue(0, 0);
+	fake_fail_next(FAKE_XIVE_QUEUE, 1);
+	assert_int_equal(call(0, SET_QUEUE_CONFIG, 0, 0, PRIORITY, 0, 0), H_HARDWARE);
+	assert_true(fake_xive_queue(0, PRIORITY) == QUEUE(0));
+	/* For the guest there is none. */
+	assert_int_equal(call(0, SET_SOURCE_CONFIG, 2, 0, 0, PRIORITY, 5), H_P3);
+	assert_int_equal(call(0, SET_QUEUE_CONFIG, 0, 0, PRIORITY, 0, 0), H_SUCCESS);
+	assert_true(fake_xive_queue(0, PRIORITY) == UINT64_MAX);
+	/* The same where one was to be replaced; and then H_INT_RESET turns it off. */
+	set_queue(0, 0);
+	fake_fail_next(FAKE_XIVE_QUEUE, 1);
+	assert_int_equal(call(0, SET_QUEUE_CONFIG, 1, 0, PRIORITY, QUEUE(1), 16), H_HARDWARE);
+	assert_int_equal(call(0, RESET, 0, 0, 0, 0, 0), H_SUCCESS);
+	assert_true(fake_xive_queue(0, PRIORITY) == UINT64_MAX);
+}
+
 /* --- Events
  * --------------------------------------------------------------------------------------- */
 
@@ -680,6 +702,7 @@ int main(void)
 	    XIVE_TEST(an_offset_lies_in_the_page),
 	    XIVE_TEST(the_rest_of_the_calls),
 	    XIVE_TEST(what_kvm_refuses_has_not_happened),
+	    XIVE_TEST(a_queue_that_kvm_did_not_turn_off_is_turned_off_later),
 	    XIVE_TEST(what_is_typed_before_the_guest_listens_interrupts_when_it_does),
 	    XIVE_TEST(or_when_the_guest_has_aimed_the_source),
 	    XIVE_TEST(an_interrupt_that_comes_during_another_is_sent_at_its_end),
