@@ -392,6 +392,17 @@ static void xive_detach(struct irqchip *irqchip, uint32_t first, uint32_t count)
 	pthread_mutex_unlock(&xive->lock);
 }
 
+/* What the guest has not got yet is still owed to it. */
+static bool xive_forget_platform(struct xive *xive, uint32_t irq, struct err *err)
+{
+	struct xive_source *source = xive_find(xive, irq);
+	bool owed = source->owed || source->pq == PQ_QUEUED;
+	bool done = xive_reset_one(xive, irq, err);
+
+	source->owed = owed;
+	return done;
+}
+
 /* Not KVM's own reset: it takes interrupts away that a vCPU in the guest may be about to use. */
 bool xive_forget(struct xive *xive)
 {
@@ -402,7 +413,8 @@ bool xive_forget(struct xive *xive)
 	for (uint32_t irq = 0; irq < xive->servers; irq++)
 		if (xive->between[irq].aimed || xive->between[irq].priority != XIVE_NEVER)
 			done = xive_reset_one(xive, irq, &err) && done;
-	done = xive_reset_platform(xive, &err) && done;
+	for (uint32_t i = 0; i < IRQ_COUNT; i++)
+		done = xive_forget_platform(xive, IRQ_FIRST + i, &err) && done;
 	done = xive_forget_queues(xive, 0, xive->servers) && done;
 	pthread_mutex_unlock(&xive->lock);
 	return done;

@@ -527,6 +527,35 @@ static void a_kernel_that_begins_hears_of_what_is_pending(void **state)
 	linux_add(fixture, 0, 2);
 }
 
+/* A guest that resets XIVE and goes on: what it has not got yet comes when it listens again. */
+static void what_is_owed_outlives_the_guests_reset(void **state)
+{
+	struct fixture *fixture = *state;
+
+	power_on(fixture);
+	add(fixture, 1);
+	set_queue(0, 0);
+	listen_to(IRQ_VTY, 0);
+	spapr_console_write(fixture->machine, (const uint8_t *)"a", 1);
+	spapr_console_write(fixture->machine, (const uint8_t *)"b", 1);
+	assert_int_equal(esb(IRQ_VTY, GET), 3);
+	assert_int_equal(call(0, RESET, 0, 0, 0, 0, 0), H_SUCCESS);
+	assert_int_equal(esb(IRQ_VTY, GET), 1);
+	set_queue(0, 0);
+	listen_to(IRQ_VTY, 0);
+	listen_to(IRQ_HOTPLUG, 0);
+	assert_int_equal(fake_irq_pulses(IRQ_VTY), 2);
+	assert_int_equal(fake_irq_pulses(IRQ_HOTPLUG), 1);
+	linux_add(fixture, 0, 1);
+	/* Nothing is owed for an interrupt that the guest has got. */
+	assert_int_equal(call(0, RESET, 0, 0, 0, 0, 0), H_SUCCESS);
+	set_queue(0, 0);
+	listen_to(IRQ_VTY, 0);
+	listen_to(IRQ_HOTPLUG, 0);
+	assert_int_equal(fake_irq_pulses(IRQ_VTY), 2);
+	assert_int_equal(fake_irq_pulses(IRQ_HOTPLUG), 1);
+}
+
 /* If the old kernel did not, the platform's sources are as after a reset all the same. */
 static void a_kernel_that_begins_finds_the_sources_off(void **state)
 {
@@ -711,6 +740,7 @@ int main(void)
 	    XIVE_TEST(an_interrupt_that_kvm_refuses_is_sent_again),
 	    XIVE_TEST(a_reset_forgets_all),
 	    XIVE_TEST(a_kernel_that_begins_hears_of_what_is_pending),
+	    XIVE_TEST(what_is_owed_outlives_the_guests_reset),
 	    XIVE_TEST(a_kernel_that_begins_finds_the_sources_off),
 	    XIVE_TEST(a_core_comes_and_goes),
 	    XIVE_TEST(a_core_that_leaves_takes_its_queues_along),
