@@ -147,6 +147,11 @@ class Probe:
     def token(self, name: str) -> int:
         return int(self.run(f"token {name}"), 16)
 
+    def has_hash_table(self) -> bool:
+        """Whether the guest is told that its MMU is of that kind (LoPAR, ibm,architecture-vec-5)."""
+        vector = bytes.fromhex(self.run("tree /chosen ibm,architecture-vec-5"))
+        return vector[24] & 0xc0 == 0
+
     # --- memory ------------------------------------------------------------------------------
 
     def read(self, address: int, length: int) -> bytes:

@@ -8,8 +8,8 @@
  *
  * The vectors' code (start.S) only ends H_CEDE; interrupts_take() asks the interrupt controller for
  * the source. So an interrupt may arrive at any time. The decrementer ends each H_CEDE within about
- * a second, so that waits can time out. With XIVE nothing is set up: tests do that, by calls and
- * accesses of their own, and the console is looked at every few milliseconds.
+ * a second, so that waits can time out. With XIVE nothing interrupts: the first vCPU looks at the
+ * console, and at a queue of events from the platform, every few milliseconds.
  */
 #include "probe.h"
 
@@ -29,7 +29,7 @@ static struct cpu cpus[CPUS_MAX];
 uint32_t interrupt_counts[INTERRUPTS];
 uint32_t interrupt_numbers[INTERRUPTS];
 uint32_t interrupts_hotplug;
-static bool without_interrupts; /* the controller is not XICS, and is left alone */
+static bool without_interrupts; /* the controller is not XICS */
 
 uint64_t timebase(void)
 {
@@ -245,6 +245,58 @@ int32_t cpu_stop(struct cpu *cpu)
 
 /* --- Interrupts ----------------------------------------------------------------------------- */
 
+/* XIVE: a queue that is looked at. It is not where tests have theirs, nor of their priority. */
+enum { QUEUE_PRIORITY = 0, QUEUE_SHIFT = 16, QUEUE_ENTRIES = 1 << (QUEUE_SHIFT - 2) };
+enum { ALWAYS_NOTIFY = 1, SET_NUMBER = 2, ESB_READY = 0xc00 };
+
+static uint32_t *const queue = (uint32_t *)0x1000000;
+static uint32_t queue_at, queue_generation = 1; /* bit 31 of the entries of this round */
+
+static void queue_listen(enum interrupt which)
+{
+	uint64_t number = interrupt_numbers[which];
+	uint64_t aim[9] = {SET_NUMBER, number, 0, QUEUE_PRIORITY, which};
+
+	if (number == 0)
+		return;
+	hcall_raw(H_INT_SET_SOURCE_CONFIG, aim);
+	hcall(H_INT_ESB, 0, number, ESB_READY, 0);
+}
+
+static void queue_init(void)
+{
+	uint64_t set[9] = {ALWAYS_NOTIFY, 0, QUEUE_PRIORITY, (uintptr_t)queue, QUEUE_SHIFT};
+
+	for (uint32_t i = 0; i < QUEUE_ENTRIES; i++)
+		queue[i] = 0;
+	if (hcall_raw(H_INT_SET_QUEUE_CONFIG, set) != 0)
+		return;
+	queue_listen(INTERRUPT_HOTPLUG);
+	queue_listen(INTERRUPT_EPOW);
+}
+
+static uint32_t queue_entry(void)
+{
+	return be32(((volatile const uint32_t *)queue)[queue_at]);
+}
+
+static void queue_take(void)
+{
+	while (queue_entry() >> 31 == queue_generation) {
+		uint32_t which = queue_entry() & 0x7fffffff;
+
+		queue_at = (queue_at + 1) % QUEUE_ENTRIES;
+		if (queue_at == 0)
+			queue_generation ^= 1;
+		if (which >= INTERRUPT_OTHER)
+			continue;
+		interrupt_counts[which]++;
+		if (which == INTERRUPT_HOTPLUG)
+			interrupts_hotplug++;
+		hcall(H_INT_ESB, 0, interrupt_numbers[which], ESB_READY, 0);
+	}
+}
+
 void interrupts_init(void)
 {
 	static const char *const paths[] = {
@@ -260,10 +312,16 @@ void interrupts_init(void)
 		rtas_simple("ibm,int-on", 1, number, 0, 0);
 	}
 	without_interrupts = hcall(H_CPPR, 0xff, 0, 0, 0) != 0;
+	if (without_interrupts)
+		queue_init();
 }
 
 void interrupts_take(void)
 {
+	if (without_interrupts) {
+		queue_take();
+		return;
+	}
 	for (;;) {
 		uint64_t registers[9] = {0};
 		uint32_t source, which = 0;

@@ -44,6 +44,7 @@ void put_line(void);
 
 enum { H_GET_TERM_CHAR = 0x54, H_PUT_TERM_CHAR = 0x58, H_EOI = 0x64, H_CPPR = 0x68 };
 enum { H_IPI = 0x6c, H_XIRR = 0x74, H_CEDE = 0xe0, H_PROD = 0xe8, H_RTAS = 0xf000, H_CAS = 0xf002 };
+enum { H_INT_SET_SOURCE_CONFIG = 0x3ac, H_INT_SET_QUEUE_CONFIG = 0x3b8, H_INT_ESB = 0x3c8 };
 
 /* r4 to r12 in and out; returns r3. */
 int64_t hcall_raw(uint64_t number, uint64_t registers[9]);

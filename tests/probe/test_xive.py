@@ -36,7 +36,10 @@ def start_xive(host: Host, start_probe):
     before = host.run(["dmesg"]).stdout
 
     def start(*options: str, **settings: str) -> ProbeGuest:
-        return start_probe("--irqchip", "xive", *options, cpus=f"boot=2,max={CPUS}", **settings)
+        guest = start_probe("--irqchip", "xive", *options, cpus=f"boot=2,max={CPUS}", **settings)
+        # The probe has set up what it needs to hear of events.
+        assert guest.probe.hcall(RESET, 0)[0] == H_SUCCESS
+        return guest
 
     yield start
     # Nothing that a guest does makes the host complain.
