@@ -4,6 +4,7 @@ definite outcome, and a refusal changes nothing."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -115,7 +116,15 @@ def test_what_the_guest_releases_by_itself_stays_and_comes_back(start) -> None:
 @pytest.mark.parametrize("most", ["64G", "1T", "4T"])
 def test_room_for_much_memory(start, most: str) -> None:
     """The last block there can be comes and goes."""
-    guest: Guest = start(memory=f"size=512M,max={most}", append=APPEND)
+    try:
+        guest: Guest = start(memory=f"size=512M,max={most}", append=APPEND)
+    except AssertionError as refused:
+        # It has to be in one piece of the host's memory.
+        refusal = re.search(r"cannot make a hash page table of \d+ KiB: [^;]*; use --memory with a "
+                            "smaller max", str(refused))
+        if refusal is None:
+            raise
+        pytest.skip(f"the host is too small: {refusal[0]}")
     guest.wait_ready()
     last = int(most[:-1]) * (1 << 30 if most[-1] == "G" else 1 << 40) - BLOCK
     guest.control.execute("object-add", qom_type="memory-backend-ram", id="m1", size=BLOCK)
