@@ -55,7 +55,7 @@ static ssize_t disk_move(const struct disk *disk, const struct disk_request *req
 	return moved > 0 ? moved : -EIO;
 }
 
-/* A part of the rest, through the bounce buffer. What a write did not take is taken from there. */
+/* A part of the rest, through the bounce buffer. What a call did not write is still there. */
 static ssize_t disk_bounce(const struct disk *disk, struct disk_request *request, uint8_t *bounce)
 {
 	uint64_t rest = request->data.bytes;
@@ -76,6 +76,8 @@ static ssize_t disk_bounce(const struct disk *disk, struct disk_request *request
 		request->offset += (uint64_t)moved;
 		done += (size_t)moved;
 	}
+	if (request->operation == DISK_WRITE)
+		request->data.bytes += length - done; /* for the report of an error */
 	return moved;
 }
 
