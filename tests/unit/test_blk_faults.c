@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <liburing.h>
 #include <sched.h>
 #include <string.h>
 #include <unistd.h>
@@ -99,8 +100,8 @@ static void hold(void)
 	pthread_mutex_unlock(&fake.lock);
 }
 
-/* End what is held, the last begun first, or in the order in which it was begun. What is in flight but
- * not begun yet will end at once. */
+/* End what is held, the last begun first, or in the order in which it was begun. What is in flight
+ * but not begun yet will end at once. */
 static void release(struct fixture *f, bool reverse)
 {
 	pthread_mutex_lock(&fake.lock);
@@ -259,24 +260,71 @@ static void *write_and_read(void *argument)
 	return NULL;
 }
 
+/* io_uring as a host that does not let us have it answers. */
+static bool refused;
+static unsigned rings;
+
+int __real_io_uring_queue_init_params(
+    unsigned entries, struct io_uring *ring, struct io_uring_params *params);
+int __wrap_io_uring_queue_init_params(
+    unsigned entries, struct io_uring *ring, struct io_uring_params *params);
+int __wrap_io_uring_queue_init_params(
+    unsigned entries, struct io_uring *ring, struct io_uring_params *params)
+{
+	int error = refused ? -EPERM : __real_io_uring_queue_init_params(entries, ring, params);
+
+	rings += error == 0;
+	return error;
+}
+
+/* With one engine after the other, the last by choice of the device. */
 static void queues_carry_data_beside_each_other(void **state)
 {
+	static const struct {
+		const struct disk_engine *engine;
+		bool refused;
+	} cases[] = {{&disk_engine_sync, false}, {NULL, true}, {NULL, false}};
 	struct fixture *f = *state;
 	struct writer writers[QUEUES];
 	pthread_t threads[QUEUES];
+
+	for (unsigned turn = 0; turn < 3; turn++) {
+		struct err err = {0};
+
+		refused = cases[turn].refused;
+		rings = 0;
+		f->device = make(f, (struct disk){0}, QUEUES, cases[turn].engine, &err);
+		assert_non_null(f->device);
+		if (turn == 2 && rings != QUEUES)
+			print_message("not run: no io_uring here\n");
+		else
+			assert_int_equal(rings, turn == 2 ? QUEUES : 0);
+		transport_init(&f->transport, f->device);
+		start(f, 0);
+		for (unsigned i = 0; i < QUEUES; i++) {
+			writers[i] = (struct writer){f, i};
+			assert_int_equal(
+			    pthread_create(&threads[i], NULL, write_and_read, &writers[i]), 0);
+		}
+		for (unsigned i = 0; i < QUEUES; i++)
+			pthread_join(threads[i], NULL);
+		transport_stop(&f->transport, f->device);
+		assert_int_equal(virtio_blk_counters(f->device).requests, QUEUES * 20 * 2 * 16);
+		virtio_destroy(f->device);
+		transport_finish(&f->transport);
+	}
+	f->device = NULL;
+}
+
+/* It was asked for by name, so there is no other. */
+static void an_engine_that_was_asked_for_is_not_replaced(void **state)
+{
+	struct fixture *f = *state;
 	struct err err = {0};
 
-	f->device = make(f, (struct disk){0}, QUEUES, &disk_engine_sync, &err);
-	assert_non_null(f->device);
-	transport_init(&f->transport, f->device);
-	start(f, 0);
-	for (unsigned i = 0; i < QUEUES; i++) {
-		writers[i] = (struct writer){f, i};
-		assert_int_equal(pthread_create(&threads[i], NULL, write_and_read, &writers[i]), 0);
-	}
-	for (unsigned i = 0; i < QUEUES; i++)
-		pthread_join(threads[i], NULL);
-	assert_int_equal(virtio_blk_counters(f->device).requests, QUEUES * 20 * 2 * 16);
+	refused = true;
+	assert_null(make(f, (struct disk){0}, 1, &disk_engine_uring, &err));
+	assert_string_equal(err.message, "cannot use io_uring: Operation not permitted");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -292,6 +340,7 @@ int main(void)
 	    TEST(a_reset_waits_for_the_disk),
 	    TEST(a_device_that_cannot_be_made_closes_its_disk),
 	    TEST(queues_carry_data_beside_each_other),
+	    TEST(an_engine_that_was_asked_for_is_not_replaced),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
