@@ -18,6 +18,7 @@
 
 #include "base/be.h"
 #include "base/err.h"
+#include "base/le.h"
 #include "base/log.h"
 #include "mem/gmem.h"
 
@@ -232,6 +233,22 @@ static void the_first_byte_is_the_highest(void **state)
 	assert_true(from_be64(eight) == 0x0123456789abcdef);
 }
 
+static void the_first_byte_is_the_lowest(void **state)
+{
+	static const uint8_t bytes[8] = {8, 7, 6, 5, 4, 3, 2, 1};
+	struct le16 two = le16(0x0708);
+	struct le32 four = le32(0x05060708);
+	struct le64 eight = le64(UINT64_C(0x0102030405060708));
+
+	(void)state;
+	assert_memory_equal(&two, bytes, sizeof two);
+	assert_memory_equal(&four, bytes, sizeof four);
+	assert_memory_equal(&eight, bytes, sizeof eight);
+	assert_int_equal(from_le16(two), 0x0708);
+	assert_int_equal(from_le32(four), 0x05060708);
+	assert_int_equal(from_le64(eight), UINT64_C(0x0102030405060708));
+}
+
 /* --- Guest memory ------------------------------------------------------------------------ */
 
 static struct gmem make_gmem(uint64_t size_bytes)
@@ -286,6 +303,42 @@ static void what_was_written_is_read_to_the_last_byte(void **state)
 	assert_memory_equal(in, out, sizeof in);
 	assert_true(gmem_write(&gmem, 2 * MIB, in, 0));
 	assert_true(gmem_read(&gmem, 2 * MIB, out, 0));
+	gmem_finish(&gmem);
+}
+
+static void numbers_of_16_bits_lie_at_even_addresses_in_ram(void **state)
+{
+	static const uint64_t wrong[] = {1, 2 * MIB - 1, 2 * MIB, 2 * MIB + 2, UINT64_MAX - 1};
+	struct gmem gmem = make_gmem(2 * MIB);
+	struct le16 value = {0};
+	uint8_t bytes[2];
+
+	(void)state;
+	assert_true(gmem_store16(&gmem, 2 * MIB - 2, le16(0x1234)));
+	assert_true(gmem_read(&gmem, 2 * MIB - 2, bytes, 2));
+	assert_true(bytes[0] == 0x34 && bytes[1] == 0x12);
+	assert_true(gmem_load16(&gmem, 2 * MIB - 2, &value));
+	assert_int_equal(from_le16(value), 0x1234);
+	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+		assert_false(gmem_load16(&gmem, wrong[i], &value));
+		assert_false(gmem_store16(&gmem, wrong[i], le16(0)));
+	}
+	assert_int_equal(from_le16(value), 0x1234);
+	gmem_finish(&gmem);
+}
+
+static void io_vectors_lie_in_ram(void **state)
+{
+	struct gmem gmem = make_gmem(2 * MIB);
+	struct iovec vector = {NULL, 77};
+
+	(void)state;
+	assert_false(gmem_iovec(&gmem, 2 * MIB - 15, 16, &vector));
+	assert_false(gmem_iovec(&gmem, UINT64_MAX, 2, &vector));
+	assert_true(vector.iov_base == NULL && vector.iov_len == 77);
+	assert_true(gmem_iovec(&gmem, 2 * MIB - 16, 16, &vector));
+	assert_ptr_equal(vector.iov_base, gmem.host + 2 * MIB - 16);
+	assert_int_equal(vector.iov_len, 16);
 	gmem_finish(&gmem);
 }
 
@@ -396,9 +449,12 @@ int main(void)
 	    CAPTURED(an_endless_message_is_one_line),
 	    cmocka_unit_test(levels_are_known_by_name),
 	    cmocka_unit_test(the_first_byte_is_the_highest),
+	    cmocka_unit_test(the_first_byte_is_the_lowest),
 	    cmocka_unit_test(only_ranges_inside_ram_are_contained),
 	    cmocka_unit_test(what_was_written_is_read_to_the_last_byte),
 	    cmocka_unit_test(out_of_range_nothing_is_copied_not_even_in_part),
+	    cmocka_unit_test(numbers_of_16_bits_lie_at_even_addresses_in_ram),
+	    cmocka_unit_test(io_vectors_lie_in_ram),
 	    cmocka_unit_test(memory_comes_as_it_is_touched),
 	    cmocka_unit_test(cleared_memory_is_zero_and_given_back),
 	    cmocka_unit_test(more_than_an_address_space_is_an_error),
