@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <liburing.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -26,6 +27,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
@@ -239,6 +241,8 @@ size_t fault_live_allocations(void **ret_caller)
 MEMORY(malloc, void *, (size_t size), (size), NULL)
 MEMORY(calloc, void *, (size_t count, size_t size), (count, size), NULL)
 MEMORY(realloc, void *, (void *before, size_t size), (before, size), before)
+CALL(posix_memalign, int, (void **ret, size_t align, size_t size), (ret, align, size), ENOMEM,
+    ENOMEM, PLAIN)
 MEMORY(strdup, char *, (const char *text), (text), NULL)
 
 /* Files */
@@ -255,11 +259,23 @@ CALL(dup2, int, (int from, int to), (from, to), -1, EMFILE, PLAIN)
 CALL(lseek64, off64_t, (int fd, off64_t to, int from), (fd, to, from), -1, EIO, PLAIN)
 CALL(fstat64, int, (int fd, struct stat64 *status), (fd, status), -1, EIO, PLAIN)
 CALL(lstat64, int, (const char *path, struct stat64 *status), (path, status), -1, EACCES, PLAIN)
+CALL(stat64, int, (const char *path, struct stat64 *status), (path, status), -1, EACCES, PLAIN)
+CALL(statx, int, (int fd, const char *path, int flags, unsigned mask, struct statx *status),
+    (fd, path, flags, mask, status), -1, EIO, PLAIN)
+CALL(fallocate64, int, (int fd, int mode, off64_t offset, off64_t length),
+    (fd, mode, offset, length), -1, EOPNOTSUPP, INTERRUPTIBLE)
+CALL(fdatasync, int, (int fd), (fd), -1, EIO, INTERRUPTIBLE)
 CALL(fchmod, int, (int fd, mode_t mode), (fd, mode), -1, EIO, PLAIN)
 CALL(unlink, int, (const char *path), (path), -1, EACCES, PLAIN)
 VARIADIC(fcntl64, (int fd, int command, ...), (fd, command, argument), command, long, EIO, PLAIN)
 CALL(pread64, ssize_t, (int fd, void *to, size_t length, off64_t offset),
     (fd, to, shortened(length), offset), -1, EIO, INTERRUPTIBLE)
+CALL(preadv64v2, ssize_t,
+    (int fd, const struct iovec *list, int count, off64_t offset, int flags),
+    (fd, list, count, offset, flags), -1, EIO, INTERRUPTIBLE)
+CALL(pwritev64v2, ssize_t,
+    (int fd, const struct iovec *list, int count, off64_t offset, int flags),
+    (fd, list, count, offset, flags), -1, ENOSPC, INTERRUPTIBLE)
 CALL(fflush, int, (FILE *file), (file), EOF, ENOSPC, PLAIN)
 CALL(getrandom, ssize_t, (void *to, size_t length, unsigned flags), (to, length, flags), -1, EAGAIN,
     PLAIN)
@@ -307,6 +323,19 @@ CALL(pthread_attr_setstacksize, int, (pthread_attr_t *how, size_t size), (how, s
     PLAIN)
 CALL(pthread_setname_np, int, (pthread_t thread, const char *name), (thread, name), errno, ERANGE,
     PLAIN)
+/* These return the error. */
+CALL(io_uring_queue_init_params, int,
+    (unsigned entries, struct io_uring *ring, struct io_uring_params *params),
+    (entries, ring, params), -EPERM, EPERM, PLAIN)
+CALL(io_uring_register_files, int, (struct io_uring *ring, const int *files, unsigned count),
+    (ring, files, count), -ENOMEM, ENOMEM, PLAIN)
+CALL(io_uring_register_eventfd, int, (struct io_uring *ring, int fd), (ring, fd), -ENOMEM, ENOMEM,
+    PLAIN)
+CALL(io_uring_register_restrictions, int,
+    (struct io_uring *ring, struct io_uring_restriction *rules, unsigned count),
+    (ring, rules, count), -EINVAL, EINVAL, PLAIN)
+CALL(io_uring_enable_rings, int, (struct io_uring *ring), (ring), -EACCES, EACCES, PLAIN)
+CALL(io_uring_submit, int, (struct io_uring *ring), (ring), -EAGAIN, EAGAIN, PLAIN)
 CALL(sigaction, int, (int number, const struct sigaction *to, struct sigaction *ret),
     (number, to, ret), -1, EINVAL, PLAIN)
 CALL(epoll_create1, int, (int flags), (flags), -1, EMFILE, PLAIN)

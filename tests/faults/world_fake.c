@@ -59,6 +59,9 @@ static bool fault(enum fake_call call)
 	    [FAKE_XIVE_SYNC] = "kvm_xive_sync",
 	    [FAKE_CREATE_MMU] = "kvm_vm_create_mmu",
 	    [FAKE_SET_PROCESS_TABLE] = "kvm_vm_set_process_table",
+	    [FAKE_JOIN_IRQ] = "kvm_join_irq",
+	    [FAKE_JOIN_DOORBELL] = "kvm_join_doorbell",
+	    [FAKE_CREATE_TCE] = "kvm_vm_create_tce_table",
 	    [FAKE_VCPU_CREATE] = "kvm_vcpu_create",
 	    [FAKE_VCPU_RUN] = "kvm_vcpu_run",
 	    [FAKE_ENTER_AT] = "kvm_vcpu_enter_at",
@@ -75,11 +78,13 @@ static bool fault(enum fake_call call)
 void world_prepare(const char *directory)
 {
 	static const unsigned char branch_to_itself[] = {0x48, 0, 0, 0};
+	static const char disk[4096];
 	static const char config[] = "{\"kernel\": \"../kernel\", \"memory\": \"256M\", "
 	                             "\"cpus\": {\"boot\": 1, \"max\": 2}}\n";
 
 	write_kernel(directory, branch_to_itself, sizeof branch_to_itself);
 	write_file(directory, "config", config, sizeof config - 1);
+	write_file(directory, "disk", disk, sizeof disk);
 	for (int i = 0; i < GUEST_SERVICES; i++)
 		guest.tokens[i] = rtas_token_of(guest_services[i]);
 }
@@ -88,6 +93,7 @@ void world_remove(const char *directory)
 {
 	remove_file(directory, "kernel");
 	remove_file(directory, "config");
+	remove_file(directory, "disk");
 }
 
 void world_begin(void)

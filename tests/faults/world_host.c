@@ -21,6 +21,7 @@ enum { TOKENS_AT = 0x40 }; /* guest_start.S */
 
 void world_prepare(const char *directory)
 {
+	static const char disk[4096];
 	static const char config[] = "{\"kernel\": \"../kernel\", \"memory\": \"256M\"}\n";
 	static unsigned char image[sizeof guest_image];
 
@@ -32,12 +33,14 @@ void world_prepare(const char *directory)
 	}
 	write_kernel(directory, image, sizeof image);
 	write_file(directory, "config", config, sizeof config - 1);
+	write_file(directory, "disk", disk, sizeof disk);
 }
 
 void world_remove(const char *directory)
 {
 	remove_file(directory, "kernel");
 	remove_file(directory, "config");
+	remove_file(directory, "disk");
 }
 
 void world_begin(void)
