@@ -96,7 +96,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"run"},
         {"main"},
     ],
-    "ctl": [{"ctl"}, {"connection", "lists", "paprikactl", "print", "resize", "verbs",
+    "ctl": [{"ctl"}, {"connection", "disk", "lists", "paprikactl", "print", "resize", "verbs",
                                 "wait"}],
 }
 # These files have no header of their own; they share one that is on their floor.

@@ -127,6 +127,31 @@ static enum received connection_receive(struct ctl *ctl, int64_t deadline, json_
 	}
 }
 
+/* Send bytes, with ctl->pass_fd if there is one. */
+static ssize_t connection_send_some(struct ctl *ctl, char *bytes, size_t length)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = {.bytes = {0}};
+	struct iovec from = {bytes, length};
+	struct msghdr message = {.msg_iov = &from, .msg_iovlen = 1};
+	ssize_t sent;
+
+	if (ctl->pass_fd > 0) {
+		message.msg_control = control.bytes;
+		message.msg_controllen = sizeof control.bytes;
+		*CMSG_FIRSTHDR(&message) = (struct cmsghdr){.cmsg_level = SOL_SOCKET,
+		    .cmsg_type = SCM_RIGHTS,
+		    .cmsg_len = CMSG_LEN(sizeof(int))};
+		memcpy(CMSG_DATA(CMSG_FIRSTHDR(&message)), &ctl->pass_fd, sizeof(int));
+	}
+	sent = sendmsg(ctl->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (sent > 0)
+		ctl->pass_fd = 0;
+	return sent;
+}
+
 /* Send the whole object; RECEIVED means success. */
 static enum received connection_send(struct ctl *ctl, const json_t *object, int64_t deadline)
 {
@@ -137,7 +162,7 @@ static enum received connection_send(struct ctl *ctl, const json_t *object, int6
 	if (text != NULL)
 		text[length++] = '\n'; /* in place of the NUL */
 	while (result == RECEIVED && sent < length) {
-		ssize_t n = send(ctl->fd, text + sent, length - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+		ssize_t n = connection_send_some(ctl, text + sent, length - sent);
 
 		if (n >= 0)
 			sent += (size_t)n;

@@ -25,13 +25,15 @@ enum exit_code {
 
 struct ctl {
 	const char *socket_path;
-	bool json, wait, follow, registers;
+	bool json, wait, follow, registers, readonly;
 	int64_t timeout_ms; /* value of --timeout; negative: none */
 	int64_t deadline;   /* clock_now_ms() at which it has passed; negative: never */
 	const char *device_id;
 	/* The command's arguments, set by its check. */
 	json_int_t number;
 	json_t *request;
+	int file_fd; /* 0: none */
+	int pass_fd; /* to go with the next request; 0: none */
 	int fd;
 	bool lost; /* the connection: nothing can be asked any more */
 	/* Received bytes; those before `start` have been parsed. Lines are of any length. */
@@ -104,6 +106,7 @@ void status_print(const struct ctl *ctl, const json_t *all);
 bool cores_print(const json_t *connectors);
 bool registers_print(const json_t *vcpus);
 bool connectors_print(const json_t *connectors);
+bool disks_print(const json_t *connectors);
 bool operations_print(const json_t *operations);
 
 bool memory_print(const json_t *devices, const json_t *connectors, const json_t *summary);
@@ -131,6 +134,12 @@ enum exit_code verb_memory_set(struct ctl *ctl, char **arguments);
 enum exit_code verb_memory_list(struct ctl *ctl, char **arguments);
 enum exit_code verb_memory_add(struct ctl *ctl, char **arguments);
 enum exit_code verb_memory_remove(struct ctl *ctl, char **arguments);
+
+/* --- disk.c: commands of the table in verbs.c --------------------------------------------- */
+
+bool verb_check_file(struct ctl *ctl, char **arguments);
+enum exit_code verb_disk_add(struct ctl *ctl, char **arguments);
+enum exit_code verb_disk_remove(struct ctl *ctl, char **arguments);
 
 /* --- verbs.c ------------------------------------------------------------------------------ */
 

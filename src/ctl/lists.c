@@ -199,6 +199,27 @@ bool connectors_print(const json_t *connectors)
 	return true;
 }
 
+bool disks_print(const json_t *connectors)
+{
+	struct table table;
+	json_t *slot;
+	size_t i;
+
+	if (!table_init(&table, "DEVICE\tSLOT\tDRIVER\tIN USE\tREQUESTS\tIN FLIGHT\tPENDING\n"))
+		return false;
+	json_array_foreach (connectors, i, slot) {
+		fprintf(table.to, "%s\t%" PRId64 "\t%s\t%s\t%" PRId64 "\t%" PRId64 "\t",
+		    text_or_dash(member_text(slot, "device")), member_number(slot, "unit"),
+		    member_text(slot, "driver"),
+		    member_number(slot, "device-status") != 0 ? "yes" : "no",
+		    member_number(slot, "requests"), member_number(slot, "requests-in-flight"));
+		connector_put_pending(table.to, slot);
+		fputc('\n', table.to);
+	}
+	table_print(&table);
+	return true;
+}
+
 bool operations_print(const json_t *operations)
 {
 	struct table table;

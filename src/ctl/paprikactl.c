@@ -23,12 +23,14 @@ static void ctl_print_help(void)
 	    "\nOptions:\n"
 	    "  -s, --socket PATH   control socket; else $PAPRIKA_SOCKET, else " SOCKET_DEFAULT "\n"
 	    "  -j, --json          print replies, events and outcomes as JSON, one per line\n"
-	    "  -i, --id NAME       name of the device to add; else core<CORE-ID>, or dimm<N>\n"
+	    "  -i, --id NAME       name of the device to add; else core<CORE-ID>, dimm<N>, "
+	    "disk<N>\n"
 	    "  -w, --wait          wait until the operation has ended, and say how\n"
 	    "  -t, --timeout S     take at most so many seconds for all of it (implies --wait);\n"
 	    "                      what is pending then stays pending\n"
 	    "  -f, --follow        go on printing events\n"
 	    "  -r, --registers     where each vCPU of a stopped guest is, instead\n"
+	    "  -R, --readonly      a disk that is not written to\n"
 	    "  -V, --version       the version of this program\n"
 	    "  -h, --help, help    this text\n"
 	    "\nExit codes:\n"
@@ -60,7 +62,8 @@ static const struct option long_options[] = {{"socket", required_argument, NULL,
     {"json", no_argument, NULL, 'j'}, {"id", required_argument, NULL, 'i'},
     {"wait", no_argument, NULL, 'w'}, {"timeout", required_argument, NULL, 't'},
     {"follow", no_argument, NULL, 'f'}, {"registers", no_argument, NULL, 'r'},
-    {"version", no_argument, NULL, 'V'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+    {"readonly", no_argument, NULL, 'R'}, {"version", no_argument, NULL, 'V'},
+    {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
 
 static const char *ctl_option_name(int letter)
 {
@@ -104,7 +107,7 @@ static int ctl_parse_options(struct ctl *ctl, int argc, char **argv)
 		/* Within a word of several letters optind does not move. */
 		int before = optind;
 
-		option = getopt_long(argc, argv, ":s:ji:wt:frVh", long_options, NULL);
+		option = getopt_long(argc, argv, ":s:ji:wt:frRVh", long_options, NULL);
 		switch (option) {
 		case -1: return -1;
 		case 's': ctl->socket_path = optarg; break;
@@ -113,6 +116,7 @@ static int ctl_parse_options(struct ctl *ctl, int argc, char **argv)
 		case 'w': ctl->wait = true; break;
 		case 'f': ctl->follow = true; break;
 		case 'r': ctl->registers = true; break;
+		case 'R': ctl->readonly = true; break;
 		case 't':
 			if (!ctl_parse_timeout(ctl, optarg))
 				return CTL_USAGE;

@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* --- Commands ----------------------------------------------------------------------------- */
 
@@ -127,6 +128,12 @@ static enum exit_code verb_connectors(struct ctl *ctl, char **arguments)
 	return verb_list(ctl, "query-connectors", NULL, connectors_print);
 }
 
+static enum exit_code verb_disk_list(struct ctl *ctl, char **arguments)
+{
+	return verb_list(
+	    ctl, "query-connectors", json_pack("{s:s}", "resource", "pci"), disks_print);
+}
+
 static enum exit_code verb_cpu_add(struct ctl *ctl, char **arguments)
 {
 	return operation_begin(ctl, "device_add",
@@ -235,6 +242,11 @@ static const struct verb {
 	"ask the guest for a device back"},
     {"memory set", "SIZE [--wait] [--timeout S]", 1, 1, verb_check_size, verb_memory_set, NULL,
 	"have SIZE of memory in all"},
+    {"disk list", "", 0, 0, NULL, verb_disk_list, NULL, "the PCI devices"},
+    {"disk add", "FILE [--id NAME] [--readonly] [--wait] [--timeout S]", 1, 1, verb_check_file, verb_disk_add, NULL,
+	"add a disk: a raw image or a block device"},
+    {"disk remove", "DEVICE [--wait] [--timeout S]", 1, 1, NULL, verb_disk_remove, NULL,
+	"ask the guest for a PCI device back"},
     {"connectors", "", 0, 0, NULL, verb_connectors, NULL, "what the guest has done with each device"},
     {"operations", "[ID]", 0, 1, verb_check_operation_id, verb_operations, NULL,
 	"what was asked, and how it ended"},
@@ -289,7 +301,8 @@ static void verb_complain_unknown(char **words, int count)
 	}
 	snprintf(typed, sizeof typed, "%s%s%s", words[0], count > 1 ? " " : "",
 	    count > 1 ? words[1] : "");
-	if (strcmp(words[0], "cpu") == 0 || strcmp(words[0], "memory") == 0)
+	if (strcmp(words[0], "cpu") == 0 || strcmp(words[0], "memory") == 0 ||
+	    strcmp(words[0], "disk") == 0)
 		same = strlen(words[0]);
 	for (size_t i = 0; i < VERBS && used < sizeof near; i++) {
 		if (strncmp(verbs[i].words, typed, same) == 0)
@@ -321,6 +334,8 @@ enum exit_code verb_run(struct ctl *ctl, int count, char **words)
 		code = verb->run != NULL ? verb->run(ctl, words + used)
 		                         : verb_ask(ctl, verb->request, NULL);
 	json_decref(ctl->request);
+	if (ctl->file_fd > 0)
+		close(ctl->file_fd);
 	connection_close(ctl);
 	return code;
 }

@@ -272,6 +272,7 @@ int fixture_setup(void **state)
 	fixture->vmm.guest = (struct guest){.ops = &vmm_ops,
 	    .vmm = &fixture->vmm,
 	    .backends = &fixture->vmm.backends,
+	    .blocks = &fixture->vmm.blocks,
 	    .machine = &fixture->vmm.machine,
 	    .name = "test"};
 	fixture->vmm.control = control_create(

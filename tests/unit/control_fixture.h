@@ -53,6 +53,7 @@ struct spapr {
 struct vmm {
 	struct spapr machine;
 	struct backends backends;
+	struct blocks blocks;
 	struct guest guest;
 	struct bus bus;
 	struct control *control;
