@@ -110,10 +110,14 @@ static json_t *operation_steps(const struct operation *op)
 static void json_out_part_names(
     const struct operation *op, const char **ret_used, const char **ret_all)
 {
-	bool core = strcmp(op->noun, "core") == 0;
+	static const char *const rows[][3] = {{"core", "threads-running", "threads"},
+	    {"memory", "blocks-in-use", "blocks"}, {"pci", "drivers-active", "drivers"}};
+	size_t row = 0;
 
-	*ret_used = core ? "threads-running" : "blocks-in-use";
-	*ret_all = core ? "threads" : "blocks";
+	while (row < sizeof rows / sizeof rows[0] - 1 && strcmp(rows[row][0], op->noun) != 0)
+		row++;
+	*ret_used = rows[row][1];
+	*ret_all = rows[row][2];
 }
 
 json_t *json_out_evidence(const struct operation *op)

@@ -211,7 +211,7 @@ bool disks_print(const json_t *connectors)
 		fprintf(table.to, "%s\t%" PRId64 "\t%s\t%s\t%" PRId64 "\t%" PRId64 "\t",
 		    text_or_dash(member_text(slot, "device")), member_number(slot, "unit"),
 		    member_text(slot, "driver"),
-		    member_number(slot, "device-status") != 0 ? "yes" : "no",
+		    member_number(slot, "device-status") > 1 ? "yes" : "no",
 		    member_number(slot, "requests"), member_number(slot, "requests-in-flight"));
 		connector_put_pending(table.to, slot);
 		fputc('\n', table.to);

@@ -79,7 +79,10 @@ static const char *evidence_value_word(const char *indicator, int64_t value)
 
 static void evidence_print_parts(const json_t *evidence)
 {
-	if (json_object_get(evidence, "blocks") != NULL)
+	if (json_object_get(evidence, "drivers") != NULL)
+		printf("; %s driver of the guest's uses it",
+		    member_number(evidence, "drivers-active") > 0 ? "a" : "no");
+	else if (json_object_get(evidence, "blocks") != NULL)
 		printf("; %" PRId64 " of %" PRId64 " blocks in use",
 		    member_number(evidence, "blocks-in-use"), member_number(evidence, "blocks"));
 	else
@@ -99,6 +102,9 @@ static void evidence_print(const json_t *evidence)
 		printf(": the operator's request was enough");
 	else if (strcmp(source, "reset") == 0)
 		printf(": the machine was reset or ended");
+	else if (strcmp(source, "driver") == 0)
+		printf(": the guest's driver has %s the device",
+		    member_number(evidence, "drivers-active") > 0 ? "started" : "let go of");
 	else if (strcmp(source, "fence") == 0)
 		printf(": the guest has finished handling the request, as a fence proves");
 	if (call[0] != '\0') {

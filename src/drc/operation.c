@@ -268,6 +268,13 @@ const char *op_stuck_text(const struct operation *op, char ret_text[OP_STUCK_MAX
 	return ret_text;
 }
 
+const char *op_parts_name(const struct operation *op)
+{
+	if (strcmp(op->noun, "core") == 0)
+		return "threads running";
+	return strcmp(op->noun, "pci") == 0 ? "drivers active" : "blocks in use";
+}
+
 const char *op_kind_name(enum op_kind kind)
 {
 	static const char *const names[] = {"add", "remove", "guest-release", "guest-take"};

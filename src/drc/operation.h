@@ -191,6 +191,9 @@ bool op_step_of_removal(enum op_step step);
 #define OP_STUCK_MAX 192
 const char *op_stuck_text(const struct operation *op, char ret_text[OP_STUCK_MAX]);
 
+/* What the parts of its device do that evidence counts: "threads running". */
+const char *op_parts_name(const struct operation *op);
+
 const char *op_kind_name(enum op_kind kind);
 const char *op_outcome_name(enum op_outcome outcome);
 const char *op_step_name(enum op_step step);

@@ -385,6 +385,7 @@ struct virtio_pci_use virtio_pci_use(struct virtio_pci *function)
 	pthread_mutex_lock(&function->lock);
 	virtio_registers_settle(&function->registers);
 	use = (struct virtio_pci_use){.status = function->registers.status,
+	    .driver = (function->registers.status & ~VIRTIO_STATUS_ACKNOWLEDGE) != 0,
 	    .running = virtio_registers_live(&function->registers),
 	    .bus_master =
 	        (pci_config_get(&function->config, PCI_COMMAND, 2) & PCI_COMMAND_MASTER) != 0,

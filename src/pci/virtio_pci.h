@@ -56,7 +56,8 @@ void virtio_pci_reset(struct virtio_pci *function);
 /* What the driver does with it, for the operator and for a removal. */
 struct virtio_pci_use {
 	uint8_t status;  /* of the device, as the driver has set it */
-	bool running;    /* the driver has started it */
+	bool driver;     /* it says that a driver knows the device */
+	bool running;    /* ... and has started it */
 	bool bus_master; /* the driver has switched its DMA on */
 	uint32_t irqs;
 };

@@ -8,10 +8,13 @@
  * lost, or the guest may be at work on something before it. */
 #define FENCE_LOST_MS 10000
 
-/* The guest has read the connector's event, and no fence has come behind it. */
+/* The guest has read the connector's event, and no fence has come behind it. (For a physical
+ * connector a tool in the guest acts, some time after the kernel has handled the event: a fence
+ * proves nothing.) */
 static bool fence_covers_not(const struct devices *devices, const struct connector *connector)
 {
-	return device_has_heard(devices, connector) && connector->fetched > devices->fence->proven;
+	return !connector->type->physical && device_has_heard(devices, connector) &&
+	       connector->fetched > devices->fence->proven;
 }
 
 /* When a fence is due behind this connector's event; UINT64_MAX: it needs none. */

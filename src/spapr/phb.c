@@ -93,13 +93,13 @@ static bool phb_in_use(const struct device *device, const struct connector *conn
 	return virtio_pci_use(phb_slot(device)->function).running;
 }
 
-/* Linux resets the device, gives its interrupts back and switches bus mastering off, in this order,
- * when a driver leaves. */
+/* Linux resets the device, notes that it has seen it (ACKNOWLEDGE), gives its interrupts back and
+ * switches bus mastering off, in this order, when a driver leaves. */
 static bool phb_held(const struct device *device)
 {
 	struct virtio_pci_use use = virtio_pci_use(phb_slot(device)->function);
 
-	return use.status != 0 || use.irqs != 0 || use.bus_master;
+	return use.driver || use.irqs != 0 || use.bus_master;
 }
 
 /* What is isolated cannot be reached: its BAR is nowhere, and its configuration space is not there

@@ -20,10 +20,11 @@ static void report_log_rejection(const struct operation *operation)
 		    evidence->call, evidence->indicator, evidence->value, evidence->vcpu);
 	log_line(LOG_WARN,
 	    "Device hotunplug rejected by the guest for device %s "
-	    "(%sphase %s, after %llu ms, %u of %u threads running, operation %llu%s%s)",
+	    "(%sphase %s, after %llu ms, %u of %u %s, operation %llu%s%s)",
 	    operation->device, call, op_step_name(evidence->phase),
 	    (unsigned long long)evidence->elapsed_ms, evidence->parts_used, evidence->parts,
-	    (unsigned long long)operation->id, evidence->inferred != NULL ? "; inferred: " : "",
+	    op_parts_name(operation), (unsigned long long)operation->id,
+	    evidence->inferred != NULL ? "; inferred: " : "",
 	    evidence->inferred != NULL ? evidence->inferred : "");
 }
 
