@@ -7,10 +7,10 @@
  * spapr/irq_xive.c.
  *
  * KVM gives the pages to us to map, and what we map can be a memory slot. It has no page behind a
- * source that does not exist, and a vCPU that touches such a hole does not come back: so the slot
- * spans the sources of all servers, and they always exist. Other sources have no page that a guest
- * can reach. KVM prints an error for most values that it refuses, and a warning with a stack for a
- * source that is aimed where no queue is: callers check first.
+ * source that does not exist, and a vCPU that touches such a hole does not come back: so the slots
+ * span the sources of all servers, and those of devices, and these always exist. Other sources have
+ * no page that a guest can reach. KVM prints an error for most values that it refuses, and a
+ * warning with a stack for a source that is aimed where no queue is: callers check first.
  */
 #include <errno.h>
 #include <sys/ioctl.h>
@@ -56,6 +56,22 @@ static bool native_set_slot(struct kvm_vm *vm, uint32_t number, const uint8_t *h
 	           "KVM refuses to map the interrupt controller for the guest");
 }
 
+static bool native_reset_source(struct kvm_vm *vm, uint32_t irq, uint32_t server, struct err *err);
+
+/* The sources of devices, and their pages for the guest. */
+static bool native_create_devices(
+    struct kvm_vm *vm, const struct kvm_irqchip_config *config, struct err *err)
+{
+	uint64_t offset = ESB_PAGES * (uint64_t)vm->facts.page_bytes * config->device_first;
+
+	for (uint32_t i = 0; i < config->device_count; i++)
+		if (!native_reset_source(vm, config->device_first + i, 0, err))
+			return false;
+	return config->device_count == 0 ||
+	       native_set_slot(vm, 2, vm->esb.host + offset, config->esb_address + offset,
+	           ESB_PAGES * (uint64_t)vm->facts.page_bytes * config->device_count, err);
+}
+
 static bool native_create(
     struct kvm_vm *vm, const struct kvm_irqchip_config *config, struct err *err)
 {
@@ -79,7 +95,8 @@ static bool native_create(
 	       native_set_slot(
 	           vm, 0, vm->tima.host + TIMA_OS_PAGE * page, config->tima_address, page, err) &&
 	       native_set_slot(vm, 1, vm->esb.host, config->esb_address,
-	           ESB_PAGES * page * config->servers, err);
+	           ESB_PAGES * page * config->servers, err) &&
+	       native_create_devices(vm, config, err);
 }
 
 static void native_destroy(struct kvm_vm *vm)

@@ -111,7 +111,7 @@ bool kvm_vm_create_mmu(struct kvm_vm *vm, uint64_t memory_bytes, struct err *err
 bool kvm_vm_reset_mmu(struct kvm_vm *vm, struct err *err);
 
 /* Memory slots that this room keeps for itself, the last of them. */
-enum { KVM_OWN_SLOTS = 2 };
+enum { KVM_OWN_SLOTS = 3 };
 
 /* The in-kernel interrupt controller for servers 0 .. servers-1; once, before any vCPU. */
 struct kvm_xics_tokens {
@@ -120,11 +120,12 @@ struct kvm_xics_tokens {
 struct kvm_irqchip_config {
 	uint32_t servers;
 	struct kvm_xics_tokens tokens; /* XICS: its RTAS services are called by these */
-	/* XIVE: sources 0 .. servers-1 are for interrupts between processors. Each has two pages of
-	 * the host's size from esb_address on: to trigger it, and to manage it. The page of a
-	 * vCPU's own presenter is at tima_address. No source has the number sources_end, or a
-	 * higher one. */
-	uint32_t sources_end;
+	/* XIVE: sources 0 .. servers-1 are for interrupts between processors, and device_count of
+	 * them (or none) from device_first on for devices. Each has two pages of the host's size,
+	 * at esb_address + 2 * its number pages: to trigger it, and to manage it. Other sources
+	 * have none. The page of a vCPU's own presenter is at tima_address. No source has the
+	 * number sources_end, or a higher one. */
+	uint32_t sources_end, device_first, device_count;
 	uint64_t esb_address, tima_address;
 };
 bool kvm_vm_create_irqchip(

@@ -11,5 +11,7 @@ enum spapr_irq { IRQ_EPOW = 0x1000, IRQ_HOTPLUG = 0x1001, IRQ_VTY = 0x1002 };
 /* Those of PCI devices: so many for each slot. */
 #define IRQ_DEVICES 0x1100
 #define IRQ_DEVICE_MAX 32
+#define IRQ_DEVICE_SLOTS 32
+#define IRQ_DEVICES_ALL (IRQ_DEVICE_MAX * IRQ_DEVICE_SLOTS)
 
 #endif

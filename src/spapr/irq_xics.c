@@ -12,6 +12,11 @@ static bool guest_xics_reset(struct irqchip *irqchip, struct err *err)
 	return true;
 }
 
+static bool guest_xics_reset_source(struct irqchip *irqchip, uint32_t irq, struct err *err)
+{
+	return kvm_irq_reset(irqchip->vm, irq, 0, err);
+}
+
 static int guest_xics_pulse(struct irqchip *irqchip, uint32_t irq)
 {
 	return kvm_irq_pulse(irqchip->vm, irq);
@@ -32,6 +37,7 @@ static void guest_xics_write_node(const struct irqchip *irqchip, struct node_wri
 
 const struct irqchip_ops irqchip_xics = {
     .reset = guest_xics_reset,
+    .reset_source = guest_xics_reset_source,
     .begin = guest_xics_reset,
     .pulse = guest_xics_pulse,
     .write_node = guest_xics_write_node,

@@ -2,11 +2,12 @@
 /*
  * irq_xive.c - see irq_xive.h.
  *
- * There are two kinds of sources. Those for interrupts between processors, one for each server,
- * have pages that the guest loads from and stores to; KVM and the hardware do the rest. Those of
- * the platform have none: the guest manages them by H_INT_ESB, so their state bits are here. A
- * source drops what is sent to it while it is masked, and a guest with pages unmasks it unseen. So
- * it would miss what happens before it knows the source, and could not be told when to look.
+ * There are two kinds of sources. Those for interrupts between processors, one for each server, and
+ * those of PCI devices have pages that the guest loads from and stores to; KVM and the hardware do
+ * the rest. Those of the platform have none: the guest manages them by H_INT_ESB, so their state
+ * bits are here. A source drops what is sent to it while it is masked, and a guest with pages
+ * unmasks it unseen. So it would miss what happens before it knows the source, and could not be
+ * told when to look.
  *
  * The bits: 00 ready, 10 an interrupt is on its way or being handled, 11 the same and another one
  * has come, 01 off. An edge that cannot be sent is owed, and sent as soon as the guest has aimed
@@ -50,12 +51,13 @@ struct xive {
 	/* Under lock. */
 	struct xive_queue *queues;   /* KVM_XIVE_PRIORITIES for each server */
 	struct xive_source *between; /* sources 0 .. servers-1 */
+	struct xive_source *devices; /* from IRQ_DEVICES on; NULL: there are none */
 	struct xive_source platform[IRQ_COUNT];
 };
 
 bool xive_by_call(uint64_t number)
 {
-	return number >= IRQ_FIRST;
+	return number >= IRQ_FIRST && number - IRQ_FIRST < IRQ_COUNT;
 }
 
 /* NULL: there is no such source. */
@@ -65,6 +67,9 @@ static struct xive_source *xive_find(struct xive *xive, uint64_t number)
 		return &xive->between[number];
 	if (number >= IRQ_FIRST && number - IRQ_FIRST < IRQ_COUNT)
 		return &xive->platform[number - IRQ_FIRST];
+	if (xive->devices != NULL && number >= IRQ_DEVICES &&
+	    number - IRQ_DEVICES < IRQ_DEVICES_ALL)
+		return &xive->devices[number - IRQ_DEVICES];
 	return NULL;
 }
 
@@ -92,6 +97,27 @@ static bool xive_reset_platform(struct xive *xive, struct err *err)
 	return done;
 }
 
+static bool xive_reset_source(struct irqchip *irqchip, uint32_t irq, struct err *err)
+{
+	bool done;
+
+	pthread_mutex_lock(&irqchip->xive->lock);
+	done = xive_reset_one(irqchip->xive, irq, err);
+	pthread_mutex_unlock(&irqchip->xive->lock);
+	return done;
+}
+
+/* Those of devices that the guest has aimed somewhere. The others are as they were made. */
+static bool xive_reset_devices(struct xive *xive, struct err *err)
+{
+	bool done = true;
+
+	for (uint32_t i = 0; done && xive->devices != NULL && i < IRQ_DEVICES_ALL; i++)
+		if (xive->devices[i].aimed || xive->devices[i].priority != XIVE_NEVER)
+			done = xive_reset_one(xive, IRQ_DEVICES + i, err);
+	return done;
+}
+
 static bool xive_reset(struct irqchip *irqchip, struct err *err)
 {
 	struct xive *xive = irqchip->xive;
@@ -104,7 +130,7 @@ static bool xive_reset(struct irqchip *irqchip, struct err *err)
 		xive->queues[i].set = xive->queues[i].held = false;
 	for (uint32_t irq = 0; done && irq < xive->servers; irq++)
 		done = xive_reset_one(xive, irq, err);
-	done = done && xive_reset_platform(xive, err);
+	done = done && xive_reset_platform(xive, err) && xive_reset_devices(xive, err);
 	pthread_mutex_unlock(&xive->lock);
 	return done;
 }
@@ -128,6 +154,7 @@ static void xive_destroy(struct irqchip *irqchip)
 	pthread_mutex_destroy(&xive->lock);
 	free(xive->queues);
 	free(xive->between);
+	free(xive->devices);
 	free(xive);
 	irqchip->xive = NULL;
 }
@@ -143,7 +170,13 @@ static bool xive_create(struct irqchip *irqchip, struct err *err)
 	xive->servers = irqchip->servers;
 	xive->queues = calloc((size_t)xive->servers * KVM_XIVE_PRIORITIES, sizeof *xive->queues);
 	xive->between = calloc(xive->servers, sizeof *xive->between);
-	if (xive->queues == NULL || xive->between == NULL)
+	if (irqchip->devices)
+		xive->devices = calloc(IRQ_DEVICES_ALL, sizeof *xive->devices);
+	for (uint32_t i = 0; xive->devices != NULL && i < IRQ_DEVICES_ALL; i++)
+		xive->devices[i] = (struct xive_source){
+		    .number = IRQ_DEVICES + i, .priority = XIVE_NEVER, .pq = PQ_OFF};
+	if (xive->queues == NULL || xive->between == NULL ||
+	    (irqchip->devices && xive->devices == NULL))
 		return err_system(err, ENOMEM, NULL, "cannot create the interrupt controller");
 	/* This takes an interrupt of the host's for each source, and it may have too few. */
 	return xive_reset(irqchip, err);
@@ -379,11 +412,11 @@ static void xive_detach(struct irqchip *irqchip, uint32_t first, uint32_t count)
 	struct xive *xive = irqchip->xive;
 
 	pthread_mutex_lock(&xive->lock);
-	for (uint32_t i = 0; i < xive->servers + IRQ_COUNT; i++) {
-		uint32_t irq = i < xive->servers ? i : IRQ_FIRST + i - xive->servers;
+	for (uint32_t irq = 0; irq < IRQ_DEVICES + IRQ_DEVICES_ALL; irq++) {
 		struct xive_source *source = xive_find(xive, irq);
 
-		if (source->priority == XIVE_NEVER || source->server - first >= count)
+		if (source == NULL || source->priority == XIVE_NEVER ||
+		    source->server - first >= count)
 			continue;
 		xive_tell_kvm(xive, irq, source, true);
 		source->priority = XIVE_NEVER;
@@ -415,6 +448,7 @@ bool xive_forget(struct xive *xive)
 			done = xive_reset_one(xive, irq, &err) && done;
 	for (uint32_t i = 0; i < IRQ_COUNT; i++)
 		done = xive_forget_platform(xive, IRQ_FIRST + i, &err) && done;
+	done = xive_reset_devices(xive, &err) && done;
 	done = xive_forget_queues(xive, 0, xive->servers) && done;
 	pthread_mutex_unlock(&xive->lock);
 	return done;
@@ -459,6 +493,7 @@ const struct irqchip_ops irqchip_xive = {
     .detach = xive_detach,
     .write_root = xive_write_root,
     .reset = xive_reset,
+    .reset_source = xive_reset_source,
     .begin = xive_begin,
     .pulse = xive_pulse,
     .write_node = xive_write_node,

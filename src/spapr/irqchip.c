@@ -5,14 +5,16 @@
 #include "spapr/irq.h"
 #include "spapr/irq_xive.h"
 
-bool irqchip_create(struct irqchip *irqchip, struct kvm_vm *vm, uint32_t servers,
+bool irqchip_create(struct irqchip *irqchip, struct kvm_vm *vm, uint32_t servers, bool devices,
     const struct kvm_xics_tokens *tokens, struct err *err)
 {
 	static const struct irqchip_ops *const kinds[] = {
 	    [KVM_IRQCHIP_XICS] = &irqchip_xics, [KVM_IRQCHIP_XIVE] = &irqchip_xive};
 	const struct kvm_irqchip_config config = {.servers = servers,
 	    .tokens = *tokens,
-	    .sources_end = IRQ_FIRST + IRQ_COUNT,
+	    .sources_end = devices ? IRQ_DEVICES + IRQ_DEVICES_ALL : IRQ_FIRST + IRQ_COUNT,
+	    .device_first = IRQ_DEVICES,
+	    .device_count = devices ? IRQ_DEVICES_ALL : 0,
 	    .esb_address = XIVE_ESB_ADDRESS,
 	    .tima_address = XIVE_TIMA_ADDRESS + XIVE_TIMA_OS_PAGE * XIVE_PAGE_BYTES};
 
@@ -21,8 +23,10 @@ bool irqchip_create(struct irqchip *irqchip, struct kvm_vm *vm, uint32_t servers
 		    "%u CPUs are more than the %u there are interrupts for", servers, IRQ_FIRST);
 	if (!kvm_vm_create_irqchip(vm, &config, err))
 		return false;
-	*irqchip =
-	    (struct irqchip){.vm = vm, .servers = servers, .ops = kinds[kvm_vm_mode(vm)->irqchip]};
+	*irqchip = (struct irqchip){.vm = vm,
+	    .servers = servers,
+	    .devices = devices,
+	    .ops = kinds[kvm_vm_mode(vm)->irqchip]};
 	return irqchip->ops->create == NULL || irqchip->ops->create(irqchip, err);
 }
 
@@ -39,7 +43,7 @@ bool irqchip_reset(struct irqchip *irqchip, struct err *err)
 
 bool irqchip_reset_source(struct irqchip *irqchip, uint32_t irq, struct err *err)
 {
-	return kvm_irq_reset(irqchip->vm, irq, 0, err);
+	return irqchip->ops->reset_source(irqchip, irq, err);
 }
 
 bool irqchip_begin(struct irqchip *irqchip, struct err *err)

@@ -24,6 +24,7 @@ struct irqchip_ops {
 	void (*write_root)(const struct irqchip *irqchip, struct node_writer *w);
 	/* Never NULL. */
 	bool (*reset)(struct irqchip *irqchip, struct err *err);
+	bool (*reset_source)(struct irqchip *irqchip, uint32_t irq, struct err *err);
 	bool (*begin)(struct irqchip *irqchip, struct err *err);
 	int (*pulse)(struct irqchip *irqchip, uint32_t irq);
 	void (*write_node)(const struct irqchip *irqchip, struct node_writer *w);
@@ -34,19 +35,20 @@ struct irqchip {
 	struct kvm_vm *vm;
 	const struct irqchip_ops *ops; /* NULL: not created */
 	uint32_t servers;              /* vCPUs there can be, each a server of its number */
+	bool devices;                  /* there are sources for PCI devices */
 	struct xive *xive;             /* what irq_xive.c keeps */
 };
 
-/* Make it, in the VM's mode, before the first vCPU; a reset follows. destroy also after a failure,
- * or without. */
-bool irqchip_create(struct irqchip *irqchip, struct kvm_vm *vm, uint32_t servers,
+/* Make it, in the VM's mode, before the first vCPU, with sources for PCI devices or without; a reset
+ * follows. destroy also after a failure, or without. */
+bool irqchip_create(struct irqchip *irqchip, struct kvm_vm *vm, uint32_t servers, bool devices,
     const struct kvm_xics_tokens *tokens, struct err *err);
 void irqchip_destroy(struct irqchip *irqchip);
 
 /* As it was made: nothing pending, nothing set up by the guest. All vCPUs are held. */
 bool irqchip_reset(struct irqchip *irqchip, struct err *err);
 
-/* Make a source, or make it as it was: masked, nothing pending. With the machine's lock held. */
+/* A source of a device as it was made: masked, nothing pending. With the machine's lock held. */
 bool irqchip_reset_source(struct irqchip *irqchip, uint32_t irq, struct err *err);
 
 /* A kernel begins, perhaps by kexec: the sources of the platform as after a reset. */

@@ -137,7 +137,8 @@ static bool machine_create_vm(struct spapr *machine, struct err *err)
 	    !kvm_vm_add_memory(
 	        machine->vm, 0, &machine->gmem, 0, machine->config.memory_bytes, err) ||
 	    !kvm_vm_create_mmu(machine->vm, machine_max_memory(&machine->config), err) ||
-	    !irqchip_create(&machine->irqchip, machine->vm, machine->config.max_cpus, &tokens, err))
+	    !irqchip_create(&machine->irqchip, machine->vm, machine->config.max_cpus,
+	        machine->config.pci, &tokens, err))
 		return false;
 	mode = kvm_vm_mode(machine->vm);
 	log_line(LOG_INFO, "guest of kvm-%s, %s, %s, processor %s", kvm_accel_name(mode->accel),

@@ -58,7 +58,7 @@ static int bench_setup(void **state)
 	bench->vm = kvm_vm_create(0, &(struct kvm_mode){KVM_ACCEL_AUTO}, &err);
 	bench->events.irqchip = &bench->irqchip;
 	assert_true(irqchip_create(
-	    &bench->irqchip, bench->vm, 1, &(struct kvm_xics_tokens){1, 2, 3, 4}, &err));
+	    &bench->irqchip, bench->vm, 1, false, &(struct kvm_xics_tokens){1, 2, 3, 4}, &err));
 	assert_true(irqchip_reset(&bench->irqchip, &err));
 	assert_true(connectors_init(&bench->connectors, DEVICES, &bench->events));
 	assert_true(devices_init(
