@@ -257,11 +257,11 @@ bool phb_add(struct phb *phb, const char *name, struct virtio_device *virtio,
 
 const struct device *phb_device(const struct phb *phb, uint32_t from)
 {
-	for (uint32_t number = from; number < PHB_SLOTS; number++) {
+	for (uint32_t number = from; phb->present && number < PHB_SLOTS; number++) {
 		const struct connector *connector =
 		    connector_find(phb->devices->connectors, drc_index(&drc_type_pci, number));
 
-		if (phb->present && connector != NULL && phb->slots[number].function != NULL)
+		if (connector != NULL && phb->slots[number].function != NULL)
 			return connector->device;
 	}
 	return NULL;

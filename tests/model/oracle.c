@@ -26,7 +26,8 @@ static void check_connectors(const struct prediction *want, const struct view *b
 		const struct drc *drc = &after->cores[i].drc;
 
 		if (drc->state != want->cores[i].state)
-			broken("core %u is %s, and has to be %s", i, drc_state_name(&drc_type_cpu, drc->state),
+			broken("core %u is %s, and has to be %s", i,
+			    drc_state_name(&drc_type_cpu, drc->state),
 			    drc_state_name(&drc_type_cpu, want->cores[i].state));
 		if (drc->attached != want->cores[i].attached)
 			broken("core %u %s", i,
