@@ -92,10 +92,8 @@ static void *blk_open(void *model, struct virtio_worker *worker, int doorbell, s
 	}
 	lane->blk = blk;
 	lane->worker = worker;
-	while (lane->free_count < REQUESTS) {
-		lane->free[lane->free_count] = (uint16_t)(REQUESTS - 1 - lane->free_count);
-		lane->free_count++;
-	}
+	for (; lane->free_count < REQUESTS; lane->free_count++)
+		lane->free[lane->free_count] = (uint16_t)lane->free_count;
 	if (!blk_open_engine(lane, doorbell, err)) {
 		blk_close(lane);
 		return NULL;

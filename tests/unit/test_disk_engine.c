@@ -628,7 +628,7 @@ static void a_ring_that_takes_no_more_is_not_used_again(void **state)
 	log_level = LOG_ERROR;
 	for (size_t i = 0; i < sizeof submits / sizeof submits[0]; i++) {
 		bool fails = i >= 2;
-		unsigned head;
+		unsigned head, tail;
 
 		memcpy(fake.submits, submits[i], sizeof fake.submits);
 		fake.submit_at = 0;
@@ -637,9 +637,11 @@ static void a_ring_that_takes_no_more_is_not_used_again(void **state)
 		expect_all(f, requests, 8);
 		fake.submit_at = 4;
 		head = fake.sq_head;
+		tail = fake.ring->sq.sqe_tail;
 		reads_of_sectors(f, requests, parts, 8);
 		expect_all(f, requests, 8);
 		assert_int_equal(fake.sq_head - head, fails ? 0 : 8);
+		assert_int_equal(fake.ring->sq.sqe_tail - tail, fails ? 0 : 8);
 		f->engine->close(f->lane);
 		fake.sq_head = fake.sq_tail = fake.cq_head = fake.cq_tail = 0;
 		fake.exits = 0;

@@ -22,7 +22,8 @@ enum { QUEUES = 3, SIZE = 8, BUFFER = 0x60000 };
 /* --- The model -------------------------------------------------------------------------------- */
 
 /* A request with something to read is held until the lane's `release` says how many to answer. The
- * others are answered at once; those without any buffer are rejected. */
+ * others are answered at once; those without any buffer are rejected. Two readable bytes are
+ * answered, too, but first the device is stopped. */
 struct test_lane {
 	struct test_model *model;
 	struct virtio_worker *worker;
@@ -37,6 +38,7 @@ struct test_model {
 	unsigned opened, closed;
 	struct test_lane lanes[QUEUES];
 	uint8_t config[5];
+	struct virtio_device *device;
 };
 
 static unsigned destroyed;
@@ -79,7 +81,10 @@ static void test_request(void *to, struct virtio_chain *chain)
 {
 	struct test_lane *lane = to;
 
-	if (chain->readable.count > 0)
+	if (chain->readable.bytes == 2) {
+		virtio_stop(lane->model->device);
+		virtio_answer(lane->worker, chain->head, 5);
+	} else if (chain->readable.count > 0)
 		lane->held[lane->held_count++] = chain->head;
 	else if (chain->writable.count > 0)
 		virtio_answer(lane->worker, chain->head, 7);
@@ -150,6 +155,7 @@ static int set_up(void **state)
 	    (f->model = calloc(1, sizeof *f->model)) == NULL ||
 	    (f->device = make(f->model, &f->gmem, &err)) == NULL)
 		return -1;
+	f->model->device = f->device;
 	transport_init(&f->transport, f->device);
 	for (unsigned i = 0; i < QUEUES; i++) {
 		driver_init(&f->queues[i], &f->gmem, 0x10000 * (i + 1), SIZE);
@@ -340,6 +346,24 @@ static void requests_in_flight_are_answered_before_the_device_is_at_rest(void **
 	send(f, 0, ANSWERED);
 	expect_collected(f, 0, 7);
 	transport_wait_at_rest(&f->transport, 1);
+}
+
+/* Of three that are available at once, the first stops the device: the others are not taken. */
+static void a_reset_is_heard_between_two_requests(void **state)
+{
+	struct fixture *f = *state;
+	const struct driver_part parts[] = {
+	    {BUFFER, 2, false}, {BUFFER, 16, true}, {BUFFER, 16, true}};
+
+	for (unsigned i = 0; i < 3; i++)
+		driver_offer(&f->queues[0], driver_chain(&f->queues[0], &parts[i], 1, 0));
+	driver_publish(&f->queues[0]);
+	/* The others are not enabled, since a stop must not come before the end of the start. */
+	f->rings[1].enabled = f->rings[2].enabled = false;
+	assert_true(virtio_start(f->device, FEATURES, f->rings));
+	transport_wait_at_rest(&f->transport, 1);
+	assert_int_equal(driver_used_index(&f->queues[0]), 1);
+	assert_int_equal(virtio_progress(f->device).done, 1);
 }
 
 static void a_device_at_rest_does_not_come_to_rest_again(void **state)
@@ -583,6 +607,7 @@ int main(void)
 	    TEST(what_was_available_at_the_start_is_taken),
 	    TEST(interrupts_come_as_the_driver_wants_them),
 	    TEST(requests_in_flight_are_answered_before_the_device_is_at_rest),
+	    TEST(a_reset_is_heard_between_two_requests),
 	    TEST(a_device_at_rest_does_not_come_to_rest_again),
 	    TEST(what_breaks_the_rules_stops_one_queue_until_the_reset),
 	    TEST(a_listener_need_not_listen),
