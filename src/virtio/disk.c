@@ -206,11 +206,14 @@ bool disk_open(struct disk *ret_disk, const char *path, bool readonly, bool dire
 	return false;
 }
 
+/* The lock goes at once: an io_uring that has had the file gives it back some time after its end.
+ * (If the process is killed the lock lasts that long, as do its writes.) */
 void disk_close(struct disk *disk)
 {
-	if (disk->fd >= 0 && disk->lent)
-		disk_unlock(disk->fd);
-	else if (disk->fd >= 0)
+	if (disk->fd < 0)
+		return;
+	disk_unlock(disk->fd);
+	if (!disk->lent)
 		close(disk->fd);
 	disk->fd = -1;
 }

@@ -479,6 +479,19 @@ static void a_descriptor_that_is_refused_is_not_locked(void **state)
 	close(fd);
 }
 
+/* As by an io_uring, which has the file for some time after its end. */
+static void a_closed_disk_is_free_whoever_has_its_file(void **state)
+{
+	struct disk disk = expect_opened(false);
+	int held = dup(disk.fd);
+
+	(void)state;
+	disk_close(&disk);
+	disk = expect_opened(false);
+	disk_close(&disk);
+	close(held);
+}
+
 static void without_locks_there_is_no_disk(void **state)
 {
 	struct disk disk;
@@ -506,6 +519,7 @@ int main(void)
 	    TEST(qemu_and_paprika_keep_each_other_off),
 	    TEST(what_is_locked_is_what_qemu_looks_for),
 	    TEST(a_descriptor_that_is_refused_is_not_locked),
+	    TEST(a_closed_disk_is_free_whoever_has_its_file),
 	    TEST(without_locks_there_is_no_disk),
 	};
 
