@@ -397,6 +397,22 @@ int __wrap_listen(int fd, int backlog)
 	return result;
 }
 
+/* CALL(recvmsg: into one buffer, which is shortened like that of recv(). */
+ssize_t __real_recvmsg(int fd, struct msghdr *message, int flags);
+ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int flags);
+ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int flags)
+{
+	size_t length = message->msg_iov[0].iov_len;
+	ssize_t result;
+
+	if (fails("recvmsg", ECONNRESET, INTERRUPTIBLE, CALLER))
+		return -1;
+	message->msg_iov[0].iov_len = shortened(length);
+	result = __real_recvmsg(fd, message, flags);
+	message->msg_iov[0].iov_len = length;
+	return result;
+}
+
 /* CALL(eventfd: what is written to one or read from it cannot fail. */
 int __real_eventfd(unsigned value, int flags);
 int __wrap_eventfd(unsigned value, int flags);

@@ -19,7 +19,7 @@ WITHOUT_A_ROW = {
     "only compute": """
         memchr memcmp memcpy memmove memset strchr strcmp strcpy strcspn strlen strncmp strncpy strnlen
         strspn strstr strrchr strerror strerror_r snprintf sprintf vsnprintf qsort gmtime_r timegm
-        cfmakeraw strtol strtoll strtoul strtod stpcpy dirfd getenv unsetenv tzset __errno_location""",
+        cfmakeraw strtol strtoll strtoul strtoull strtod stpcpy dirfd getenv unsetenv tzset __errno_location""",
     "cannot fail as they are used": """
         clock_gettime geteuid getpgrp getpid gettid pthread_self pthread_join raise signal
         sigemptyset sigaddset sigprocmask sigaltstack
