@@ -302,8 +302,7 @@ static bool machine_reset_interrupts(struct spapr *machine, struct err *err)
 
 static bool machine_reset_phb(struct spapr *machine, struct err *err)
 {
-	phb_reset(&machine->phb);
-	return true;
+	return phb_reset(&machine->phb, err);
 }
 
 static bool machine_reset_memory(struct spapr *machine, struct err *err)

@@ -312,17 +312,26 @@ static uint32_t phb_first_irq(const struct phb *phb, const struct virtio_pci *fu
 	return IRQ_DEVICES + slot * IRQ_DEVICE_MAX;
 }
 
-/* What KVM or the guest's last driver has left of a source goes first. */
-bool phb_set_irqs(struct phb *phb, struct virtio_pci *function, uint32_t count)
+/* What KVM or the guest's last driver has left of the sources goes: of those that the function
+ * gives back, too, which could be presented to somebody who knows nothing of them. */
+static bool phb_change_irqs(
+    struct phb *phb, struct virtio_pci *function, uint32_t count, struct err *err)
 {
 	uint32_t first = phb_first_irq(phb, function);
-	struct err err = {0};
+	uint32_t had = virtio_pci_irqs(function);
 
 	virtio_pci_set_irqs(function, 0, 0);
-	for (uint32_t i = 0; i < count; i++)
-		if (!irqchip_reset_source(phb->irqchip, first + i, &err))
+	for (uint32_t i = 0; i < had || i < count; i++)
+		if (!irqchip_reset_source(phb->irqchip, first + i, err))
 			return false;
 	return virtio_pci_set_irqs(function, first, count) == 0;
+}
+
+bool phb_set_irqs(struct phb *phb, struct virtio_pci *function, uint32_t count)
+{
+	struct err err = {0};
+
+	return phb_change_irqs(phb, function, count, &err);
 }
 
 bool phb_irq(struct phb *phb, struct virtio_pci *function, uint32_t vector, uint32_t *ret_irq)
@@ -367,12 +376,19 @@ bool phb_stop(struct phb *phb)
 	return at_rest;
 }
 
-void phb_reset(struct phb *phb)
+bool phb_reset(struct phb *phb, struct err *err)
 {
 	phb_forget_orders(phb);
-	for (unsigned i = PHB_FIRST_SLOT; i < PHB_SLOTS; i++)
-		if (phb->slots[i].function != NULL)
-			virtio_pci_reset(phb->slots[i].function);
+	for (unsigned i = PHB_FIRST_SLOT; i < PHB_SLOTS; i++) {
+		struct virtio_pci *function = phb->slots[i].function;
+
+		if (function == NULL)
+			continue;
+		if (!phb_change_irqs(phb, function, 0, err))
+			return false;
+		virtio_pci_reset(function);
+	}
+	return true;
 }
 
 /* A tool begins with the dr-indicator, or finds out by its first call that the slot is empty. */

@@ -92,10 +92,11 @@ bool phb_irq(struct phb *phb, struct virtio_pci *function, uint32_t vector, uint
  * reads 0, so that a driver whose device has gone finds it reset. Any thread. */
 bool phb_access(struct phb *phb, uint64_t address, uint8_t *data, uint32_t length, bool write);
 
-/* Two halves of a reset, see virtio_pci.h. False: news will tell when all are at rest. */
+/* Two halves of a reset, see virtio_pci.h. phb_stop() false: news will tell when all are at rest.
+ * phb_reset() false: the host refuses, *err is filled. */
 bool phb_at_rest(const struct phb *phb);
 bool phb_stop(struct phb *phb);
-void phb_reset(struct phb *phb);
+bool phb_reset(struct phb *phb, struct err *err);
 
 /* Nothing, if there is no bridge. */
 void phb_write_chosen(const struct phb *phb, struct node_writer *w);
