@@ -18,7 +18,7 @@ import socket
 import struct
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import qmp_types
@@ -153,18 +153,19 @@ class Guest:
 
     The kernel is the stock one of the host; PAPRIKA_TEST_KERNEL names another on the host, and
     PAPRIKA_TEST_INITRD the initramfs with its modules. PAPRIKA_GUEST_OPTIONS are further options of
-    each guest, such as a mode that is not the host's default."""
+    each guest, such as a mode that is not the host's default. `prefix` is a command that executes the
+    rest of its arguments."""
 
     def __init__(self, host: Host, *options: str, cpus: str = "boot=1,max=4", memory: str = "512M",
                  kernel: str | None = None, append: str = "console=hvc0 quiet", initrd: bool = True,
-                 console: bool = True) -> None:
+                 console: bool = True, prefix: Sequence[str] = ()) -> None:
         self.host = host
         self.directory = f"/tmp/paprika-test-{uuid.uuid4().hex[:12]}"
         host.run(["mkdir", self.directory], check=True)
         self.control_path = self.directory + "/control"
         self.console_path = self.directory + "/console"
         self.kernel = kernel or os.environ.get("PAPRIKA_TEST_KERNEL") or host.path + "/vmlinux"
-        argv = [host.path + "/bin/paprika", "run", "--kernel", self.kernel,
+        argv = [*prefix, host.path + "/bin/paprika", "run", "--kernel", self.kernel,
                 "--append", append, "--cpus", cpus, "--memory", memory,
                 "--control", self.control_path,
                 "--console", "unix:" + self.console_path if console else "none",

@@ -106,7 +106,9 @@ static void signals_start(struct run *run)
 	end_signal = 0;
 	signals_set_stack();
 	end_signal_wake = &run->wake;
+	/* The write says it, too: EPIPE, and EFBIG for a disk or a log above ulimit -f. */
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 	for (size_t i = 0; i < COUNT_OF(fault_signals); i++)
 		sigaction(fault_signals[i], &fault, NULL);
 	for (size_t i = 0; i < COUNT_OF(end_signals); i++)

@@ -25,6 +25,7 @@ from test_cli import complain
 Starter = Callable[..., Guest]
 READY = re.compile(rb"PAPRIKA-GUEST-READY cpus=\S+\r*\n")
 ROOT = "console=hvc0 quiet paprika.root=/dev/vda"
+WRITE = "dd if=/dev/zero of=/dev/%s bs=64k count=%d conv=fsync"
 KIB = 8192  # of a disk that churn writes to
 # What a kernel says of trouble. Of a line's level, 0 to 3 are errors. The machine has no NVRAM, which
 # Linux expects.
@@ -221,20 +222,26 @@ def count_exits(guest: Guest) -> None:
 # --- Resets ---------------------------------------------------------------------------------------
 
 
-def test_resets_in_the_middle_of_requests(start: Starter, host: Host, scratch: str) -> None:
-    """By the operator, the guest and its panic: nothing is torn, and the disk works again."""
+RESETS = (None, "reboot -f", "echo c > /proc/sysrq-trigger")  # by the operator, the guest, its panic
+
+
+@pytest.mark.parametrize("prefix, resets", [((), RESETS), (("no_uring",), RESETS[:1])],
+                         ids=["io_uring", "sync"])
+def test_resets_in_the_middle_of_requests(
+        start: Starter, host: Host, scratch: str, prefix: tuple[str, ...],
+        resets: tuple[str | None, ...]) -> None:
+    """Nothing is torn, and the disk works again."""
     image = make(host, scratch, "disk.img", KIB << 10)
     guest: Guest = start("--disk", f"file={image},queues=2", cpus="boot=2,max=2",
-                         append="console=hvc0 quiet panic=1")
+                         append="console=hvc0 quiet panic=1", prefix=prefix)
     assert guest.wait_ready() == "0-1"
-    for by_guest, reset in ((False, None), (True, "reboot -f"),
-                            (True, "echo c > /proc/sysrq-trigger")):
+    for reset in resets:
         start_churn(guest, "/dev/vda", 8)
         if reset:
             guest.type(reset)
         else:
             guest.control.execute("system_reset")
-        assert guest.control.wait_event("RESET")["guest"] is by_guest
+        assert guest.control.wait_event("RESET")["guest"] is (reset is not None)
         assert guest.wait_ready() == "0-1"
         assert churned(host, image)["torn"] == 0
         assert troubles(guest) == []
@@ -284,16 +291,22 @@ def test_no_room_on_the_host_and_a_file_made_shorter(start: Starter, host: Host,
     try:
         full = make(host, scratch, "full.img", KIB << 10)
         short = make(host, scratch, "short.img", KIB << 10)
-        guest: Guest = start("--disk", f"file={full},id=full", "--disk", f"file={short},id=short")
+        long = make(host, "/tmp", os.path.basename(scratch) + ".img", KIB << 10)
+        # Of files this process may write the first 4 MiB. A thread of its own would be told by a signal.
+        limited = ("no_uring", "sh", "-c", 'ulimit -f 8192 && exec "$@"', "sh")
+        guest: Guest = start("--disk", f"file={full},id=full", "--disk", f"file={short},id=short",
+                             "--disk", f"file={long},id=long", prefix=limited)
+        assert b"io_uring" in guest.log
         guest.wait_ready()
-        write = f"dd if=/dev/zero of=/dev/%s bs=64k count={KIB // 64} conv=fsync"
-        assert "No space left" in guest.sh("! " + write % "vda") \
-            or "I/O error" in guest.sh("! " + write % "vda")
+        guest.sh("dmesg -n 1")  # its console would be busy with errors
+        guest.sh(WRITE % ("vdc", 64))
+        guest.sh("! " + WRITE % ("vdc", KIB // 64))
+        guest.sh("! " + WRITE % ("vda", KIB // 64))
         start_churn(guest, "/dev/vda")
         done = end_churn(guest)
         assert done["errors"] > 0 and done["wrong"] == 0
         guest.sh("blkdiscard /dev/vda")
-        guest.sh("dd if=/dev/zero of=/dev/vda bs=64k count=16 conv=fsync")
+        guest.sh(WRITE % ("vda", 16))
 
         host.run(["truncate", "-s", "1M", short], check=True)
         guest.sh("! dd if=/dev/vdb of=/dev/null bs=64k")
@@ -304,6 +317,7 @@ def test_no_room_on_the_host_and_a_file_made_shorter(start: Starter, host: Host,
         power_off(guest)
     finally:
         host.run(["umount", "-l", scratch], check=True)
+        host.run(["rm", "-f", f"/tmp/{os.path.basename(scratch)}.img"], check=True)
 
 
 def test_disks_that_cannot_be_used(host: Host, scratch: str, silent_kernel: str) -> None:
