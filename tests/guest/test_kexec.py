@@ -19,6 +19,7 @@ import pytest
 
 from guest import Guest, initrd_of, scratch_directory
 from host_api import LAB, Host
+from test_disks import KIB, churned, end_churn, make, start_churn, troubles
 
 TIMES = int(os.environ.get("PAPRIKA_KEXECS", "3"))
 # The old kernel copies 100 MB, on an emulated and perhaps busy machine.
@@ -199,4 +200,20 @@ def test_core_that_only_the_next_kernels_tree_still_has(loaded: Callable[..., Gu
     assert not guest.control.connector(1)["attached"]
     assert guest.add(2)["outcome"] == "done"
     guest.wait_online("0,2")
+    power_off(guest)
+
+
+def test_disk_from_kernel_to_kernel(loaded: Callable[..., Guest], host: Host, scratch: str) -> None:
+    """The old kernel goes in the middle of its requests, and the next one finds a device in use."""
+    image = make(host, scratch, "disk.img", KIB << 10)
+    guest = loaded("--disk", f"file={image},serial=DISK")
+    start_churn(guest, "/dev/vda", 8)
+    guest.type("kexec -e")
+    assert ready(guest) == "0"
+    assert churned(host, image)["torn"] == 0
+    assert guest.sh("cat /sys/block/vda/serial") == "DISK"
+    start_churn(guest, "/dev/vda")
+    done = end_churn(guest)
+    assert (done["errors"], done["wrong"]) == (0, 0)
+    assert troubles(guest) == []
     power_off(guest)
