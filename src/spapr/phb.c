@@ -36,8 +36,9 @@ void phb_finish(struct phb *phb)
 	if (!phb->present)
 		return;
 	for (unsigned i = 0; i < PHB_SLOTS; i++) {
-		virtio_pci_destroy(phb->slots[i].function);
+		/* In this order: until its threads have ended the device tells the function. */
 		virtio_destroy(phb->slots[i].device);
+		virtio_pci_destroy(phb->slots[i].function);
 	}
 	pthread_rwlock_destroy(&phb->lock);
 	*phb = (struct phb){0};
@@ -84,8 +85,9 @@ static void phb_release(struct device *device, struct connector *connector)
 	struct phb_slot slot = *phb_slot(device);
 
 	phb_set_slot(device, NULL, NULL);
-	virtio_pci_destroy(slot.function);
+	/* Its last thread may still be telling the function that the device is at rest. */
 	virtio_destroy(slot.device);
+	virtio_pci_destroy(slot.function);
 }
 
 static bool phb_in_use(const struct device *device, const struct connector *connector)

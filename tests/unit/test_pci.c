@@ -2,6 +2,7 @@
 /* test_pci.c - a device on the machine's PCI bus, and what a guest asks RTAS of it. */
 #include "machine_fixture.h"
 
+#include "virtio/model.h"
 #include "virtio/rng.h"
 
 /* The first slot: its address in the configuration space, and the sources it has. */
@@ -19,18 +20,30 @@ static uint32_t change_msi(uint32_t count)
 	return ret[0];
 }
 
-static void power_on_with_device(struct fixture *f)
+static const struct gmem *create_with_bus(struct fixture *f)
 {
 	struct err err = {0};
-	struct virtio_device *device;
 
 	f->config.pci = true;
 	f->machine = spapr_create(&f->config, &err);
 	assert_non_null(f->machine);
-	device = virtio_rng_create("rng", spapr_memory(f->machine), &err);
+	return spapr_memory(f->machine);
+}
+
+static void power_on_with(struct fixture *f, struct virtio_device *device)
+{
+	struct err err = {0};
+
 	assert_non_null(device);
 	assert_true(spapr_plug(f->machine, "rng", device, &err));
 	reset(f);
+}
+
+static void power_on_with_device(struct fixture *f)
+{
+	struct err err = {0};
+
+	power_on_with(f, virtio_rng_create("rng", create_with_bus(f), &err));
 }
 
 /* An interrupt of the last guest would be presented to the next one, which does not know it. */
@@ -66,11 +79,49 @@ static void sources_are_reset_when_they_are_given_back(void **state)
 	assert_int_equal(fake_irq_resets(SLOT_IRQ), resets + 1);
 }
 
+/* --- A device that looks at the end of its thread whether its interrupts still exist -----------
+ */
+
+static size_t joined_at_close;
+
+static void *watcher_open(void *model, struct virtio_worker *worker, int doorbell, struct err *err)
+{
+	return model;
+}
+
+static void watcher_close(void *lane)
+{
+	joined_at_close = fake_joined_irqs();
+}
+
+static void watcher_destroy(void *model)
+{
+}
+
+/* Until its threads have ended a device may tell the function of answers and of being at rest. */
+static void a_function_outlives_the_threads_of_its_device(void **state)
+{
+	static const struct virtio_model_ops ops = {
+	    .id = 4, .open = watcher_open, .close = watcher_close, .destroy = watcher_destroy};
+	const struct virtio_model model = {
+	    .ops = &ops, .self = &joined_at_close, .name = "watcher", .queues = 1};
+	struct fixture *f = *state;
+	struct err err = {0};
+
+	power_on_with(f, virtio_create(&model, create_with_bus(f), &err));
+	assert_int_equal(change_msi(VECTORS), VECTORS);
+	joined_at_close = 0;
+	spapr_destroy(f->machine);
+	f->machine = NULL;
+	assert_int_equal(joined_at_close, VECTORS);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(sources_are_reset_with_the_machine),
 	    TEST(sources_are_reset_when_they_are_given_back),
+	    TEST(a_function_outlives_the_threads_of_its_device),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
