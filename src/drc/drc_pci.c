@@ -10,7 +10,8 @@
  *  - Linux' tools cannot refuse a removal. One "no" can be told: a tool that finds no such device
  * in its tree switches the dr-indicator on and off again, and isolates nothing (drmgr).
  *  - UNISOLATE while a removal is pending is what the tools do when they add: no answer to the
- *    request, unless the guest has isolated the connector since.
+ *    request, unless the guest has isolated the connector since. If it had isolated it before, it
+ *    has not been told of the removal, and is told now.
  *  - The kernel only passes the event on to a tool. So a fence proves nothing here.
  *  - An add is done when a driver has started the device.
  */
@@ -32,6 +33,7 @@ GUEST(HERE,         ISOLATE_USED,  0,                   AVAILABLE,  SUCCESS,    
 GUEST(UNU,          UNISOLATE,     ATTACHED,            UNISOLATED, SUCCESS,          UNISOLATED, ,           ,         FX(REWIND)),
 GUEST(UNU,          UNISOLATE,     0,                   STAY,       PARAMETER_ERROR,  ,           ,           ,         0),
 GUEST(AVA,          UNISOLATE,     REMOVING | ISOLATED, BACK,       SUCCESS,          ,           ,           REJECTED, 0),
+GUEST(AVA,          UNISOLATE,     REMOVING,            UNISOLATED, SUCCESS,          ,           ,           ,         FX(REWIND) | FX(NOTIFY)),
 GUEST(AVA,          UNISOLATE,     0,                   UNISOLATED, SUCCESS,          ,           ,           ,         FX(REWIND)),
 GUEST(HERE,         UNISOLATE,     0,                   STAY,       SUCCESS,          ,           ,           ,         0),
 

@@ -25,7 +25,8 @@ struct virtio_pci;
  * started the device, or when it has come to rest; it must not wait. */
 struct virtio_pci *virtio_pci_create(struct virtio_device *device, struct kvm_vm *vm,
     void (*news)(void *context), void *context, struct err *err);
-/* It is at rest. NULL is allowed. */
+/* The device has never been started, or has been destroyed: its threads tell the function when they
+ * come to rest. NULL is allowed. */
 void virtio_pci_destroy(struct virtio_pci *function);
 
 const struct pci_identity *virtio_pci_identity(const struct virtio_pci *function);

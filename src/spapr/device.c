@@ -326,6 +326,9 @@ struct drc_result device_apply(struct devices *devices, struct connector *connec
 	/* First the step, so that an end comes after what led to it. */
 	if (result.step != OP_REQUESTED)
 		device_pass(devices, device, result.step);
+	/* A removal that the guest has not been told of, because it had isolated the connector. */
+	if (result.effects & DRC_FX_NOTIFY && input == DRC_IN_UNISOLATE)
+		device_pass_step(devices, device->remove.operation, OP_NOTIFIED);
 	if (result.effects & DRC_FX_GIVEN)
 		device_note_unasked(devices, connector, OP_RELEASE, OP_RELEASED, false, by);
 	if (result.effects & DRC_FX_TAKEN)
