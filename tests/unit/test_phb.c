@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_pci.c - a device on the machine's PCI bus, and what a guest asks RTAS of it. */
+/* test_phb.c - a device on the machine's PCI bus, and what a guest asks RTAS of it. */
 #include "machine_fixture.h"
 
 #include "virtio/model.h"
