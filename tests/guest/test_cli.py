@@ -153,18 +153,17 @@ def test_control_socket_in_use_and_stale(start, host: Host, silent_kernel: str,
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_signals_end_it_in_good_order(start, number: signal.Signals) -> None:
-    guest: Guest = start(cpus="boot=2,max=2")
-    guest.wait_ready()
+def test_signals_end_it_in_good_order(start, silent_kernel: str, number: signal.Signals) -> None:
+    """Linux guests: test_ends.py."""
+    guest: Guest = start(cpus="boot=2,max=2", kernel=silent_kernel, initrd=False)
     guest.process.send_signal(number)
     assert guest.control.wait_event("SHUTDOWN")["reason"] == "host-signal"
     assert guest.wait_exit() == 0
     assert guest.left_behind() == []
 
 
-def test_sigkill_leaves_no_process(start, host: Host) -> None:
-    guest: Guest = start(cpus="boot=2,max=2")
-    guest.wait_ready()
+def test_sigkill_leaves_no_process(start, silent_kernel: str) -> None:
+    guest: Guest = start(cpus="boot=2,max=2", kernel=silent_kernel, initrd=False)
     guest.process.send_signal(signal.SIGKILL)
     assert guest.wait_exit() == -signal.SIGKILL
     # nothing_left looks for processes; the only file is the socket the next start replaces.
