@@ -39,8 +39,8 @@ struct irqchip {
 	struct xive *xive;             /* what irq_xive.c keeps */
 };
 
-/* Make it, in the VM's mode, before the first vCPU, with sources for PCI devices or without; a reset
- * follows. destroy also after a failure, or without. */
+/* Make it, in the VM's mode, before the first vCPU, with sources for PCI devices or without; a
+ * reset follows. destroy also after a failure, or without. */
 bool irqchip_create(struct irqchip *irqchip, struct kvm_vm *vm, uint32_t servers, bool devices,
     const struct kvm_xics_tokens *tokens, struct err *err);
 void irqchip_destroy(struct irqchip *irqchip);

@@ -3,7 +3,8 @@
 #ifndef PAPRIKA_FAULTS_WORLD_H
 #define PAPRIKA_FAULTS_WORLD_H
 
-/* Put the files that scenarios name into a directory, "kernel", "config" and "disk"; and remove them. */
+/* Put the files that scenarios name into a directory, "kernel", "config" and "disk"; and remove
+ * them. */
 void world_prepare(const char *directory);
 void world_remove(const char *directory);
 
