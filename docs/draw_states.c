@@ -157,7 +157,7 @@ static void walk(const struct drc_type *type)
 	size_t count = 2;
 
 	for (size_t i = 0; i < count; i++)
-		for (int input = 0; input < DRC_INPUT_COUNT; input++) {
+		for (int input = 0; input < DRC_INPUT_LOGICAL; input++) {
 			const struct drc_row *row =
 			    drc_row_for(type, &states[i], (enum drc_input)input);
 			struct drc next = states[i];

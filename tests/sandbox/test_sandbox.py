@@ -139,7 +139,7 @@ def test_every_row_has_a_reason() -> None:
     listed = subprocess.run([BUILD / "sandbox_rows", "list"], capture_output=True, text=True,
                             check=True).stdout.splitlines()
     assert len(listed) > 40
-    assert all(re.fullmatch(r"(loop|all) +\w+\(.*\)( fails)?: \S.*", line) for line in listed)
+    assert all(re.fullmatch(r"(loop|vCPU|device|all) +\w+\(.*\)( fails)?: \S.*", line) for line in listed)
 
 
 def test_kvm_requests_are_those_of_the_table() -> None:
