@@ -203,7 +203,7 @@ def test_core_that_only_the_next_kernels_tree_still_has(loaded: Callable[..., Gu
     power_off(guest)
 
 
-def test_disk_from_kernel_to_kernel(loaded: Callable[..., Guest], host: Host, scratch: str) -> None:
+def test_disk_that_the_next_kernel_takes_over(loaded: Callable[..., Guest], host: Host, scratch: str) -> None:
     """The old kernel goes in the middle of its requests, and the next one finds a device in use."""
     image = make(host, scratch, "disk.img", KIB << 10)
     guest = loaded("--disk", f"file={image},serial=DISK")
