@@ -36,7 +36,6 @@ void phb_finish(struct phb *phb)
 	if (!phb->present)
 		return;
 	for (unsigned i = 0; i < PHB_SLOTS; i++) {
-		/* In this order: until its threads have ended the device tells the function. */
 		virtio_destroy(phb->slots[i].device);
 		virtio_pci_destroy(phb->slots[i].function);
 	}
@@ -85,7 +84,7 @@ static void phb_release(struct device *device, struct connector *connector)
 	struct phb_slot slot = *phb_slot(device);
 
 	phb_set_slot(device, NULL, NULL);
-	/* Its last thread may still be telling the function that the device is at rest. */
+	/* First the threads: one that has just come to rest still says so to the function. */
 	virtio_destroy(slot.device);
 	virtio_pci_destroy(slot.function);
 }
