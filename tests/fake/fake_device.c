@@ -20,11 +20,13 @@ static struct joint *joint_find(struct joint *joints, uint64_t what, int eventfd
 static int joint_add(struct joint *joints, uint64_t what, int eventfd, enum fake_call call)
 {
 	int result = -ENOSPC;
+	bool fails;
 
 	pthread_mutex_lock(&fake.lock);
+	fails = fake_call_fails(call);
 	if (joint_find(joints, what, eventfd) != NULL)
 		fake_die("%#llx is joined a second time", (unsigned long long)what);
-	for (size_t i = 0; !fake_call_fails(call) && i < JOINTS && result != 0; i++)
+	for (size_t i = 0; !fails && i < JOINTS && result != 0; i++)
 		if (!joints[i].used) {
 			joints[i] = (struct joint){.used = true, .what = what, .eventfd = eventfd};
 			result = 0;

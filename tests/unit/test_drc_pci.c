@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * test_drc_pci.c - the table of physical connectors, which slots of a PCI bus have. `specification`
- * says for each place that a connector can be in, for each input, and for what is pending, what must
- * come out. It is written from LoPAPR 13.5.3 and from what the tools of a Linux guest send, not from
- * the table in drc_pci.c; the two are compared entry by entry. Then the rules that hold everywhere.
+ * says for each place that a connector can be in, for each input, and for what is pending, what
+ * must come out. It is written from LoPAPR 13.5.3 and from what the tools of a Linux guest send,
+ * not from the table in drc_pci.c; the two are compared entry by entry. Then the rules that hold
+ * everywhere.
  */
 #include "drc_spots.h"
 
@@ -225,8 +226,7 @@ static enum op_step step_expected(
     const struct drc *drc, enum drc_input input, const struct expected *expected)
 {
 	switch (input) {
-	case DRC_IN_ISOLATE:
-		return drc->removing ? OP_ISOLATED : OP_REQUESTED;
+	case DRC_IN_ISOLATE: return drc->removing ? OP_ISOLATED : OP_REQUESTED;
 	case DRC_IN_CONFIGURE_END:
 		return drc->state == DRC_UNISOLATED && drc->adding ? OP_CONFIGURED : OP_REQUESTED;
 	case DRC_IN_START:
@@ -498,8 +498,8 @@ static void reset_settles(const struct move *move)
 	REQUIRE(!move->after.adding && !move->after.removing && !move->after.answered);
 	REQUIRE(move->after.attached == (move->before.attached && !move->before.removing));
 	REQUIRE(place_of(&move->after) == (!move->after.attached            ? EMPTY_SLOT
-	                                   : move->input == DRC_IN_RESET ? CONFIGURED
-	                                                                 : ISOLATED));
+	                                      : move->input == DRC_IN_RESET ? CONFIGURED
+	                                                                    : ISOLATED));
 	REQUIRE(move->got.effects & FX(REWIND) && !(move->got.effects & FX(NOTIFY)));
 }
 
@@ -509,14 +509,14 @@ static void a_reset_settles_everything(void **state)
 	each_move(reset_settles);
 }
 
-/* A removal that is pending where the guest has it unisolated has been announced: else nothing would
- * ever come of it. So each way there notifies, or comes from where it was announced. */
+/* A removal that is pending where the guest has it unisolated has been announced: else nothing
+ * would ever come of it. So each way there notifies, or comes from where it was announced. */
 static void is_announced(const struct move *move)
 {
 	if (!move->after.removing || !is_here(&move->after))
 		return;
-	REQUIRE((move->before.removing && is_here(&move->before)) ||
-	        move->got.effects & FX(NOTIFY));
+	REQUIRE(
+	    (move->before.removing && is_here(&move->before)) || move->got.effects & FX(NOTIFY));
 }
 
 static void the_guest_hears_of_each_removal(void **state)
