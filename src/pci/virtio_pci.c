@@ -368,7 +368,7 @@ bool virtio_pci_stop(struct virtio_pci *function)
 void virtio_pci_reset(struct virtio_pci *function)
 {
 	pthread_mutex_lock(&function->lock);
-	virtio_registers_settle(&function->registers);
+	virtio_registers_reset(&function->registers);
 	atomic_store(&function->isr, 0);
 	function->config = function->fresh_config;
 	atomic_store(&function->bar, 0);
@@ -381,12 +381,17 @@ void virtio_pci_reset(struct virtio_pci *function)
 struct virtio_pci_use virtio_pci_use(struct virtio_pci *function)
 {
 	struct virtio_pci_use use;
+	uint8_t status;
+	bool given_up;
 
 	pthread_mutex_lock(&function->lock);
 	virtio_registers_settle(&function->registers);
-	use = (struct virtio_pci_use){.status = function->registers.status,
-	    .driver = (function->registers.status & ~VIRTIO_STATUS_ACKNOWLEDGE) != 0,
-	    .running = virtio_registers_live(&function->registers),
+	status = function->registers.status;
+	given_up = (status & VIRTIO_STATUS_FAILED) != 0 && virtio_at_rest(function->device);
+	use = (struct virtio_pci_use){.status = status,
+	    .driver = (status & ~VIRTIO_STATUS_ACKNOWLEDGE) != 0 && !given_up,
+	    .running = virtio_registers_live(&function->registers) &&
+	               (status & VIRTIO_STATUS_NEEDS_RESET) == 0,
 	    .bus_master =
 	        (pci_config_get(&function->config, PCI_COMMAND, 2) & PCI_COMMAND_MASTER) != 0,
 	    .irqs = function->msix.joined};

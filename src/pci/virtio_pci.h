@@ -57,8 +57,9 @@ void virtio_pci_reset(struct virtio_pci *function);
 /* What the driver does with it, for the operator and for a removal. */
 struct virtio_pci_use {
 	uint8_t status;  /* of the device, as the driver has set it */
-	bool driver;     /* it says that a driver knows the device */
-	bool running;    /* ... and has started it */
+	bool driver;     /* it says that a driver knows the device, and has not given it up: Linux'
+	                  * do so without a reset, when a device cannot be used */
+	bool running;    /* ... and has started it, and it needs no reset */
 	bool bus_master; /* the driver has switched its DMA on */
 	uint32_t irqs;
 };

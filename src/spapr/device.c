@@ -372,10 +372,13 @@ static void device_look_at_driver(struct devices *devices, struct device *device
 	static const struct op_evidence by_driver = {.source = OP_BY_DRIVER};
 	struct connector *connector = &device->connectors[0];
 	const struct drc *drc = &connector->drc;
+	bool was_held;
 
 	if (drc->adding && drc->state == DRC_CONFIGURED && device->type->in_use(device, connector))
 		device_apply(devices, connector, DRC_IN_START, &by_driver);
-	if ((drc->removing || drc->state == DRC_AVAILABLE) && !device->type->held(device))
+	was_held = device->held;
+	device->held = device->type->held(device);
+	if (!device->held && (drc->state == DRC_AVAILABLE || (drc->removing && was_held)))
 		device_apply(devices, connector, DRC_IN_LET_GO, &by_driver);
 }
 

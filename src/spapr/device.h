@@ -42,6 +42,7 @@ struct device {
 	uint32_t attached;        /* connectors that are */
 	uint32_t leaving;         /* connectors whose resources wait for device_type.release */
 	char name[OP_DEVICE_MAX]; /* empty if it is not attached */
+	bool held;                /* device_type.held, when the driver was looked at last */
 	struct device_request add, remove;
 };
 
