@@ -96,9 +96,11 @@ static struct fdset *fdset_of_name(struct call *call, const char *name)
 	char *end = NULL;
 
 	if (strncmp(name, FDSET_PATH, sizeof FDSET_PATH - 1) == 0) {
-		unsigned long long id = strtoull(name + sizeof FDSET_PATH - 1, &end, 10);
+		const char *digits = name + sizeof FDSET_PATH - 1;
+		unsigned long long id = strtoull(digits, &end, 10);
 
-		if (end != name + sizeof FDSET_PATH - 1 && *end == '\0')
+		/* Signs and spaces are not digits. */
+		if (*digits >= '0' && *digits <= '9' && *end == '\0')
 			set = fdset_find(call->guest->blocks, id);
 	}
 	if (set != NULL && !set->taken)
@@ -127,6 +129,13 @@ struct block_node *block_find(struct blocks *blocks, const char *name)
 bool block_is_used(struct spapr *machine, const struct block_node *node)
 {
 	return node->device[0] != '\0' && spapr_has_device(machine, node->device);
+}
+
+void blocks_forget_devices(const struct guest *guest)
+{
+	for (size_t i = 0; i < BLOCKS_MAX; i++)
+		if (!block_is_used(guest->machine, &guest->blocks->nodes[i]))
+			guest->blocks->nodes[i].device[0] = '\0';
 }
 
 /* A text member of an object, or NULL. */

@@ -22,4 +22,7 @@ struct block_node *block_find(struct blocks *blocks, const char *name);
 /* A device that the machine has uses it. */
 bool block_is_used(struct spapr *machine, const struct block_node *node);
 
+/* Forget the devices that nodes were used for, and that have left: another may take the name. */
+void blocks_forget_devices(const struct guest *guest);
+
 #endif

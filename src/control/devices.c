@@ -158,6 +158,7 @@ json_t *run_device_add(struct call *call)
 		call_fail(call, NULL, "Parameter 'driver' expects a device model name");
 		return NULL;
 	}
+	blocks_forget_devices(call->guest);
 	for (size_t i = 0; i < DRIVERS; i++)
 		if (ends_with(driver, drivers[i].name))
 			return check_id(call, id) && check_driver_arguments(call, i) &&

@@ -59,7 +59,32 @@ static void vmm_quit(struct vmm *vmm)
 	    &vmm->bus, "SHUTDOWN", json_pack("{s:b, s:s}", "guest", 0, "reason", "host-qmp-quit"));
 }
 
+static bool vmm_add_rng(struct vmm *vmm, const char *name, uint64_t *ret_operation, struct err *err)
+{
+	struct spapr *machine = &vmm->machine;
+
+	vmm->calls++;
+	for (size_t i = 0; i < sizeof machine->devices / sizeof machine->devices[0]; i++) {
+		if (machine->devices[i][0] != '\0')
+			continue;
+		snprintf(machine->devices[i], OP_DEVICE_MAX, "%s", name);
+		*ret_operation = 11;
+		return true;
+	}
+	return err_set(err, ERR_STATE, NULL, "there is no slot");
+}
+
+static bool vmm_add_disk(
+    struct vmm *vmm, const struct guest_disk *disk, uint64_t *ret_operation, struct err *err)
+{
+	vmm->machine.disk = *disk;
+	snprintf(vmm->machine.serial, sizeof vmm->machine.serial, "%s", disk->serial);
+	return vmm_add_rng(vmm, disk->name, ret_operation, err);
+}
+
 static const struct guest_ops vmm_ops = {.run_state = vmm_run_state,
+    .add_disk = vmm_add_disk,
+    .add_rng = vmm_add_rng,
     .stop = vmm_stop,
     .cont = vmm_cont,
     .reset = vmm_reset,
@@ -179,8 +204,9 @@ bool spapr_pci_info(struct spapr *machine, uint32_t from, struct spapr_pci_info 
 
 bool spapr_has_device(struct spapr *machine, const char *name)
 {
-	(void)machine;
-	(void)name;
+	for (size_t i = 0; i < sizeof machine->devices / sizeof machine->devices[0]; i++)
+		if (strcmp(machine->devices[i], name) == 0)
+			return true;
 	return false;
 }
 

@@ -48,6 +48,10 @@ struct spapr {
 	/* What a request for a target is answered with. */
 	size_t begins;
 	const char *target_error;
+	/* PCI devices that were added, by name, and the last disk. */
+	char devices[4][OP_DEVICE_MAX];
+	struct guest_disk disk;
+	char serial[32];
 };
 
 struct vmm {

@@ -2,12 +2,25 @@
 /* pci_fixture.c - see pci_fixture.h. */
 #include "pci_fixture.h"
 
-#include <sched.h>
+#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 
 _Atomic unsigned toys;
+int toy_descriptors_left;
+
+static int descriptors(void)
+{
+	DIR *list = opendir("/proc/self/fd");
+	int count = 0;
+
+	assert_non_null(list);
+	while (readdir(list) != NULL)
+		count++;
+	closedir(list);
+	return count;
+}
 
 /* --- The device ------------------------------------------------------------------------------ */
 
@@ -26,6 +39,7 @@ struct toy {
 	unsigned opened;
 	struct toy_lane lanes[TOY_QUEUES];
 	uint8_t config[5];
+	int descriptors; /* before it was made */
 };
 
 static void *toy_open(void *model, struct virtio_worker *worker, int doorbell, struct err *err)
@@ -48,6 +62,7 @@ static void toy_close(void *lane)
 static void toy_destroy(void *model)
 {
 	toys--;
+	toy_descriptors_left = descriptors() - ((struct toy *)model)->descriptors;
 	free(model);
 }
 
@@ -91,6 +106,7 @@ struct toy *toy_make(struct fixture *fixture)
 
 	assert_non_null(toy);
 	toys++;
+	toy->descriptors = descriptors();
 	memcpy(toy->config, (uint8_t[]){1, 2, 3, 4, 5}, sizeof toy->config);
 	toy->device = virtio_create(&(struct virtio_model){.ops = &toy_ops,
 	                                .self = toy,

@@ -67,6 +67,10 @@ struct toy;
 /* How many have been made and not destroyed. */
 extern _Atomic unsigned toys;
 
+/* Of the one destroyed last: how many more descriptors there were than before it was made, its own
+ * being closed. */
+extern int toy_descriptors_left;
+
 /* A device; on the bus before the first boot, by which the machine has booted; added to a machine
  * that runs, which begins an operation. */
 struct toy *toy_make(struct fixture *fixture);

@@ -126,6 +126,9 @@ static void a_removal_is_done_when_the_guest_has_isolated_it(void **state)
 	assert_int_equal(indicate(9001, SLOT, 0), 0);
 	assert_int_equal(toys, 2); /* its threads end in the operator's */
 	expect_passed(*state, id, "isolated ended");
+	/* First its threads end, which tell the function that they have come to rest: its
+	 * interrupts are still there then. */
+	assert_int_equal(toy_descriptors_left, TOY_VECTORS);
 	PROOF(*state, id, .source = OP_BY_GUEST, .call = "set-indicator", .indicator = 9001,
 	    .phase = OP_ISOLATED);
 	assert_true(operation_of(*state, id).device_left);
