@@ -36,6 +36,7 @@ void phb_finish(struct phb *phb)
 	if (!phb->present)
 		return;
 	for (unsigned i = 0; i < PHB_SLOTS; i++) {
+		/* In this order: until its threads have ended the device tells the function. */
 		virtio_destroy(phb->slots[i].device);
 		virtio_pci_destroy(phb->slots[i].function);
 	}
@@ -84,7 +85,7 @@ static void phb_release(struct device *device, struct connector *connector)
 	struct phb_slot slot = *phb_slot(device);
 
 	phb_set_slot(device, NULL, NULL);
-	/* First the threads: one that has just come to rest still says so to the function. */
+	/* Its last thread may still be telling the function that the device is at rest. */
 	virtio_destroy(slot.device);
 	virtio_pci_destroy(slot.function);
 }
