@@ -107,6 +107,7 @@ static const struct sandbox_rule rows[] = {
 	DEVICES(LOOP, "ioctl", "how large is the block device?", IS(1, BLKGETSIZE64)),
 	DEVICES(LOOP, "ioctl", "the size of its blocks", IS(1, BLKSSZGET)),
 	DEVICES(LOOP, "statx", "alignment for direct I/O"),
+	DEVICES(LOOP, "fstatfs", "can the file system zero ranges?"),
 
 	/* The loop. */
 	LOOP("epoll_wait", "wait for what happens"),

@@ -5,9 +5,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 /* --- Locks ------------------------------------------------------------------------------------ */
@@ -74,19 +76,20 @@ static bool disk_lock(const struct disk *disk, const char *name, struct err *err
 
 /* --- What it is ------------------------------------------------------------------------------- */
 
-/* Behind the end nothing changes; a file system that cannot do it says so nevertheless. */
-static bool disk_file_can(const struct disk *disk, int mode)
-{
-	return !disk->readonly &&
-	       fallocate(disk->fd, mode | FALLOC_FL_KEEP_SIZE, (off_t)disk->bytes, 4096) == 0;
-}
-
+/* A hole behind the end changes nothing; a file system that cannot make holes says so nevertheless.
+ * Zeroes there would take space for good. So they are offered wherever there are holes, but on
+ * tmpfs, which is known not to have them; a request elsewhere is answered "unsupported". */
 static void disk_look_at_file(struct disk *disk, const struct stat *status)
 {
+	struct statfs where = {0};
+
 	disk->bytes = (uint64_t)status->st_size;
 	disk->block_bytes = DISK_SECTOR_BYTES;
-	disk->discard = disk_file_can(disk, FALLOC_FL_PUNCH_HOLE);
-	disk->zero = disk_file_can(disk, FALLOC_FL_ZERO_RANGE);
+	disk->discard =
+	    !disk->readonly && fallocate(disk->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+	                           (off_t)disk->bytes, 4096) == 0;
+	disk->zero = disk->discard && fstatfs(disk->fd, &where) == 0 &&
+	             (uint32_t)where.f_type != TMPFS_MAGIC;
 }
 
 /* What a block device can do shows when it is asked to: it is answered "unsupported" then. */
