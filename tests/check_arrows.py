@@ -89,8 +89,9 @@ FLOORS: dict[str, list[set[str]]] = {
     "vmm": [
         {"options.h"},
         {"option_row"},
-        {"options.c", "option_unknown", "option_disk", "config", "check", "loader", "loop", "plug",
-         "terminal"},
+        {"options.c", "option_unknown", "option_disk", "config", "check", "loader", "loop",
+         "disk_errors", "terminal"},
+        {"plug"},
         {"console"},
         {"vmm"},
         {"run"},

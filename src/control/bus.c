@@ -31,6 +31,8 @@ static const struct event events[] = {
 { .name = "POWERDOWN", .data = "", .doc = "The guest has been asked to shut down." },
 { .name = "SHUTDOWN", .data = "{guest, reason}",
   .doc = "The guest has shut down, or is being ended." },
+{ .name = "BLOCK_IO_ERROR", .data = "{qom-path, device, operation, action, nospace, reason}",
+  .doc = "A request of a disk has failed on the host. At most one event of a disk in a second." },
 { .name = "GUEST_PANICKED", .data = "{action}", .doc = "The guest has crashed and says so." },
 };
 /* clang-format on */

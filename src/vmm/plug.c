@@ -5,8 +5,22 @@
 #include "virtio/blk.h"
 #include "virtio/rng.h"
 
-struct virtio_device *plug_make_disk(
-    struct spapr *machine, const struct guest_disk *disk, struct err *err)
+static bool plug_is_gone(void *context, const char *device)
+{
+	return !spapr_has_device(context, device);
+}
+
+/* Errors of the disk go there. There are as many places as slots of the bus. */
+static void plug_watch(
+    struct virtio_blk_config *config, struct disk_errors *errors, struct spapr *machine)
+{
+	config->context = disk_errors_place(errors, config->name, plug_is_gone, machine);
+	if (config->context != NULL)
+		config->error = disk_errors_note;
+}
+
+struct virtio_device *plug_make_disk(struct spapr *machine, const struct guest_disk *disk,
+    struct disk_errors *errors, struct err *err)
 {
 	/* A ring of io_uring cannot be made once the sandbox has closed. */
 	struct virtio_blk_config config = {.name = disk->name,
@@ -17,6 +31,7 @@ struct virtio_device *plug_make_disk(
 	if (!disk_take(&config.disk, disk->fd, disk->name, disk->readonly, err))
 		return NULL;
 	config.disk.lent = true;
+	plug_watch(&config, errors, machine);
 	return virtio_blk_create(&config, spapr_memory(machine), err);
 }
 
@@ -50,21 +65,24 @@ static bool plug(
 	return false;
 }
 
-static bool plug_disk(struct spapr *machine, const struct option_disk *option, struct err *err)
+static bool plug_disk(struct spapr *machine, const struct option_disk *option,
+    struct disk_errors *errors, struct err *err)
 {
 	struct virtio_blk_config config = {
 	    .name = option->id, .serial = option->serial, .queues = option->queues};
 
 	if (!disk_open(&config.disk, option->file, option->readonly, option->direct, err))
 		return false;
+	plug_watch(&config, errors, machine);
 	return plug(
 	    machine, option->id, virtio_blk_create(&config, spapr_memory(machine), err), err);
 }
 
-bool plug_devices(struct spapr *machine, const struct options *options, struct err *err)
+bool plug_devices(struct spapr *machine, const struct options *options, struct disk_errors *errors,
+    struct err *err)
 {
 	for (size_t i = 0; i < options->disk_count; i++)
-		if (!plug_disk(machine, &options->disks[i], err))
+		if (!plug_disk(machine, &options->disks[i], errors, err))
 			return false;
 	return !options->rng || plug(machine, "rng0", plug_make_rng(machine, "rng0", err), err);
 }

@@ -8,16 +8,18 @@
 
 #include "base/err.h"
 #include "control/guest.h"
+#include "vmm/disk_errors.h"
 #include "vmm/options.h"
 
 struct virtio_device;
 
 /* Plug in all devices that the options name: a machine that has not booted. */
-bool plug_devices(struct spapr *machine, const struct options *options, struct err *err);
+bool plug_devices(struct spapr *machine, const struct options *options, struct disk_errors *errors,
+    struct err *err);
 
 /* A device that has not been plugged in yet; NULL with *err filled. */
-struct virtio_device *plug_make_disk(
-    struct spapr *machine, const struct guest_disk *disk, struct err *err);
+struct virtio_device *plug_make_disk(struct spapr *machine, const struct guest_disk *disk,
+    struct disk_errors *errors, struct err *err);
 struct virtio_device *plug_make_rng(struct spapr *machine, const char *name, struct err *err);
 
 /* Add it, if there is one, to a machine that has booted, its threads confined. It is taken over in

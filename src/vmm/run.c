@@ -299,6 +299,7 @@ static bool run_set_up(struct run *run, struct err *err)
 	struct spapr_config config = options_machine(options);
 	struct vmm *vmm = &run->vmm;
 
+	disk_errors_init(&vmm->disk_errors, run_on_machine_news, run);
 	vmm->confine_io = run_on_confine_io;
 	vmm->confine_context = run;
 	config.load = run_on_load;
@@ -313,7 +314,7 @@ static bool run_set_up(struct run *run, struct err *err)
 	 * free. Fixed, what a client needs goes back to the system with it. */
 	mallopt(M_MMAP_THRESHOLD, 64 << 10);
 	vmm->machine = vmm->guest.machine = spapr_create(&config, err);
-	if (vmm->machine == NULL || !plug_devices(vmm->machine, options, err))
+	if (vmm->machine == NULL || !plug_devices(vmm->machine, options, &vmm->disk_errors, err))
 		return false;
 	signals_start(run);
 	vmm->console = console_create(vmm->loop, options, vmm->machine, run_on_escape, vmm, err);

@@ -2,9 +2,12 @@
 /* vmm.c - see vmm.h. */
 #include "vmm/vmm.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <string.h>
 
+#include "control/json_out.h"
 #include "vmm/plug.h"
 
 /* --- Reports ------------------------------------------------------------------------------- */
@@ -94,14 +97,55 @@ static int64_t report_steps(struct vmm *vmm, unsigned max)
 	return 0;
 }
 
+static const char *disk_operation_name(enum disk_operation operation)
+{
+	static const char *const names[] = {[DISK_READ] = "read",
+	    [DISK_WRITE] = "write",
+	    [DISK_FLUSH] = "flush",
+	    [DISK_DISCARD] = "discard",
+	    [DISK_ZERO] = "write zeroes"};
+
+	return names[operation];
+}
+
+/* The guest is told by the request; here the operator is. QMP knows reads and writes. Returns the
+ * milliseconds until there may be more, or -1. */
+static int64_t report_disk_errors(struct vmm *vmm)
+{
+	struct disk_error error;
+	int64_t wait_ms;
+
+	while (disk_errors_take(&vmm->disk_errors, clock_ms(), &error, &wait_ms)) {
+		bool reads = error.last.operation == DISK_READ;
+		char path[sizeof JSON_DEVICE_PATH + OP_DEVICE_MAX];
+
+		snprintf(path, sizeof path, JSON_DEVICE_PATH "%s", error.device);
+		log_line(LOG_WARN,
+		    "disk %s: %s of %llu bytes at sector %llu fails: %s (%llu since the last "
+		    "report)",
+		    error.device, disk_operation_name(error.last.operation),
+		    (unsigned long long)error.last.bytes, (unsigned long long)error.last.sector,
+		    strerror(error.last.error), (unsigned long long)error.count);
+		bus_publish(&vmm->bus, "BLOCK_IO_ERROR",
+		    json_pack("{s:s, s:s, s:s, s:s, s:b, s:s}", "qom-path", path, "device",
+		        error.device, "operation", reads ? "read" : "write", "action", "report",
+		        "nospace", (int)(error.last.error == ENOSPC), "reason",
+		        strerror(error.last.error)));
+	}
+	return wait_ms;
+}
+
 /* Report what has become of operations, and arm the timer for the next deadline. */
 static void report_up_to(struct vmm *vmm, unsigned max)
 {
 	int64_t due_ms = spapr_check_deadline(vmm->machine);
 	int64_t more_ms = report_steps(vmm, max);
+	int64_t errors_ms = report_disk_errors(vmm);
 
 	if (more_ms >= 0 && (due_ms < 0 || more_ms < due_ms))
 		due_ms = more_ms;
+	if (errors_ms >= 0 && (due_ms < 0 || errors_ms < due_ms))
+		due_ms = errors_ms;
 	ev_timer_stop(vmm->loop, &vmm->report_timer);
 	if (due_ms < 0 || vmm->ending)
 		return;
@@ -292,7 +336,7 @@ static void vmm_powerdown(struct vmm *vmm)
 static bool vmm_add_disk(
     struct vmm *vmm, const struct guest_disk *disk, uint64_t *ret_operation, struct err *err)
 {
-	struct virtio_device *device = plug_make_disk(vmm->machine, disk, err);
+	struct virtio_device *device = plug_make_disk(vmm->machine, disk, &vmm->disk_errors, err);
 
 	return plug_add(vmm->machine, disk->name, device, vmm->confine_io, vmm->confine_context,
 	    ret_operation, err);

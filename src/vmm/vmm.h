@@ -16,6 +16,7 @@
 #include "control/bus.h"
 #include "control/guest.h"
 #include "vmm/console.h"
+#include "vmm/disk_errors.h"
 
 struct vmm {
 	struct ev_loop *loop;
@@ -24,6 +25,7 @@ struct vmm {
 	struct bus bus;
 	struct backends backends;
 	struct blocks blocks;
+	struct disk_errors disk_errors;
 	/* Called by each thread of a device that is added. */
 	bool (*confine_io)(void *context, struct err *err);
 	void *confine_context;

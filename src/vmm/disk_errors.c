@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* disk_errors.c - see disk_errors.h. */
+#include "vmm/disk_errors.h"
+
+#include <stdio.h>
+#include <string.h>
+
+void disk_errors_init(struct disk_errors *errors, void (*wake)(void *context), void *context)
+{
+	pthread_mutex_init(&errors->lock, NULL);
+	errors->wake = wake;
+	errors->context = context;
+}
+
+struct disk_error *disk_errors_place(struct disk_errors *errors, const char *device,
+    bool (*gone)(void *context, const char *device), void *context)
+{
+	struct disk_error *place = NULL;
+
+	for (size_t i = 0; i < OPTION_DISKS_MAX && place == NULL; i++)
+		if (strcmp(errors->list[i].device, device) == 0)
+			place = &errors->list[i];
+	for (size_t i = 0; i < OPTION_DISKS_MAX && place == NULL; i++)
+		if (errors->list[i].device[0] == '\0' || gone(context, errors->list[i].device))
+			place = &errors->list[i];
+	if (place == NULL)
+		return NULL;
+	pthread_mutex_lock(&errors->lock);
+	*place = (struct disk_error){.all = errors};
+	snprintf(place->device, sizeof place->device, "%s", device);
+	pthread_mutex_unlock(&errors->lock);
+	return place;
+}
+
+void disk_errors_note(void *context, const struct virtio_blk_error *error)
+{
+	struct disk_error *place = context;
+	struct disk_errors *errors = place->all;
+	bool first;
+
+	pthread_mutex_lock(&errors->lock);
+	first = place->count++ == 0;
+	place->last = *error;
+	pthread_mutex_unlock(&errors->lock);
+	if (first)
+		errors->wake(errors->context);
+}
+
+bool disk_errors_take(
+    struct disk_errors *errors, uint64_t now_ms, struct disk_error *ret_error, int64_t *ret_wait_ms)
+{
+	bool taken = false;
+
+	*ret_wait_ms = -1;
+	pthread_mutex_lock(&errors->lock);
+	for (size_t i = 0; i < OPTION_DISKS_MAX && !taken; i++) {
+		struct disk_error *place = &errors->list[i];
+		uint64_t due_ms = place->reported_ms + DISK_ERROR_PERIOD_MS;
+		int64_t wait_ms =
+		    place->reported_ms == 0 || due_ms <= now_ms ? 0 : (int64_t)(due_ms - now_ms);
+
+		if (place->count == 0)
+			continue;
+		if (wait_ms > 0) {
+			if (*ret_wait_ms < 0 || wait_ms < *ret_wait_ms)
+				*ret_wait_ms = wait_ms;
+			continue;
+		}
+		*ret_error = *place;
+		place->count = 0;
+		place->reported_ms = now_ms;
+		taken = true;
+	}
+	pthread_mutex_unlock(&errors->lock);
+	return taken;
+}

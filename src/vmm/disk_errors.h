@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * disk_errors.h - I/O errors of the host's disks, on their way from the threads of queues to the
+ * loop.
+ *
+ * A guest can cause errors as fast as it asks. So of each disk the last error is kept, and how many
+ * there were, and they are reported at most once in DISK_ERROR_PERIOD_MS.
+ */
+#ifndef PAPRIKA_DISK_ERRORS_H
+#define PAPRIKA_DISK_ERRORS_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "virtio/blk.h"
+#include "vmm/options.h"
+
+enum { DISK_ERROR_PERIOD_MS = 1000 };
+
+struct disk_errors;
+
+struct disk_error {
+	struct disk_errors *all;
+	char device[OP_DEVICE_MAX]; /* empty: free */
+	uint64_t count;             /* not reported yet */
+	struct virtio_blk_error last;
+	uint64_t reported_ms;
+};
+
+struct disk_errors {
+	pthread_mutex_t lock;
+	struct disk_error list[OPTION_DISKS_MAX];
+	void (*wake)(void *context); /* the loop; any thread */
+	void *context;
+};
+
+void disk_errors_init(struct disk_errors *errors, void (*wake)(void *context), void *context);
+
+/* For virtio_blk_config: what disk_errors_note() gets for a disk of this name. The loop's thread. A
+ * place is taken from a disk that the machine has no more, as `gone` says. NULL: there is none. */
+struct disk_error *disk_errors_place(struct disk_errors *errors, const char *device,
+    bool (*gone)(void *context, const char *device), void *context);
+
+/* A request has failed. A queue's thread. */
+void disk_errors_note(void *place, const struct virtio_blk_error *error);
+
+/* Take what is to be reported of one disk at now_ms. False: nothing is, for *ret_wait_ms
+ * milliseconds
+ * (-1: until disk_errors_note() wakes the loop). */
+bool disk_errors_take(struct disk_errors *errors, uint64_t now_ms, struct disk_error *ret_error,
+    int64_t *ret_wait_ms);
+
+#endif

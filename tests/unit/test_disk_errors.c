@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_disk_errors.c - errors of disks on their way to the operator: none is lost, and no guest can
+ * make many reports of them. */
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "vmm/disk_errors.h"
+
+static struct disk_errors errors;
+static int woken;
+static const char *there; /* the disk that the machine still has */
+
+static void wake(void *context)
+{
+	(void)context;
+	woken++;
+}
+
+static bool gone(void *context, const char *device)
+{
+	(void)context;
+	return there == NULL || strcmp(device, there) != 0;
+}
+
+static bool none_gone(void *context, const char *device)
+{
+	(void)context;
+	(void)device;
+	return false;
+}
+
+static int set_up(void **state)
+{
+	(void)state;
+	errors = (struct disk_errors){.context = NULL};
+	disk_errors_init(&errors, wake, NULL);
+	woken = 0;
+	there = NULL;
+	return 0;
+}
+
+static const struct virtio_blk_error full = {
+    .operation = DISK_WRITE, .sector = 8, .bytes = 4096, .error = ENOSPC};
+
+static void an_error_is_reported_once(void **state)
+{
+	struct disk_error *place = disk_errors_place(&errors, "data", none_gone, NULL);
+	struct disk_error error;
+	int64_t wait_ms;
+
+	(void)state;
+	assert_false(disk_errors_take(&errors, 5000, &error, &wait_ms));
+	assert_int_equal(wait_ms, -1);
+	disk_errors_note(place, &full);
+	assert_int_equal(woken, 1);
+	assert_true(disk_errors_take(&errors, 5000, &error, &wait_ms));
+	assert_string_equal(error.device, "data");
+	assert_int_equal(error.count, 1);
+	assert_int_equal(error.last.operation, DISK_WRITE);
+	assert_int_equal(error.last.sector, 8);
+	assert_int_equal(error.last.error, ENOSPC);
+	assert_false(disk_errors_take(&errors, 9000, &error, &wait_ms));
+	assert_int_equal(wait_ms, -1);
+}
+
+static void many_are_one_report_in_a_second(void **state)
+{
+	struct disk_error *place = disk_errors_place(&errors, "data", none_gone, NULL);
+	struct disk_error error;
+	int64_t wait_ms;
+
+	(void)state;
+	for (int i = 0; i < 1000; i++)
+		disk_errors_note(place, &full);
+	assert_int_equal(woken, 1);
+	assert_true(disk_errors_take(&errors, 5000, &error, &wait_ms));
+	assert_int_equal(error.count, 1000);
+	disk_errors_note(place, &full);
+	assert_int_equal(woken, 2);
+	assert_false(disk_errors_take(&errors, 5400, &error, &wait_ms));
+	assert_int_equal(wait_ms, 600);
+	assert_true(disk_errors_take(&errors, 6000, &error, &wait_ms));
+	assert_int_equal(error.count, 1);
+}
+
+static void each_disk_has_its_own(void **state)
+{
+	struct disk_error *first = disk_errors_place(&errors, "first", none_gone, NULL);
+	struct disk_error *second = disk_errors_place(&errors, "second", none_gone, NULL);
+	struct disk_error error;
+	int64_t wait_ms;
+
+	(void)state;
+	disk_errors_note(first, &full);
+	assert_true(disk_errors_take(&errors, 5000, &error, &wait_ms));
+	disk_errors_note(first, &full);
+	disk_errors_note(second, &full);
+	assert_true(disk_errors_take(&errors, 5001, &error, &wait_ms));
+	assert_string_equal(error.device, "second");
+	assert_false(disk_errors_take(&errors, 5001, &error, &wait_ms));
+	assert_int_equal(wait_ms, 999);
+}
+
+static void the_place_of_a_disk_that_has_left_is_used_again(void **state)
+{
+	struct disk_error *places[OPTION_DISKS_MAX];
+	char name[16];
+
+	(void)state;
+	for (int i = 0; i < OPTION_DISKS_MAX; i++) {
+		snprintf(name, sizeof name, "disk%d", i);
+		places[i] = disk_errors_place(&errors, name, none_gone, NULL);
+		assert_non_null(places[i]);
+		assert_true(i == 0 || places[i] != places[i - 1]);
+	}
+	assert_null(disk_errors_place(&errors, "more", none_gone, NULL));
+	there = "disk0";
+	assert_ptr_equal(disk_errors_place(&errors, "more", gone, NULL), places[1]);
+	/* The same name is the same place. */
+	assert_ptr_equal(disk_errors_place(&errors, "disk0", gone, NULL), places[0]);
+}
+
+static void *note_many(void *place)
+{
+	for (int i = 0; i < 10000; i++)
+		disk_errors_note(place, &full);
+	return NULL;
+}
+
+static void no_error_of_several_threads_is_lost(void **state)
+{
+	struct disk_error *place = disk_errors_place(&errors, "data", none_gone, NULL);
+	struct disk_error error;
+	pthread_t threads[2];
+	uint64_t count = 0;
+	int64_t wait_ms;
+
+	(void)state;
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, note_many, place), 0);
+	for (uint64_t now_ms = 5000; count < 20000; now_ms += DISK_ERROR_PERIOD_MS)
+		if (disk_errors_take(&errors, now_ms, &error, &wait_ms))
+			count += error.count;
+	for (int i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(count, 20000);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup(an_error_is_reported_once, set_up),
+	    cmocka_unit_test_setup(many_are_one_report_in_a_second, set_up),
+	    cmocka_unit_test_setup(each_disk_has_its_own, set_up),
+	    cmocka_unit_test_setup(the_place_of_a_disk_that_has_left_is_used_again, set_up),
+	    cmocka_unit_test_setup(no_error_of_several_threads_is_lost, set_up),
+	};
+
+	return cmocka_run_group_tests_name("disk_errors", tests, NULL, NULL);
+}
