@@ -301,6 +301,8 @@ def test_no_room_on_the_host_and_a_file_made_shorter(start: Starter, host: Host,
         guest.sh(WRITE % ("vdc", 64))
         guest.sh("! " + WRITE % ("vdc", KIB // 64))
         guest.sh("! " + WRITE % ("vda", KIB // 64))
+        error = guest.control.wait_event("BLOCK_IO_ERROR", lambda data: data["device"] == "full")
+        assert error["operation"] == "write" and error["nospace"]
         start_churn(guest, "/dev/vda")
         done = end_churn(guest)
         assert done["errors"] > 0 and done["wrong"] == 0
@@ -309,6 +311,8 @@ def test_no_room_on_the_host_and_a_file_made_shorter(start: Starter, host: Host,
 
         host.run(["truncate", "-s", "1M", short], check=True)
         guest.sh("! dd if=/dev/vdb of=/dev/null bs=64k")
+        error = guest.control.wait_event("BLOCK_IO_ERROR", lambda data: data["device"] == "short")
+        assert error["operation"] == "read" and not error["nospace"]
         guest.sh("dd if=/dev/vdb of=/dev/null bs=64k count=16")
         host.run(["truncate", "-s", str(KIB << 10), short], check=True)
         guest.sh("dd if=/dev/vdb of=/dev/null bs=64k")
