@@ -10,6 +10,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "control/block.h"
 #include "control/json_out.h"
@@ -75,6 +76,31 @@ static bool add_memory(struct call *call, const char *id, uint64_t *ret_operatio
 	return true;
 }
 
+/* Locks tell other programs, not two descriptors of one open file. */
+static bool is_same_disk(int a, int b)
+{
+	struct stat first, second;
+
+	if (fstat(a, &first) != 0 || fstat(b, &second) != 0)
+		return false;
+	if (S_ISBLK(first.st_mode) && S_ISBLK(second.st_mode))
+		return first.st_rdev == second.st_rdev;
+	return first.st_dev == second.st_dev && first.st_ino == second.st_ino;
+}
+
+static bool check_other_disks(struct call *call, const struct block_node *node)
+{
+	const struct block_node *nodes = call->guest->blocks->nodes;
+
+	for (size_t i = 0; i < BLOCKS_MAX; i++)
+		if (nodes[i].name[0] != '\0' && &nodes[i] != node &&
+		    !(nodes[i].readonly && node->readonly) && is_same_disk(nodes[i].fd, node->fd) &&
+		    block_is_used(call->guest->machine, &nodes[i]))
+			return err_set(&call->err, ERR_STATE, "remove that, or make both read-only",
+			    "Drive '%s' is the same disk as '%s'", node->name, nodes[i].name);
+	return true;
+}
+
 static bool add_disk(struct call *call, const char *id, uint64_t *ret_operation)
 {
 	const char *drive = call_string(call, "drive"), *serial = call_string(call, "serial");
@@ -90,6 +116,10 @@ static bool add_disk(struct call *call, const char *id, uint64_t *ret_operation)
 	if (block_is_used(call->guest->machine, node))
 		return call_fail(
 		    call, NULL, "Drive '%s' is already in use by '%s'", drive, node->device);
+	if (!check_other_disks(call, node))
+		return false;
+	if (strlen(disk.serial) > 20)
+		return call_fail(call, NULL, "serial '%.64s' is longer than 20 characters", serial);
 	if (!call_integer(call, "num-queues", &queues))
 		queues = 1;
 	if (queues < 1 || queues > 16)

@@ -365,9 +365,8 @@ bool virtio_pci_stop(struct virtio_pci *function)
 	return at_rest;
 }
 
-void virtio_pci_reset(struct virtio_pci *function)
+static void transport_reset(struct virtio_pci *function)
 {
-	pthread_mutex_lock(&function->lock);
 	virtio_registers_reset(&function->registers);
 	atomic_store(&function->isr, 0);
 	function->config = function->fresh_config;
@@ -375,26 +374,52 @@ void virtio_pci_reset(struct virtio_pci *function)
 	transport_place_doorbells(function);
 	msix_part(&function->msix);
 	msix_reset(&function->msix);
+}
+
+void virtio_pci_reset(struct virtio_pci *function)
+{
+	pthread_mutex_lock(&function->lock);
+	transport_reset(function);
 	pthread_mutex_unlock(&function->lock);
 }
 
-struct virtio_pci_use virtio_pci_use(struct virtio_pci *function)
+static struct virtio_pci_use transport_use(struct virtio_pci *function)
 {
-	struct virtio_pci_use use;
 	uint8_t status;
 	bool given_up;
 
-	pthread_mutex_lock(&function->lock);
 	virtio_registers_settle(&function->registers);
 	status = function->registers.status;
 	given_up = (status & VIRTIO_STATUS_FAILED) != 0 && virtio_at_rest(function->device);
-	use = (struct virtio_pci_use){.status = status,
+	return (struct virtio_pci_use){.status = status,
 	    .driver = (status & ~VIRTIO_STATUS_ACKNOWLEDGE) != 0 && !given_up,
 	    .running = virtio_registers_live(&function->registers) &&
 	               (status & VIRTIO_STATUS_NEEDS_RESET) == 0,
 	    .bus_master =
 	        (pci_config_get(&function->config, PCI_COMMAND, 2) & PCI_COMMAND_MASTER) != 0,
 	    .irqs = function->msix.joined};
+}
+
+bool virtio_pci_take(struct virtio_pci *function)
+{
+	struct virtio_pci_use use;
+	bool held;
+
+	pthread_mutex_lock(&function->lock);
+	use = transport_use(function);
+	held = use.driver || use.irqs != 0 || use.bus_master;
+	if (!held)
+		transport_reset(function);
+	pthread_mutex_unlock(&function->lock);
+	return !held;
+}
+
+struct virtio_pci_use virtio_pci_use(struct virtio_pci *function)
+{
+	struct virtio_pci_use use;
+
+	pthread_mutex_lock(&function->lock);
+	use = transport_use(function);
 	pthread_mutex_unlock(&function->lock);
 	return use;
 }

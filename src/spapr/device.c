@@ -128,6 +128,9 @@ static void device_set_detached(
 
 bool device_boot(struct devices *devices, struct device *device, const char *name, struct err *err)
 {
+	if (device_find(devices, name) != NULL)
+		return err_set(
+		    err, ERR_USAGE, "give it another id", "Duplicate device ID '%s'", name);
 	if (!device_make(devices, device, err))
 		return false;
 	snprintf(device->name, sizeof device->name, "%s", name);
@@ -378,6 +381,8 @@ static void device_look_at_driver(struct devices *devices, struct device *device
 		device_apply(devices, connector, DRC_IN_START, &by_driver);
 	was_held = device->held;
 	device->held = device->type->held(device);
+	if (drc->state == DRC_AVAILABLE)
+		device->held = !device->type->take(device);
 	if (!device->held && (drc->state == DRC_AVAILABLE || (drc->removing && was_held)))
 		device_apply(devices, connector, DRC_IN_LET_GO, &by_driver);
 }
@@ -398,7 +403,7 @@ enum rtas_status device_guest_input(struct devices *devices, struct connector *c
 	/* First what happened before. */
 	if (type->held != NULL)
 		device_look_at_driver(devices, connector->device);
-	if (input == DRC_IN_ISOLATE && type->held != NULL && type->held(connector->device))
+	if (input == DRC_IN_ISOLATE && type->take != NULL && !type->take(connector->device))
 		input = DRC_IN_ISOLATE_USED;
 	status = device_apply(devices, connector, input, by).status;
 

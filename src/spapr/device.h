@@ -74,6 +74,9 @@ struct device_type {
 	bool (*in_use)(const struct device *device, const struct connector *connector);
 	/* A driver of the guest's holds it: an isolated connector waits until it has let go. */
 	bool (*held)(const struct device *device);
+	/* Put it out of the guest's reach, unless a driver holds it: then false, and nothing has
+	 * changed. Between a look at `held` and this, a vCPU could start it. */
+	bool (*take)(struct device *device);
 	/* A connector is in another state. */
 	void (*changed)(struct device *device, struct connector *connector);
 	/* The guest has read an event of the connector, from now on it may act on it. */

@@ -104,6 +104,11 @@ static bool phb_held(const struct device *device)
 	return use.driver || use.irqs != 0 || use.bus_master;
 }
 
+static bool phb_take(struct device *device)
+{
+	return virtio_pci_take(phb_slot(device)->function);
+}
+
 /* What is isolated cannot be reached: its BAR is nowhere, and its configuration space is not there
  * (phb_function). */
 static void phb_changed(struct device *device, struct connector *connector)
@@ -166,6 +171,7 @@ static const struct device_type device_type_pci = {
     .release = phb_release,
     .in_use = phb_in_use,
     .held = phb_held,
+    .take = phb_take,
     .changed = phb_changed,
     .fetched = phb_fetched,
     .look = phb_look,

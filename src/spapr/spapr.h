@@ -28,6 +28,10 @@
 /* The most memory a machine can have room for. */
 #define SPAPR_MAX_MEMORY (UINT64_C(4) << 40)
 
+/* Slots of the PCI bus, and the most descriptors that a device in one needs for itself: a doorbell
+ * and an interrupt for each queue, one more interrupt, and a ring for each queue. */
+enum { SPAPR_PCI_SLOTS = 31, SPAPR_PCI_FILES = 3 * 16 + 1 };
+
 struct spapr;
 struct virtio_device;
 
@@ -113,8 +117,8 @@ void spapr_look_at_drivers(struct spapr *machine);
 bool spapr_confine_devices(struct spapr *machine, bool (*confine)(void *context, struct err *err),
     void *context, struct err *err);
 
-/* Before a reset: keep the vCPUs out of the guest, and have the devices come to rest. False if one
- * has not yet; SPAPR_NEWS_DRIVER follows. */
+/* Before a reset, or the end: keep the vCPUs out of the guest, and have the devices come to rest.
+ * False if one has not yet; SPAPR_NEWS_DRIVER follows. */
 bool spapr_quiesce(struct spapr *machine);
 
 /*

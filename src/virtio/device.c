@@ -178,7 +178,11 @@ static void worker_rest(struct virtio_worker *worker)
 	struct virtio_device *device = worker->device;
 	struct virtio_listener listener = device->listener;
 
-	atomic_store(&worker->state, WORKER_AT_REST);
+	int stopping = WORKER_STOPPING;
+
+	/* It may have been told to end meanwhile. */
+	if (!atomic_compare_exchange_strong(&worker->state, &stopping, WORKER_AT_REST))
+		return;
 	if (atomic_fetch_sub(&device->active, 1) == 1 && listener.at_rest != NULL)
 		listener.at_rest(listener.context);
 }

@@ -66,6 +66,15 @@ static bool disk_set_queues(struct option_disk *disk, const char *value, struct 
 	return true;
 }
 
+/* By itself, or on or off. */
+static bool disk_set_switch(bool *field, const char *key, const char *value, struct err *err)
+{
+	*field = value == NULL || strcmp(value, "on") == 0;
+	return *field || strcmp(value, "off") == 0 ||
+	       err_set(err, ERR_USAGE, "give on or off, or no value",
+	           "--disk %s cannot be \"%.64s\"", key, value);
+}
+
 static bool disk_set_item(
     const struct options *options, struct option_disk *disk, char *item, struct err *err)
 {
@@ -73,10 +82,10 @@ static bool disk_set_item(
 
 	if (value != NULL)
 		*value++ = '\0';
-	if (value == NULL && strcmp(item, "readonly") == 0)
-		return disk->readonly = true;
-	if (value == NULL && strcmp(item, "direct") == 0)
-		return disk->direct = true;
+	if (strcmp(item, "readonly") == 0)
+		return disk_set_switch(&disk->readonly, item, value, err);
+	if (strcmp(item, "direct") == 0)
+		return disk_set_switch(&disk->direct, item, value, err);
 	if (value == NULL)
 		return err_set(err, ERR_USAGE, HINT, "--disk does not know \"%.64s\"", item);
 	if (strcmp(item, "file") == 0)

@@ -14,6 +14,7 @@
 #include <ev.h>
 #include <jansson.h>
 #include <malloc.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -260,6 +261,13 @@ static void run_use_libraries(void)
 	json_object_seed(0);
 }
 
+/* Descriptors that devices may need that are added, and clients pass for them. */
+static uint32_t run_device_files(const struct options *options)
+{
+	return options_machine(options).pci ? SPAPR_PCI_SLOTS * SPAPR_PCI_FILES + 2 * BLOCKS_MAX
+	                                    : 0;
+}
+
 static bool run_enter_sandbox(struct run *run, struct err *err)
 {
 	const struct options *options = run->options;
@@ -270,8 +278,9 @@ static bool run_enter_sandbox(struct run *run, struct err *err)
 	run_use_libraries();
 	if (run->sandbox != NULL)
 		return sandbox_enter(run->sandbox,
-		    options->max_cpus - options->boot_cpus + CLIENT_FILES, sockets,
-		    COUNT_OF(sockets), run->wake.fd, options_machine(options).pci, err);
+		    options->max_cpus - options->boot_cpus + CLIENT_FILES +
+		        run_device_files(options),
+		    sockets, COUNT_OF(sockets), run->wake.fd, options_machine(options).pci, err);
 	log_line(LOG_WARN, "--no-sandbox: a guest that breaks into this process has all rights of "
 	                   "the user who started it");
 	return true;
@@ -331,6 +340,22 @@ static bool run_set_up(struct run *run, struct err *err)
 	       spapr_boot(vmm->machine, err);
 }
 
+/* Whether all requests of devices end within a second. If not, a disk of the host hangs: its thread
+ * cannot be waited for, and all that it uses has to stay until the process has gone. */
+static bool run_devices_end(struct spapr *machine)
+{
+	enum { ROUND_MS = 10, ROUNDS = 100 };
+
+	for (int round = 0; machine != NULL && !spapr_quiesce(machine); round++) {
+		if (round == ROUNDS) {
+			log_line(LOG_WARN, "requests of a disk do not end; they are left behind");
+			return false;
+		}
+		poll(NULL, 0, ROUND_MS);
+	}
+	return true;
+}
+
 /* Also after a start that failed: all of these functions take NULL. */
 static void run_finish(struct run *run)
 {
@@ -338,7 +363,8 @@ static void run_finish(struct run *run)
 
 	control_destroy(run->control);
 	console_destroy(run->vmm.console);
-	spapr_destroy(run->vmm.machine);
+	if (run_devices_end(run->vmm.machine))
+		spapr_destroy(run->vmm.machine);
 	loader_destroy(run->loader);
 	signals_block();
 	vmm_finish(&run->vmm);

@@ -224,7 +224,7 @@ static bool vmm_reboot(struct vmm *vmm, bool guest, const char *reason, struct e
 	bool good;
 
 	if (!spapr_quiesce(vmm->machine)) {
-		log_line(LOG_INFO, "a reset waits for requests of devices that are in flight");
+		log_line(LOG_WARN, "a reset waits for requests of devices that are in flight");
 		vmm->reset_waits = reason;
 		vmm->reset_by_guest = guest;
 		return true;

@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -356,6 +357,8 @@ static void devices_that_cannot_be_are_refused(void **state)
 	{DEVICE(DISK), "'drive' property is not set"},
 	{DEVICE(DISK ", 'drive': 'x'"), "Property 'virtio-blk-device.drive' can't find value 'x'"},
 	{DEVICE(DISK ", 'drive': ''"), "Property 'virtio-blk-device.drive' can't find value ''"},
+	{DEVICE(DISK ", 'drive': 'n', 'serial': '123456789012345678901'"),
+	    "serial '123456789012345678901' is longer than 20 characters"},
 	{DEVICE(DISK ", 'drive': 'n', 'num-queues': 0"), "num-queues 0 out of range: 1 to 16"},
 	{DEVICE(DISK ", 'drive': 'n', 'num-queues': 17"), "num-queues 17 out of range: 1 to 16"},
 	{DEVICE(DISK ", 'drive': 'n', 'id': '0'"), "Parameter 'id' expects an identifier"},
@@ -384,6 +387,29 @@ static void devices_that_cannot_be_are_refused(void **state)
 	peer_destroy(peer);
 }
 
+/* Two descriptors of one open file have one lock. */
+static void one_disk_is_not_two(void **state)
+{
+	struct fixture *fixture = *state;
+	struct peer *peer = peer_create_subscribed(fixture);
+	int file = memfd_create("disk", MFD_CLOEXEC);
+
+	for (int i = 0; i < 2; i++) {
+		say_with(peer, "{'execute': 'add-fd'}", &file, 1);
+		json_decref(receive(peer));
+	}
+	make_node(peer, "first", 0);
+	make_node(peer, "second", 1);
+	json_decref(value(peer, DEVICE(DISK ", 'drive': 'first', 'id': 'data'")));
+	say(peer, DEVICE(DISK ", 'drive': 'second', 'id': 'more'"));
+	expect_error(peer, "GenericError", "Drive 'second' is the same disk as 'first'");
+	/* When the first has left it is free. */
+	fixture->vmm.machine.devices[0][0] = '\0';
+	json_decref(value(peer, DEVICE(DISK ", 'drive': 'second', 'id': 'more'")));
+	close(file);
+	peer_destroy(peer);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -392,6 +418,7 @@ int main(void)
 	    TEST(there_are_so_many_descriptors_and_nodes),
 	    TEST(nodes_are_made_in_these_ways),
 	    TEST(nodes_that_cannot_be_are_refused),
+	    TEST(one_disk_is_not_two),
 	    TEST(a_node_is_busy_as_long_as_its_device_is_there),
 	    TEST(a_node_is_not_busy_with_another_device_of_the_same_name),
 	    TEST(devices_that_cannot_be_are_refused),

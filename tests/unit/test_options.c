@@ -408,7 +408,7 @@ static void test_others(void **state)
 	    {"--socket", "--control"},
 	    {"-serial", "--console"},
 	    {"-nographic", "--console"},
-	    {"-drive", "no disks"},
+	    {"-drive", "--disk"},
 	    {"-netdev", "no network"},
 	    {"-device", "cores"},
 	    {"--version", "paprika --version"},

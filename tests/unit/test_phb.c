@@ -116,11 +116,28 @@ static void a_function_outlives_the_threads_of_its_device(void **state)
 	assert_int_equal(joined_at_close, VECTORS);
 }
 
+static void a_name_is_given_once(void **state)
+{
+	struct fixture *f = *state;
+	struct err err = {0};
+	struct virtio_device *second;
+
+	power_on_with_device(f);
+	second = virtio_rng_create("rng", spapr_memory(f->machine), &err);
+	assert_false(spapr_plug(f->machine, "rng", second, &err));
+	assert_string_equal(err.message, "Duplicate device ID 'rng'");
+	err = (struct err){0};
+	assert_false(spapr_plug(f->machine, "core0", second, &err));
+	assert_string_equal(err.message, "Duplicate device ID 'core0'");
+	virtio_destroy(second);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(sources_are_reset_with_the_machine),
 	    TEST(sources_are_reset_when_they_are_given_back),
+	    TEST(a_name_is_given_once),
 	    TEST(a_function_outlives_the_threads_of_its_device),
 	};
 
