@@ -54,8 +54,8 @@ bool virtio_pci_stop(struct virtio_pci *function);
 /* It is at rest: as it was made. */
 void virtio_pci_reset(struct virtio_pci *function);
 
-/* The same, unless a driver holds the device, as virtio_pci_use() tells: then false. In one step, so
- * that no vCPU starts it in between. */
+/* The same, unless a driver holds the device, as virtio_pci_use() tells: then false. In one step,
+ * so that no vCPU starts it in between. */
 bool virtio_pci_take(struct virtio_pci *function);
 
 /* What the driver does with it, for the operator and for a removal. */
