@@ -108,6 +108,7 @@ static const struct sandbox_rule rows[] = {
 	DEVICES(LOOP, "ioctl", "the size of its blocks", IS(1, BLKSSZGET)),
 	DEVICES(LOOP, "statx", "alignment for direct I/O"),
 	DEVICES(LOOP, "fstatfs", "can the file system zero ranges?"),
+	DEVICES(LOOP, "fstatfs64", "the same (ppc64)"),
 
 	/* The loop. */
 	LOOP("epoll_wait", "wait for what happens"),
