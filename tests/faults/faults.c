@@ -25,6 +25,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -262,6 +263,7 @@ CALL(lstat64, int, (const char *path, struct stat64 *status), (path, status), -1
 CALL(stat64, int, (const char *path, struct stat64 *status), (path, status), -1, EACCES, PLAIN)
 CALL(statx, int, (int fd, const char *path, int flags, unsigned mask, struct statx *status),
     (fd, path, flags, mask, status), -1, EIO, PLAIN)
+CALL(fstatfs64, int, (int fd, struct statfs64 *status), (fd, status), -1, EIO, PLAIN)
 CALL(fallocate64, int, (int fd, int mode, off64_t offset, off64_t length),
     (fd, mode, offset, length), -1, EOPNOTSUPP, INTERRUPTIBLE)
 CALL(fdatasync, int, (int fd), (fd), -1, EIO, INTERRUPTIBLE)
