@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * drc_pci.c - the transition table of a slot of a PCI bus, a physical connector (LoPAR 13.4 and
- * 13.6).
+ * drc_pci.c - slots of a PCI bus, which are physical connectors. Reading a description and what the
+ * operator asks are as in drc_logical.c; the rows here are what differs (LoPAR 13.4 and 13.6).
  *
  *  - There is no allocation: what is plugged in is the guest's once it is not isolated.
  *  - ISOLATE permits the removal; it does not prove that the guest has let go of the device. While
- * its driver uses the device the connector waits, AVAILABLE, for the driver to let go (LET_GO), and
- * the device stays alive: a guest whose device is taken away in use hangs.
+ *    its driver uses the device the connector waits, AVAILABLE, for the driver to let go (LET_GO),
+ *    and the device stays alive: a guest whose device is taken away in use hangs.
  *  - Linux' tools cannot refuse a removal. One "no" can be told: a tool that finds no such device
- * in its tree switches the dr-indicator on and off again, and isolates nothing (drmgr).
+ *    in its tree switches the dr-indicator on and off again, and isolates nothing (drmgr).
  *  - UNISOLATE while a removal is pending is what the tools do when they add: no answer to the
  *    request, unless the guest has isolated the connector since. If it had isolated it before, it
  *    has not been told of the removal, and is told now.
@@ -47,16 +47,6 @@ GUEST(ANY,          TOOL_BEGINS,   0,                   STAY,       SUCCESS,    
 GUEST(HERE,         TOOL_STOPS,    REMOVING | ANSWERED, STAY,       SUCCESS,          ,           ,           REJECTED, 0),
 GUEST(ANY,          TOOL_STOPS,    0,                   STAY,       SUCCESS,          ,           ,           ,         0),
 
-/* ibm,configure-connector. */
-GUEST(UNU | AVA,    CONFIGURE,     0,                   STAY,       NOT_CONFIGURABLE, ,           ,           ,         0),
-GUEST(HERE,         CONFIGURE,     0,                   STAY,       SUCCESS,          ,           ,           ,         0),
-GUEST(UNU | AVA,    RECONFIGURE,   0,                   STAY,       NOT_CONFIGURABLE, ,           ,           ,         0),
-GUEST(HERE,         RECONFIGURE,   0,                   STAY,       SUCCESS,          ,           ,           ,         0),
-GUEST(UNU | AVA,    CONFIGURE_END, 0,                   STAY,       NOT_CONFIGURABLE, ,           ,           ,         0),
-GUEST(UNI,          CONFIGURE_END, ADDING,              CONFIGURED, SUCCESS,          CONFIGURED, ,           ,         FX(REWIND)),
-GUEST(UNI,          CONFIGURE_END, 0,                   CONFIGURED, SUCCESS,          ,           ,           ,         FX(REWIND) | FX(TAKEN)),
-GUEST(CON,          CONFIGURE_END, 0,                   STAY,       SUCCESS,          ,           ,           ,         FX(REWIND)),
-
 /* The guest's driver starts the device, and lets go of it. */
 GUEST(CON,          START,         ADDING,              STAY,       SUCCESS,          STARTED,    DONE,       ,         0),
 GUEST(ANY,          START,         0,                   STAY,       SUCCESS,          ,           ,           ,         0),
@@ -70,29 +60,7 @@ GUEST(ANY,          FENCE,         0,                   STAY,       SUCCESS,    
 
 /* The operator. What is isolated already needs no event: the guest has done its part.
  *       states     input          when                 next        refusal     add         removal     effects */
-OPERATOR(ANY,       ATTACH,        ATTACHED,            STAY,       OCCUPIED,   ,           ,           0),
-OPERATOR(UNU,       ATTACH,        0,                   STAY,       ACCEPTED,   ,           ,           FX(ATTACH) | FX(NOTIFY)),
-OPERATOR(UNU,       REMOVE,        ADDING,              STAY,       ACCEPTED,   CANCELLED,  DONE,       FX(DETACH)),
-OPERATOR(UNU,       REMOVE,        ATTACHED,            STAY,       ACCEPTED,   ,           DONE,       FX(DETACH)),
-OPERATOR(UNU,       REMOVE,        0,                   STAY,       EMPTY,      ,           ,           0),
 OPERATOR(AVA,       REMOVE,        0,                   STAY,       ACCEPTED,   ,           ,           0),
-OPERATOR(HERE,      REMOVE,        0,                   STAY,       ACCEPTED,   ,           ,           FX(NOTIFY)),
-OPERATOR(UNU,       CANCEL_ADD,    ADDING,              STAY,       ACCEPTED,   CANCELLED,  ,           FX(DETACH)),
-OPERATOR(OWNED,     CANCEL_ADD,    ADDING,              STAY,       GUEST_OWNS, ,           ,           0),
-OPERATOR(ANY,       CANCEL_ADD,    0,                   STAY,       NOTHING,    ,           ,           0),
-OPERATOR(OWNED,     CANCEL_REMOVE, REMOVING,            STAY,       ACCEPTED,   ,           CANCELLED,  0),
-OPERATOR(ANY,       CANCEL_REMOVE, 0,                   STAY,       NOTHING,    ,           ,           0),
-
-/* Reset: the drivers are gone. What stays is handed over configured in the new tree. */
-OPERATOR(OWNED,     RESET,         REMOVING | ADDING,   UNUSABLE,   ACCEPTED,   SUPERSEDED, SUPERSEDED, FX(REWIND) | FX(DETACH)),
-OPERATOR(OWNED,     RESET,         REMOVING,            UNUSABLE,   ACCEPTED,   ,           SUPERSEDED, FX(REWIND) | FX(DETACH)),
-OPERATOR(ANY,       RESET,         ADDING,              CONFIGURED, ACCEPTED,   SUPERSEDED, ,           FX(REWIND)),
-OPERATOR(ANY,       RESET,         ATTACHED,            CONFIGURED, ACCEPTED,   ,           ,           FX(REWIND)),
-OPERATOR(UNU,       RESET,         0,                   STAY,       ACCEPTED,   ,           ,           FX(REWIND)),
-OPERATOR(OWNED,     RESET_OFFER,   REMOVING | ADDING,   UNUSABLE,   ACCEPTED,   SUPERSEDED, SUPERSEDED, FX(REWIND) | FX(DETACH)),
-OPERATOR(OWNED,     RESET_OFFER,   REMOVING,            UNUSABLE,   ACCEPTED,   ,           SUPERSEDED, FX(REWIND) | FX(DETACH)),
-OPERATOR(ANY,       RESET_OFFER,   ADDING,              UNUSABLE,   ACCEPTED,   SUPERSEDED, ,           FX(REWIND)),
-OPERATOR(ANY,       RESET_OFFER,   0,                   UNUSABLE,   ACCEPTED,   ,           ,           FX(REWIND)),
 };
 /* clang-format on */
 
@@ -112,4 +80,5 @@ const struct drc_type drc_type_pci = {.name = "28",
     .id_kind = DRC_ID_INDEX,
     .rows = pci_rows,
     .row_count = sizeof pci_rows / sizeof pci_rows[0],
+    .rest = &drc_type_cpu,
     .sense = drc_pci_sense};
