@@ -46,4 +46,19 @@ static inline uint64_t from_le64(struct le64 value)
 	return le64toh(value.raw);
 }
 
+/* A number of 1 to 8 bytes, as they stand in memory. */
+static inline uint64_t le_load(const uint8_t *from, uint32_t bytes)
+{
+	uint64_t value = 0;
+
+	for (uint32_t i = 0; i < bytes; i++)
+		value |= (uint64_t)from[i] << (8 * i);
+	return value;
+}
+static inline void le_store(uint8_t *to, uint32_t bytes, uint64_t value)
+{
+	for (uint32_t i = 0; i < bytes; i++)
+		to[i] = (uint8_t)(value >> (8 * i));
+}
+
 #endif

@@ -106,29 +106,13 @@ static json_t *operation_steps(const struct operation *op)
 	return list;
 }
 
-/* What the parts of a device are called in evidence. */
-static void json_out_part_names(
-    const struct operation *op, const char **ret_used, const char **ret_all)
-{
-	static const char *const rows[][3] = {{"core", "threads-running", "threads"},
-	    {"memory", "blocks-in-use", "blocks"}, {"pci", "drivers-active", "drivers"}};
-	size_t row = 0;
-
-	while (row < sizeof rows / sizeof rows[0] - 1 && strcmp(rows[row][0], op->noun) != 0)
-		row++;
-	*ret_used = rows[row][1];
-	*ret_all = rows[row][2];
-}
-
 json_t *json_out_evidence(const struct operation *op)
 {
 	const struct op_evidence *evidence = &op->evidence;
 	bool by_call = evidence->call != NULL;
 	bool by_indicator = by_call && evidence->indicator != 0;
+	const struct op_parts *parts = op_parts(op);
 
-	const char *used, *all;
-
-	json_out_part_names(op, &used, &all);
 	return json_pack("{s:s, s:s*, s:o*, s:s*, s:o*, s:o*, s:s, s:o, s:I, s:I, s:s*}", "source",
 	    op_source_name(evidence->source), "call", evidence->call, "indicator",
 	    by_indicator ? json_out_integer(evidence->indicator) : NULL, "indicator-name",
@@ -136,8 +120,8 @@ json_t *json_out_evidence(const struct operation *op)
 	    by_indicator ? json_out_integer(evidence->value) : NULL, "vcpu",
 	    by_call ? json_out_integer(evidence->vcpu) : NULL, "phase",
 	    op_step_name(evidence->phase), "elapsed-ms", json_out_integer(evidence->elapsed_ms),
-	    used, (json_int_t)evidence->parts_used, all, (json_int_t)evidence->parts, "inferred",
-	    evidence->inferred);
+	    parts->used, (json_int_t)evidence->parts_used, parts->all, (json_int_t)evidence->parts,
+	    "inferred", evidence->inferred);
 }
 
 json_t *json_out_operation(const struct operation *op)

@@ -268,11 +268,19 @@ const char *op_stuck_text(const struct operation *op, char ret_text[OP_STUCK_MAX
 	return ret_text;
 }
 
-const char *op_parts_name(const struct operation *op)
+const struct op_parts *op_parts(const struct operation *op)
 {
-	if (strcmp(op->noun, "core") == 0)
-		return "threads running";
-	return strcmp(op->noun, "pci") == 0 ? "drivers active" : "blocks in use";
+	static const struct op_parts rows[] = {
+	    {"core", "threads running", "threads-running", "threads"},
+	    {"pci", "drivers active", "drivers-active", "drivers"},
+	    {"memory", "blocks in use", "blocks-in-use", "blocks"},
+	};
+	size_t row = 0;
+
+	/* The last is for devices of tests, too. */
+	while (row < sizeof rows / sizeof rows[0] - 1 && strcmp(rows[row].noun, op->noun) != 0)
+		row++;
+	return &rows[row];
 }
 
 const char *op_kind_name(enum op_kind kind)

@@ -191,8 +191,14 @@ bool op_step_of_removal(enum op_step step);
 #define OP_STUCK_MAX 192
 const char *op_stuck_text(const struct operation *op, char ret_text[OP_STUCK_MAX]);
 
-/* What the parts of its device do that evidence counts: "threads running". */
-const char *op_parts_name(const struct operation *op);
+/* What the parts of a kind of device are called that evidence counts. */
+struct op_parts {
+	const char *noun; /* the kind of device */
+	const char *text; /* for people: "threads running" */
+	const char *used; /* in the protocol: "threads-running" */
+	const char *all;  /* ... "threads" */
+};
+const struct op_parts *op_parts(const struct operation *op);
 
 const char *op_kind_name(enum op_kind kind);
 const char *op_outcome_name(enum op_outcome outcome);

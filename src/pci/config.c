@@ -2,7 +2,7 @@
 /* config.c - see config.h. */
 #include "pci/config.h"
 
-#include <string.h>
+#include "base/le.h"
 
 enum { BAR_MEMORY_64 = 0x4, BAR_FLAGS = 0xf, STATUS_CAPABILITIES = 0x0010 };
 
@@ -21,8 +21,7 @@ void pci_config_init(
 	config->writable[PCI_COMMAND + 1] = PCI_COMMAND_NO_INTX >> 8;
 	config->writable[PCI_CACHE_LINE_SIZE] = 0xff;
 	config->writable[PCI_INTERRUPT_LINE] = 0xff;
-	for (unsigned i = 0; i < 8; i++)
-		config->writable[PCI_BAR0 + i] = (uint8_t)(~((uint64_t)bar_bytes - 1) >> (8 * i));
+	le_store(&config->writable[PCI_BAR0], 8, ~((uint64_t)bar_bytes - 1));
 }
 
 uint8_t pci_config_add_capability(struct pci_config *config, uint8_t id, uint8_t length)
@@ -46,17 +45,12 @@ bool pci_config_has(uint32_t offset, uint32_t size)
 
 uint32_t pci_config_get(const struct pci_config *config, uint32_t offset, uint32_t size)
 {
-	uint32_t value = 0;
-
-	for (uint32_t i = 0; i < size; i++)
-		value |= (uint32_t)config->bytes[offset + i] << (8 * i);
-	return value;
+	return (uint32_t)le_load(&config->bytes[offset], size);
 }
 
 void pci_config_set(struct pci_config *config, uint32_t offset, uint32_t size, uint32_t value)
 {
-	for (uint32_t i = 0; i < size; i++)
-		config->bytes[offset + i] = (uint8_t)(value >> (8 * i));
+	le_store(&config->bytes[offset], size, value);
 }
 
 void pci_config_write(struct pci_config *config, uint32_t offset, uint32_t size, uint32_t value)

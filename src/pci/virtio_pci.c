@@ -115,21 +115,6 @@ static void transport_write_register(
 /* --- The BAR ------------------------------------------------------------------------------------
  */
 
-static uint64_t bytes_to_number(const uint8_t *data, uint32_t length)
-{
-	uint64_t value = 0;
-
-	for (uint32_t i = 0; i < length; i++)
-		value |= (uint64_t)data[i] << (8 * i);
-	return value;
-}
-
-static void bytes_from_number(uint8_t *data, uint32_t length, uint64_t value)
-{
-	for (uint32_t i = 0; i < length; i++)
-		data[i] = (uint8_t)(value >> (8 * i));
-}
-
 static bool bar_is_word_access(uint32_t offset, uint32_t length)
 {
 	return (length == 4 || length == 8) && offset % length == 0;
@@ -146,7 +131,7 @@ static uint64_t bar_read(struct virtio_pci *function, uint32_t offset, uint32_t 
 		return atomic_exchange(&function->isr, 0);
 	if (offset >= BAR_DEVICE && offset < BAR_DEVICE + PART_BYTES) {
 		virtio_read_config(function->device, offset - BAR_DEVICE, bytes, length);
-		return bytes_to_number(bytes, length);
+		return le_load(bytes, length);
 	}
 	if (offset >= BAR_TABLE && offset < BAR_PENDING && bar_is_word_access(offset, length))
 		return msix_read_table(&function->msix, offset - BAR_TABLE, length);
@@ -182,11 +167,9 @@ bool virtio_pci_access(
 	pthread_mutex_lock(&function->lock);
 	virtio_registers_settle(&function->registers);
 	if (write)
-		bar_write(
-		    function, (uint32_t)(address - bar), length, bytes_to_number(data, length));
+		bar_write(function, (uint32_t)(address - bar), length, le_load(data, length));
 	else
-		bytes_from_number(
-		    data, length, bar_read(function, (uint32_t)(address - bar), length));
+		le_store(data, length, bar_read(function, (uint32_t)(address - bar), length));
 	pthread_mutex_unlock(&function->lock);
 	return true;
 }
@@ -348,11 +331,6 @@ int virtio_pci_set_irqs(struct virtio_pci *function, uint32_t first_irq, uint32_
 	return result;
 }
 
-uint32_t virtio_pci_irqs(struct virtio_pci *function)
-{
-	return virtio_pci_use(function).irqs;
-}
-
 bool virtio_pci_stop(struct virtio_pci *function)
 {
 	bool at_rest;
@@ -385,6 +363,8 @@ void virtio_pci_reset(struct virtio_pci *function)
 
 static struct virtio_pci_use transport_use(struct virtio_pci *function)
 {
+	uint32_t command = pci_config_get(&function->config, PCI_COMMAND, 2);
+	uint32_t irqs = function->msix.joined;
 	uint8_t status;
 	bool given_up;
 
@@ -392,22 +372,19 @@ static struct virtio_pci_use transport_use(struct virtio_pci *function)
 	status = function->registers.status;
 	given_up = (status & VIRTIO_STATUS_FAILED) != 0 && virtio_at_rest(function->device);
 	return (struct virtio_pci_use){.status = status,
-	    .driver = (status & ~VIRTIO_STATUS_ACKNOWLEDGE) != 0 && !given_up,
 	    .running = virtio_registers_live(&function->registers) &&
 	               (status & VIRTIO_STATUS_NEEDS_RESET) == 0,
-	    .bus_master =
-	        (pci_config_get(&function->config, PCI_COMMAND, 2) & PCI_COMMAND_MASTER) != 0,
-	    .irqs = function->msix.joined};
+	    .irqs = irqs,
+	    .held = ((status & ~VIRTIO_STATUS_ACKNOWLEDGE) != 0 && !given_up) || irqs != 0 ||
+	            (command & PCI_COMMAND_MASTER) != 0};
 }
 
 bool virtio_pci_take(struct virtio_pci *function)
 {
-	struct virtio_pci_use use;
 	bool held;
 
 	pthread_mutex_lock(&function->lock);
-	use = transport_use(function);
-	held = use.driver || use.irqs != 0 || use.bus_master;
+	held = transport_use(function).held;
 	if (!held)
 		transport_reset(function);
 	pthread_mutex_unlock(&function->lock);

@@ -45,7 +45,6 @@ bool virtio_pci_access(
 /* Give it count sources from first_irq on for its vectors, in place of those it has. 0: none.
  * Negative errno, and none, if KVM refuses. */
 int virtio_pci_set_irqs(struct virtio_pci *function, uint32_t first_irq, uint32_t count);
-uint32_t virtio_pci_irqs(struct virtio_pci *function); /* how many it has */
 
 /* Take no more requests from the guest, and forget its driver: the first half of a reset of the
  * machine. False: news will tell when the requests in flight have ended. */
@@ -60,12 +59,14 @@ bool virtio_pci_take(struct virtio_pci *function);
 
 /* What the driver does with it, for the operator and for a removal. */
 struct virtio_pci_use {
-	uint8_t status;  /* of the device, as the driver has set it */
-	bool driver;     /* it says that a driver knows the device, and has not given it up: Linux'
-	                  * do so without a reset, when a device cannot be used */
-	bool running;    /* ... and has started it, and it needs no reset */
-	bool bus_master; /* the driver has switched its DMA on */
-	uint32_t irqs;
+	uint8_t status; /* of the device, as the driver has set it */
+	bool running;   /* the driver has started it */
+	uint32_t irqs;  /* that it has */
+	/* A driver has not let go of it: it says that it knows the device, or has interrupts, or
+	 * has switched bus mastering on. Linux resets the device, notes that it has seen it
+	 * (ACKNOWLEDGE), gives its interrupts back and switches bus mastering off when a driver
+	 * leaves. */
+	bool held;
 };
 struct virtio_pci_use virtio_pci_use(struct virtio_pci *function);
 

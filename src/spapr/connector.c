@@ -77,8 +77,7 @@ uint32_t connector_index(
 	while (number - range->first_number >= range->count)
 		range++;
 	*ret_type = range->type;
-	return drc_index(
-	    range->type, range->first_id + (number - range->first_number) * range->step);
+	return drc_index(range->type, connector_range_id(range, number - range->first_number));
 }
 
 bool connector_sense(struct connectors *connectors, uint32_t index, enum drc_sense *ret_sense)

@@ -40,6 +40,12 @@ struct connector_range {
 	uint32_t first_number;
 };
 
+/* The id of the n-th connector of a range. */
+static inline uint32_t connector_range_id(const struct connector_range *range, uint32_t n)
+{
+	return range->first_id + n * range->step;
+}
+
 /* A description as ibm,configure-connector hands it out: a flattened tree with one node. */
 #define CONNECTOR_NODE_MAX 4096
 

@@ -369,21 +369,29 @@ struct drc_result device_apply(struct devices *devices, struct connector *connec
 
 /* --- The guest ---------------------------------------------------------------------------- */
 
+/* A connector that is being added, and that the guest uses. */
+static void device_note_use(
+    struct devices *devices, struct connector *connector, const struct op_evidence *by)
+{
+	const struct device_type *type = connector->device->type;
+
+	if (connector->drc.adding && connector->drc.state == DRC_CONFIGURED &&
+	    type->in_use != NULL && type->in_use(connector->device, connector))
+		device_apply(devices, connector, DRC_IN_START, by);
+}
+
 /* What the driver of a device has done since it was last looked at. */
 static void device_look_at_driver(struct devices *devices, struct device *device)
 {
 	static const struct op_evidence by_driver = {.source = OP_BY_DRIVER};
 	struct connector *connector = &device->connectors[0];
 	const struct drc *drc = &connector->drc;
-	bool was_held;
+	bool releasing, was_held = device->held;
 
-	if (drc->adding && drc->state == DRC_CONFIGURED && device->type->in_use(device, connector))
-		device_apply(devices, connector, DRC_IN_START, &by_driver);
-	was_held = device->held;
-	device->held = device->type->held(device);
-	if (drc->state == DRC_AVAILABLE)
-		device->held = !device->type->take(device);
-	if (!device->held && (drc->state == DRC_AVAILABLE || (drc->removing && was_held)))
+	device_note_use(devices, connector, &by_driver);
+	releasing = drc->state == DRC_AVAILABLE;
+	device->held = releasing ? !device->type->take(device) : device->type->held(device);
+	if (!device->held && (releasing || (drc->removing && was_held)))
 		device_apply(devices, connector, DRC_IN_LET_GO, &by_driver);
 }
 
@@ -408,9 +416,7 @@ enum rtas_status device_guest_input(struct devices *devices, struct connector *c
 	status = device_apply(devices, connector, input, by).status;
 
 	/* Use that began before the connector was configured counts now. */
-	if (connector->drc.adding && connector->drc.state == DRC_CONFIGURED &&
-	    type->in_use != NULL && type->in_use(connector->device, connector))
-		device_apply(devices, connector, DRC_IN_START, by);
+	device_note_use(devices, connector, by);
 	/* Each item of a walk is a call; only its end is worth remembering. */
 	if (input != DRC_IN_CONFIGURE || status != RTAS_SUCCESS)
 		connector_note_call(connector, clock_ms(), by->vcpu, input, status);

@@ -95,13 +95,9 @@ static bool phb_in_use(const struct device *device, const struct connector *conn
 	return virtio_pci_use(phb_slot(device)->function).running;
 }
 
-/* Linux resets the device, notes that it has seen it (ACKNOWLEDGE), gives its interrupts back and
- * switches bus mastering off, in this order, when a driver leaves. */
 static bool phb_held(const struct device *device)
 {
-	struct virtio_pci_use use = virtio_pci_use(phb_slot(device)->function);
-
-	return use.driver || use.irqs != 0 || use.bus_master;
+	return virtio_pci_use(phb_slot(device)->function).held;
 }
 
 static bool phb_take(struct device *device)
@@ -326,7 +322,7 @@ static bool phb_change_irqs(
     struct phb *phb, struct virtio_pci *function, uint32_t count, struct err *err)
 {
 	uint32_t first = phb_first_irq(phb, function);
-	uint32_t had = virtio_pci_irqs(function);
+	uint32_t had = virtio_pci_use(function).irqs;
 
 	virtio_pci_set_irqs(function, 0, 0);
 	for (uint32_t i = 0; i < had || i < count; i++)
@@ -345,7 +341,7 @@ bool phb_set_irqs(struct phb *phb, struct virtio_pci *function, uint32_t count)
 bool phb_irq(struct phb *phb, struct virtio_pci *function, uint32_t vector, uint32_t *ret_irq)
 {
 	*ret_irq = phb_first_irq(phb, function) + vector;
-	return vector < virtio_pci_irqs(function);
+	return vector < virtio_pci_use(function).irqs;
 }
 
 /* Nothing a guest stores to, or loads from, is behind the lock for long. */

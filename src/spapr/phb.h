@@ -7,8 +7,8 @@
  * sources ibm,change-msi hands out. Devices see guest addresses as they are: the window for DMA is
  * there because Linux wants one.
  *
- * A slot is filled before the first boot. All functions but phb_access() are called with the
- * machine's lock held, or before anything runs.
+ * A slot is a connector of its number, and a device for the operator, which can come and go. All
+ * functions but phb_access() are called with the machine's lock held, or before anything runs.
  */
 #ifndef PAPRIKA_SPAPR_PHB_H
 #define PAPRIKA_SPAPR_PHB_H

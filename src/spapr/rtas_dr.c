@@ -70,13 +70,13 @@ enum rtas_status rtas_get_sensor_state(struct rtas_call *call)
 	return RTAS_SUCCESS;
 }
 
+enum { POWER_LIVE_INSERTION = UINT32_MAX, POWER_FULL = 100 };
+
 /* set-power-level, get-power-level: domain, level -> level. A connector here is always powered: its
  * domain is that of live insertion. */
 enum rtas_status rtas_set_power_level(struct rtas_call *call)
 {
-	enum { LIVE_INSERTION = UINT32_MAX, FULL = 100 };
-
-	if (call->args[0] != LIVE_INSERTION || call->args[1] > FULL)
+	if (call->args[0] != POWER_LIVE_INSERTION || call->args[1] > POWER_FULL)
 		return RTAS_PARAMETER_ERROR;
 	call->outputs[0] = call->args[1];
 	return RTAS_SUCCESS;
@@ -84,7 +84,7 @@ enum rtas_status rtas_set_power_level(struct rtas_call *call)
 
 enum rtas_status rtas_get_power_level(struct rtas_call *call)
 {
-	call->args[1] = 100;
+	call->args[1] = POWER_FULL;
 	return rtas_set_power_level(call);
 }
 

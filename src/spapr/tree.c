@@ -39,8 +39,7 @@ static void tree_write_drc_strings(
 	for (uint32_t i = 0; i < range->count; i++)
 		at +=
 		    1 + (size_t)(names ? snprintf(value + at, STRING_MAX, "%s%u",
-		                             range->type->name_prefix,
-		                             range->first_id + i * range->step)
+		                             range->type->name_prefix, connector_range_id(range, i))
 		                       : snprintf(value + at, STRING_MAX, "%s", range->type->name));
 	node_bytes(w, names ? "ibm,drc-names" : "ibm,drc-types", value, at);
 	free(value);
@@ -63,7 +62,7 @@ static void tree_write_devices(
 	}
 	values[0] = be32(range->count);
 	for (uint32_t i = 0; i < range->count; i++)
-		values[i + 1] = be32(drc_index(type, range->first_id + i * range->step));
+		values[i + 1] = be32(drc_index(type, connector_range_id(range, i)));
 	node_bytes(w, "ibm,drc-indexes", values, (range->count + 1) * sizeof *values);
 	for (uint32_t i = 0; i < range->count; i++)
 		values[i + 1] = be32(UINT32_MAX); /* live insertion: no power domain */

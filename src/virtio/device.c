@@ -177,7 +177,6 @@ static void worker_rest(struct virtio_worker *worker)
 {
 	struct virtio_device *device = worker->device;
 	struct virtio_listener listener = device->listener;
-
 	int stopping = WORKER_STOPPING;
 
 	/* It may have been told to end meanwhile. */

@@ -38,6 +38,11 @@ static bool option_parse_number(const char *text, size_t length, uint64_t max, u
 	return true;
 }
 
+bool options_have_pci(const struct options *options)
+{
+	return options->pci || options->rng || options->disk_count > 0;
+}
+
 struct spapr_config options_machine(const struct options *options)
 {
 	return (struct spapr_config){
@@ -51,7 +56,7 @@ struct spapr_config options_machine(const struct options *options)
 	    .name = options->name,
 	    .uuid = options->uuid,
 	    .unplug_deadline_ms = options->unplug_deadline_ms,
-	    .pci = options->pci || options->rng || options->disk_count > 0,
+	    .pci = options_have_pci(options),
 	    .kvm_fd = options->kvm_fd,
 	    .mode = options->mode,
 	};

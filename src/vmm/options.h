@@ -72,6 +72,9 @@ bool options_parse(
  * points into *options. */
 struct spapr_config options_machine(const struct options *options);
 
+/* The guest has a PCI bus. */
+bool options_have_pci(const struct options *options);
+
 /* "512M", "2G", "1048576" (bytes); K, M, G, T are powers of 1024. */
 bool parse_size(const char *text, uint64_t *ret_bytes, struct err *err);
 

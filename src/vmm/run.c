@@ -264,8 +264,7 @@ static void run_use_libraries(void)
 /* Descriptors that devices may need that are added, and clients pass for them. */
 static uint32_t run_device_files(const struct options *options)
 {
-	return options_machine(options).pci ? SPAPR_PCI_SLOTS * SPAPR_PCI_FILES + 2 * BLOCKS_MAX
-	                                    : 0;
+	return options_have_pci(options) ? SPAPR_PCI_SLOTS * SPAPR_PCI_FILES + 2 * BLOCKS_MAX : 0;
 }
 
 static bool run_enter_sandbox(struct run *run, struct err *err)
@@ -280,7 +279,7 @@ static bool run_enter_sandbox(struct run *run, struct err *err)
 		return sandbox_enter(run->sandbox,
 		    options->max_cpus - options->boot_cpus + CLIENT_FILES +
 		        run_device_files(options),
-		    sockets, COUNT_OF(sockets), run->wake.fd, options_machine(options).pci, err);
+		    sockets, COUNT_OF(sockets), run->wake.fd, options_have_pci(options), err);
 	log_line(LOG_WARN, "--no-sandbox: a guest that breaks into this process has all rights of "
 	                   "the user who started it");
 	return true;

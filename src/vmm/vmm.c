@@ -26,7 +26,7 @@ static void report_log_rejection(const struct operation *operation)
 	    "(%sphase %s, after %llu ms, %u of %u %s, operation %llu%s%s)",
 	    operation->device, call, op_step_name(evidence->phase),
 	    (unsigned long long)evidence->elapsed_ms, evidence->parts_used, evidence->parts,
-	    op_parts_name(operation), (unsigned long long)operation->id,
+	    op_parts(operation)->text, (unsigned long long)operation->id,
 	    evidence->inferred != NULL ? "; inferred: " : "",
 	    evidence->inferred != NULL ? evidence->inferred : "");
 }
