@@ -38,6 +38,7 @@ static const char probe[] = "\n\xff\n{\"execute\": \"query-name\", \"id\": \"the
 struct vmm {
 	struct spapr *machine;
 	struct backends backends;
+	struct blocks blocks;
 	struct guest guest;
 	struct bus bus;
 	struct control *control;
@@ -105,11 +106,33 @@ static void vmm_quit(struct vmm *of)
 	    &of->bus, "SHUTDOWN", json_pack("{s:b, s:s}", "guest", 0, "reason", "host-qmp-quit"));
 }
 
+/* No descriptor comes with the bytes, so there is no block node to make a disk of. */
+static bool vmm_add_disk(
+    struct vmm *of, const struct guest_disk *disk, uint64_t *ret_operation, struct err *err)
+{
+	(void)of;
+	(void)disk;
+	(void)ret_operation;
+	(void)err;
+	FUZZ_CHECK(false);
+	return false;
+}
+
+static bool vmm_add_rng(struct vmm *of, const char *name, uint64_t *ret_operation, struct err *err)
+{
+	(void)of;
+	(void)name;
+	(void)ret_operation;
+	return err_set(err, ERR_STATE, NULL, "this machine has no PCI bus");
+}
+
 static const struct guest_ops vmm_ops = {.run_state = vmm_run_state,
     .stop = vmm_stop,
     .cont = vmm_cont,
     .reset = vmm_reset,
     .powerdown = vmm_powerdown,
+    .add_disk = vmm_add_disk,
+    .add_rng = vmm_add_rng,
     .quit = vmm_quit};
 
 static void clean_up(void)
@@ -127,8 +150,11 @@ static void start(void)
 	FUZZ_CHECK(mkdtemp(directory) != NULL);
 	snprintf(path, sizeof path, "%s/control", directory);
 	loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
-	vmm.guest =
-	    (struct guest){.ops = &vmm_ops, .vmm = &vmm, .backends = &vmm.backends, .name = "fuzz"};
+	vmm.guest = (struct guest){.ops = &vmm_ops,
+	    .vmm = &vmm,
+	    .backends = &vmm.backends,
+	    .blocks = &vmm.blocks,
+	    .name = "fuzz"};
 	atexit(clean_up);
 }
 
