@@ -251,8 +251,7 @@ static json_t *connector_of_pci(const struct spapr_pci_info *pci, uint64_t now_m
 	    &pci->drc, pci->device, pci->add_operation, pci->remove_operation,
 	    connector_calls(pci->history, pci->history_count, now_ms));
 
-	connector = with_member(connector, "driver",
-	    json_string(pci->virtio_id == 2 ? "virtio-blk-pci" : "virtio-rng-pci"));
+	connector = with_member(connector, "driver", json_string(pci->driver));
 	connector = with_member(connector, "device-status", json_integer(pci->status));
 	connector = with_member(connector, "requests", json_out_integer(pci->requests));
 	return with_member(connector, "requests-in-flight", json_out_integer(pci->in_flight));

@@ -36,7 +36,8 @@ enum { PCI_CAP_VENDOR = 0x09, PCI_CAP_MSIX = 0x11 };
 struct pci_identity {
 	uint16_t vendor, device, subsystem_vendor, subsystem;
 	uint8_t revision;
-	uint32_t class_code; /* 24 bits */
+	uint32_t class_code;    /* 24 bits */
+	const char *class_name; /* in Open Firmware's words; no node may be called "pci" */
 };
 
 struct pci_config {

@@ -255,19 +255,12 @@ static void config_add_parts(struct virtio_pci *function)
 		config->writable[function->access + i] = 0xff;
 }
 
-/* What kind of function it looks like, which Linux ignores, and lspci shows: by the device's id. */
-static uint32_t identity_class(uint16_t id)
-{
-	enum { ID_BLOCK = 2, CLASS_SCSI = 0x010000, CLASS_OTHER = 0x00ff00 };
-
-	return id == ID_BLOCK ? CLASS_SCSI : CLASS_OTHER;
-}
-
 struct virtio_pci *virtio_pci_create(struct virtio_device *device, struct kvm_vm *vm,
     void (*news)(void *context), void *context, struct err *err)
 {
 	/* The subsystem's id is free (4.1.2.1); other platforms have 0x1100 there, too. */
 	enum { VENDOR = 0x1af4, FIRST_DEVICE = 0x1040, SUBSYSTEM = 0x1100 };
+	const struct virtio_kind *kind = virtio_kind(device);
 	struct virtio_pci *function = calloc(1, sizeof *function);
 
 	if (function == NULL) {
@@ -280,11 +273,12 @@ struct virtio_pci *virtio_pci_create(struct virtio_device *device, struct kvm_vm
 	function->news = news;
 	function->context = context;
 	function->identity = (struct pci_identity){.vendor = VENDOR,
-	    .device = (uint16_t)(FIRST_DEVICE + virtio_id(device)),
+	    .device = (uint16_t)(FIRST_DEVICE + kind->id),
 	    .subsystem_vendor = VENDOR,
 	    .subsystem = SUBSYSTEM,
 	    .revision = 1,
-	    .class_code = identity_class(virtio_id(device))};
+	    .class_code = kind->pci_class,
+	    .class_name = kind->of_class};
 	pci_config_init(&function->config, &function->identity, VIRTIO_PCI_BAR_BYTES);
 	config_add_parts(function);
 	if (!msix_init(&function->msix, vm, virtio_queues(device) + 1, &function->config, BAR_TABLE,

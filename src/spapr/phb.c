@@ -275,7 +275,7 @@ void phb_describe_use(const struct phb *phb, uint32_t slot, struct spapr_pci_inf
 {
 	struct virtio_progress progress = virtio_progress(phb->slots[slot].device);
 
-	info->virtio_id = virtio_id(phb->slots[slot].device);
+	info->driver = virtio_kind(phb->slots[slot].device)->driver;
 	info->status = virtio_pci_use(phb->slots[slot].function).status;
 	info->requests = progress.done;
 	info->in_flight = progress.in_flight;

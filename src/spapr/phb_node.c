@@ -18,18 +18,6 @@ void phb_write_chosen(const struct phb *phb, struct node_writer *w)
 		node_cell(w, "linux,pci-probe-only", 0);
 }
 
-/* What Open Firmware calls a function of this class. No node may be called "pci". */
-static const char *phb_class_name(uint32_t class_code)
-{
-	switch (class_code >> 8) {
-	case 0x0100: return "scsi";
-	case 0x0200: return "ethernet";
-	case 0x0780: return "communication-controller";
-	case 0x00ff: return "legacy-device";
-	default: return "unknown-legacy-device";
-	}
-}
-
 void phb_write_slot(const struct virtio_pci *function, const struct connector *connector,
     bool named, struct node_writer *w)
 {
@@ -37,7 +25,7 @@ void phb_write_slot(const struct virtio_pci *function, const struct connector *c
 	uint32_t phys = connector->id << PHYS_SLOT_SHIFT;
 	char text[48];
 
-	snprintf(text, sizeof text, "%s@%x", phb_class_name(identity->class_code), connector->id);
+	snprintf(text, sizeof text, "%s@%x", identity->class_name, connector->id);
 	node_begin(w, text);
 	if (named)
 		node_text(w, "name", text);

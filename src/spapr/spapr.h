@@ -230,7 +230,7 @@ bool spapr_memory_info(struct spapr *machine, uint64_t from, struct spapr_memory
 struct spapr_pci_info {
 	uint32_t slot;
 	char device[OP_DEVICE_MAX];
-	uint16_t virtio_id;                       /* 2: a disk, 4: a source of random numbers */
+	const char *driver;                       /* as QMP's device_add names it */
 	uint8_t status;                           /* of the device: 0 if no driver uses it */
 	uint64_t requests;                        /* answered since a driver started it */
 	uint64_t in_flight;                       /* taken, not answered */

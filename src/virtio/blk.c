@@ -111,7 +111,10 @@ static void blk_destroy(void *model)
 }
 
 static const struct virtio_model_ops blk_ops = {
-    .id = VIRTIO_BLK_ID,
+    .kind = {.id = VIRTIO_BLK_ID,
+        .driver = "virtio-blk-pci",
+        .pci_class = 0x010000,
+        .of_class = "scsi"},
     .open = blk_open,
     .close = blk_close,
     .destroy = blk_destroy,

@@ -340,9 +340,9 @@ void virtio_listen(struct virtio_device *device, const struct virtio_listener *l
 
 /* --- What is constant ------------------------------------------------------------------------- */
 
-uint16_t virtio_id(const struct virtio_device *device)
+const struct virtio_kind *virtio_kind(const struct virtio_device *device)
 {
-	return device->model.ops->id;
+	return &device->model.ops->kind;
 }
 
 uint64_t virtio_features(const struct virtio_device *device)

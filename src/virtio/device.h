@@ -25,6 +25,14 @@ enum { VIRTIO_QUEUES_MAX = 16 };
 
 struct virtio_device;
 
+/* What a kind of device is called. Each model has one. */
+struct virtio_kind {
+	uint16_t id;          /* virtio 1.2, section 5 */
+	const char *driver;   /* as QMP's device_add names it */
+	uint32_t pci_class;   /* of the function, for lspci: drivers ignore it */
+	const char *of_class; /* the class in Open Firmware's words, for the node's name */
+};
+
 /* The transport. Called by a queue's thread, without a lock: the functions must not wait. */
 struct virtio_listener {
 	void *context;
@@ -51,7 +59,7 @@ void virtio_listen(struct virtio_device *device, const struct virtio_listener *l
 
 /* --- Constant, any thread ------------------------------------------------------------------- */
 
-uint16_t virtio_id(const struct virtio_device *device);       /* section 5: 2 block, 4 entropy */
+const struct virtio_kind *virtio_kind(const struct virtio_device *device);
 uint64_t virtio_features(const struct virtio_device *device); /* offered */
 unsigned virtio_queues(const struct virtio_device *device);
 /* Bytes of the configuration space; zeros past its end. */

@@ -13,7 +13,7 @@
 struct virtio_worker; /* a queue and its thread */
 
 struct virtio_model_ops {
-	uint16_t id;
+	struct virtio_kind kind;
 	/* Make a lane; NULL with *err filled. The doorbell can be rung by asynchronous I/O. */
 	void *(*open)(void *model, struct virtio_worker *worker, int doorbell, struct err *err);
 	void (*close)(void *lane);

@@ -66,7 +66,10 @@ static void rng_close(void *lane)
 }
 
 static const struct virtio_model_ops rng_ops = {
-    .id = VIRTIO_RNG_ID,
+    .kind = {.id = VIRTIO_RNG_ID,
+        .driver = "virtio-rng-pci",
+        .pci_class = 0x00ff00,
+        .of_class = "legacy-device"},
     .open = rng_open,
     .close = rng_close,
     .destroy = free,

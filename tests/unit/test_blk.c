@@ -31,7 +31,7 @@ static void the_configuration_tells_what_the_disk_is(void **state)
 	f->device = make(f, (struct disk){.block_bytes = 4096, .discard = true, .zero = true}, 4,
 	    &disk_engine_sync, &err);
 	assert_non_null(f->device);
-	assert_int_equal(virtio_id(f->device), 2);
+	assert_int_equal(virtio_kind(f->device)->id, 2);
 	assert_int_equal(virtio_queues(f->device), 4);
 	assert_int_equal(
 	    virtio_features(f->device), base | VIRTIO_BLK_F_DISCARD | VIRTIO_BLK_F_WRITE_ZEROES);

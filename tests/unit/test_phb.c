@@ -101,8 +101,10 @@ static void watcher_destroy(void *model)
 /* Until its threads have ended a device may tell the function of answers and of being at rest. */
 static void a_function_outlives_the_threads_of_its_device(void **state)
 {
-	static const struct virtio_model_ops ops = {
-	    .id = 4, .open = watcher_open, .close = watcher_close, .destroy = watcher_destroy};
+	static const struct virtio_model_ops ops = {.kind = {.id = 4},
+	    .open = watcher_open,
+	    .close = watcher_close,
+	    .destroy = watcher_destroy};
 	const struct virtio_model model = {
 	    .ops = &ops, .self = &joined_at_close, .name = "watcher", .queues = 1};
 	struct fixture *f = *state;

@@ -97,7 +97,7 @@ static void it_is_an_entropy_device(void **state)
 	struct fixture *f = *state;
 	uint8_t byte = 1;
 
-	assert_int_equal(virtio_id(f->device), 4);
+	assert_int_equal(virtio_kind(f->device)->id, 4);
 	assert_int_equal(virtio_queues(f->device), 1);
 	assert_int_equal(virtio_features(f->device),
 	    VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX | VIRTIO_F_INDIRECT_DESC);

@@ -107,7 +107,7 @@ static void test_collect(void *from)
 }
 
 static const struct virtio_model_ops test_ops = {
-    .id = 42,
+    .kind = {.id = 42, .driver = "virtio-test-pci"},
     .open = test_open,
     .close = test_close,
     .destroy = test_destroy,
@@ -231,7 +231,7 @@ static void what_is_constant(void **state)
 	struct fixture *f = *state;
 	uint8_t config[8];
 
-	assert_int_equal(virtio_id(f->device), 42);
+	assert_int_equal(virtio_kind(f->device)->id, 42);
 	assert_int_equal(virtio_features(f->device), FEATURES);
 	assert_int_equal(virtio_queues(f->device), QUEUES);
 	assert_ptr_equal(virtio_model(f->device), f->model);
