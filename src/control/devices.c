@@ -282,7 +282,8 @@ bool backend_is_used(struct spapr *machine, const struct backend *backend)
 
 	for (uint64_t from = 0; spapr_memory_info(machine, from, &memory);
 	     from = memory.address + memory.bytes)
-		if (backend->device[0] != '\0' && strcmp(memory.device, backend->device) == 0)
+		if (backend->device[0] != '\0' &&
+		    strcmp(memory.connector.device, backend->device) == 0)
 			return true;
 	return false;
 }

@@ -99,7 +99,8 @@ static json_t *query_vcpus(struct call *call,
 
 	for (uint32_t n = 0; n < spapr_core_count(machine); n++) {
 		spapr_core_info(machine, n, &core);
-		for (uint32_t t = 0; core.drc.attached && t < threads_per_core(machine); t++)
+		for (uint32_t t = 0; core.connector.drc.attached && t < threads_per_core(machine);
+		     t++)
 			call_item(call, item(call, &core, t));
 	}
 	return json_array();
@@ -109,8 +110,8 @@ static json_t *vcpu_json(struct call *call, const struct spapr_core_info *core, 
 {
 	char path[sizeof JSON_DEVICE_PATH + OP_DEVICE_MAX + 16];
 
-	snprintf(
-	    path, sizeof path, JSON_DEVICE_PATH "%s/thread[%u]", core->device, (unsigned)thread);
+	snprintf(path, sizeof path, JSON_DEVICE_PATH "%s/thread[%u]", core->connector.device,
+	    (unsigned)thread);
 	return json_pack("{s:I, s:s, s:i, s:{s:I}, s:s, s:s*}", "cpu-index",
 	    (json_int_t)core->vcpus[thread].id, "qom-path", path, "thread-id",
 	    core->vcpus[thread].host_thread, "props", "core-id", (json_int_t)core->core_id,
@@ -165,11 +166,11 @@ json_t *query_hotpluggable_cpus(struct call *call)
 
 	for (uint32_t n = spapr_core_count(machine); n-- > 0;) {
 		spapr_core_info(machine, n, &core);
-		snprintf(path, sizeof path, JSON_DEVICE_PATH "%s", core.device);
+		snprintf(path, sizeof path, JSON_DEVICE_PATH "%s", core.connector.device);
 		call_item(call, json_pack("{s:{s:I}, s:I, s:s*, s:s}", "props", "core-id",
 		                    (json_int_t)core.core_id, "vcpus-count",
 		                    (json_int_t)threads_per_core(machine), "qom-path",
-		                    core.drc.attached ? path : NULL, "type", CORE_TYPE));
+		                    core.connector.drc.attached ? path : NULL, "type", CORE_TYPE));
 	}
 	return json_array();
 }
@@ -185,34 +186,39 @@ static json_t *connector_vcpus(const struct spapr_core_info *core, uint32_t thre
 	return list;
 }
 
-static json_t *connector_calls(
-    const struct spapr_guest_call *history, uint32_t count, uint64_t now_ms)
+static json_t *connector_calls(const struct spapr_connector_info *connector, uint64_t now_ms)
 {
 	json_t *list = json_array();
 
-	for (size_t i = 0; i < count && i < SPAPR_HISTORY; i++)
-		list = json_out_append(
-		    list, json_pack("{s:o, s:s, s:I, s:i}", "ms-ago",
-		              json_out_integer(now_ms - history[i].at_ms), "call",
-		              drc_input_name(history[i].input), "vcpu", (json_int_t)history[i].vcpu,
-		              "status", (int)history[i].status));
+	for (size_t i = 0; i < connector->history_count && i < SPAPR_HISTORY; i++) {
+		const struct spapr_guest_call *call = &connector->history[i];
+
+		list = json_out_append(list,
+		    json_pack("{s:o, s:s, s:I, s:i}", "ms-ago",
+		        json_out_integer(now_ms - call->at_ms), "call", drc_input_name(call->input),
+		        "vcpu", (json_int_t)call->vcpu, "status", (int)call->status));
+	}
 	return list;
 }
 
 /* What the connectors of all families have. */
 static json_t *connector_json(const struct drc_type *type, const char *resource, uint32_t unit,
-    uint32_t drc_index, const struct drc *drc, const char *device, uint64_t add, uint64_t remove,
-    json_t *calls)
+    const struct spapr_connector_info *connector, uint64_t now_ms)
 {
+	const struct drc *drc = &connector->drc;
+	uint64_t add = connector->add_operation, remove = connector->remove_operation;
 	char name[32];
 
-	snprintf(name, sizeof name, "%s%u", type->name_prefix, (unsigned)(drc_index & 0x0fffffff));
+	snprintf(name, sizeof name, "%s%u", type->name_prefix,
+	    (unsigned)(connector->drc_index & 0x0fffffff));
 	return json_pack("{s:s, s:I, s:I, s:s, s:s, s:b, s:s*, s:b, s:o*, s:b, s:o*, s:o}",
-	    "resource", resource, "unit", (json_int_t)unit, "drc-index", (json_int_t)drc_index,
-	    "name", name, "state", drc_state_name(type, drc->state), "attached", drc->attached,
-	    "device", device[0] != '\0' ? device : NULL, "adding", drc->adding, "add-operation",
-	    add != 0 ? json_out_integer(add) : NULL, "removing", drc->removing, "remove-operation",
-	    remove != 0 ? json_out_integer(remove) : NULL, "history", calls);
+	    "resource", resource, "unit", (json_int_t)unit, "drc-index",
+	    (json_int_t)connector->drc_index, "name", name, "state",
+	    drc_state_name(type, drc->state), "attached", drc->attached, "device",
+	    connector->device[0] != '\0' ? connector->device : NULL, "adding", drc->adding,
+	    "add-operation", add != 0 ? json_out_integer(add) : NULL, "removing", drc->removing,
+	    "remove-operation", remove != 0 ? json_out_integer(remove) : NULL, "history",
+	    connector_calls(connector, now_ms));
 }
 
 static json_t *with_member(json_t *object, const char *name, json_t *value)
@@ -226,9 +232,8 @@ static json_t *with_member(json_t *object, const char *name, json_t *value)
 static json_t *connector_of_core(
     const struct spapr_core_info *core, uint32_t threads, uint64_t now_ms)
 {
-	json_t *connector = connector_json(&drc_type_cpu, "core", core->core_id, core->drc_index,
-	    &core->drc, core->device, core->add_operation, core->remove_operation,
-	    connector_calls(core->history, core->history_count, now_ms));
+	json_t *connector =
+	    connector_json(&drc_type_cpu, "core", core->core_id, &core->connector, now_ms);
 
 	connector = with_member(connector, "core-id", json_integer(core->core_id));
 	return with_member(connector, "vcpus", connector_vcpus(core, threads));
@@ -237,9 +242,7 @@ static json_t *connector_of_core(
 static json_t *connector_of_memory(const struct spapr_memory_info *memory, uint64_t now_ms)
 {
 	json_t *connector =
-	    connector_json(&drc_type_lmb, "memory", memory->block, memory->drc_index, &memory->drc,
-	        memory->device, memory->add_operation, memory->remove_operation,
-	        connector_calls(memory->history, memory->history_count, now_ms));
+	    connector_json(&drc_type_lmb, "memory", memory->block, &memory->connector, now_ms);
 
 	connector = with_member(connector, "blocks", json_integer(memory->blocks));
 	return with_member(connector, "blocks-in-use", json_integer(memory->blocks_in_use));
@@ -247,9 +250,8 @@ static json_t *connector_of_memory(const struct spapr_memory_info *memory, uint6
 
 static json_t *connector_of_pci(const struct spapr_pci_info *pci, uint64_t now_ms)
 {
-	json_t *connector = connector_json(&drc_type_pci, "pci", pci->slot, pci->drc_index,
-	    &pci->drc, pci->device, pci->add_operation, pci->remove_operation,
-	    connector_calls(pci->history, pci->history_count, now_ms));
+	json_t *connector =
+	    connector_json(&drc_type_pci, "pci", pci->slot, &pci->connector, now_ms);
 
 	connector = with_member(connector, "driver", json_string(pci->driver));
 	connector = with_member(connector, "device-status", json_integer(pci->status));
@@ -304,12 +306,12 @@ json_t *query_memory_devices(struct call *call)
 	for (uint64_t from = 0; spapr_memory_info(machine, from, &memory);
 	     from = memory.address + memory.bytes) {
 		snprintf(path, sizeof path, "/objects/%s",
-		    backend_of_device(call->guest->backends, memory.device));
+		    backend_of_device(call->guest->backends, memory.connector.device));
 		call_item(call,
 		    json_pack("{s:s, s:{s:s, s:I, s:I, s:I, s:i, s:s, s:b, s:b}}", "type", "dimm",
-		        "data", "id", memory.device, "addr", (json_int_t)memory.address, "size",
-		        (json_int_t)memory.bytes, "slot", (json_int_t)memory.block, "node", 0,
-		        "memdev", path, "hotplugged", 1, "hotpluggable", 1));
+		        "data", "id", memory.connector.device, "addr", (json_int_t)memory.address,
+		        "size", (json_int_t)memory.bytes, "slot", (json_int_t)memory.block, "node",
+		        0, "memdev", path, "hotplugged", 1, "hotpluggable", 1));
 	}
 	return json_array();
 }

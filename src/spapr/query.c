@@ -21,17 +21,26 @@ uint32_t spapr_core_count(const struct spapr *machine)
 	return machine->cores.count;
 }
 
+static struct spapr_connector_info query_connector(
+    const struct device *device, const struct connector *connector)
+{
+	struct spapr_connector_info info = {.drc_index = connector->drc_index,
+	    .drc = connector->drc,
+	    .add_operation = device->add.operation,
+	    .remove_operation = device->remove.operation};
+
+	memcpy(info.device, device->name, sizeof info.device);
+	info.history_count = connector_history(connector, info.history);
+	return info;
+}
+
 void spapr_core_info(struct spapr *machine, uint32_t number, struct spapr_core_info *ret_info)
 {
 	const struct device *core = &machine->cores.list[number];
 
 	pthread_mutex_lock(&machine->lock);
-	*ret_info = (struct spapr_core_info){.core_id = core->unit,
-	    .drc_index = core->connectors->drc_index,
-	    .drc = core->connectors->drc,
-	    .add_operation = core->add.operation,
-	    .remove_operation = core->remove.operation};
-	memcpy(ret_info->device, core->name, sizeof ret_info->device);
+	*ret_info = (struct spapr_core_info){
+	    .core_id = core->unit, .connector = query_connector(core, core->connectors)};
 	for (uint32_t i = 0; i < machine->cores.threads; i++) {
 		const struct vcpu *vcpu = cpu_find(&machine->cpus, core->unit + i);
 
@@ -39,7 +48,6 @@ void spapr_core_info(struct spapr *machine, uint32_t number, struct spapr_core_i
 		ret_info->vcpus[i].state = vcpu->state;
 		ret_info->vcpus[i].host_thread = vcpu->host_thread;
 	}
-	ret_info->history_count = connector_history(core->connectors, ret_info->history);
 	pthread_mutex_unlock(&machine->lock);
 }
 
@@ -63,12 +71,7 @@ bool spapr_memory_info(struct spapr *machine, uint64_t from, struct spapr_memory
 		    .block = device->unit,
 		    .blocks = device->count,
 		    .blocks_in_use = evidence.parts_used,
-		    .add_operation = device->add.operation,
-		    .remove_operation = device->remove.operation,
-		    .drc_index = shown->drc_index,
-		    .drc = shown->drc};
-		memcpy(ret_info->device, device->name, sizeof ret_info->device);
-		ret_info->history_count = connector_history(shown, ret_info->history);
+		    .connector = query_connector(device, shown)};
 	}
 	pthread_mutex_unlock(&machine->lock);
 	return device != NULL;
@@ -81,16 +84,9 @@ bool spapr_pci_info(struct spapr *machine, uint32_t from, struct spapr_pci_info 
 	pthread_mutex_lock(&machine->lock);
 	device = phb_device(&machine->phb, from);
 	if (device != NULL) {
-		const struct connector *connector = device->connectors;
-
-		*ret_info = (struct spapr_pci_info){.slot = device->unit,
-		    .add_operation = device->add.operation,
-		    .remove_operation = device->remove.operation,
-		    .drc_index = connector->drc_index,
-		    .drc = connector->drc};
+		*ret_info = (struct spapr_pci_info){
+		    .slot = device->unit, .connector = query_connector(device, device->connectors)};
 		phb_describe_use(&machine->phb, device->unit, ret_info);
-		memcpy(ret_info->device, device->name, sizeof ret_info->device);
-		ret_info->history_count = connector_history(connector, ret_info->history);
 	}
 	pthread_mutex_unlock(&machine->lock);
 	return device != NULL;

@@ -193,34 +193,34 @@ struct spapr_guest_call {
 	enum rtas_status status;
 };
 
+/* A connector, and what concerns it of the device behind it. */
+struct spapr_connector_info {
+	uint32_t drc_index;
+	struct drc drc;
+	char device[OP_DEVICE_MAX];               /* empty if not attached */
+	uint64_t add_operation, remove_operation; /* pending ones, or 0 */
+	/* The last guest calls on it, newest first. */
+	struct spapr_guest_call history[SPAPR_HISTORY];
+	uint32_t history_count;
+};
+
 struct spapr_core_info {
 	uint32_t core_id;
-	uint32_t drc_index;
-	char device[OP_DEVICE_MAX]; /* empty if not attached */
-	struct drc drc;
-	uint64_t add_operation, remove_operation; /* pending ones, or 0 */
+	struct spapr_connector_info connector;
 	struct {
 		uint32_t id;
 		enum spapr_vcpu_state state;
 		int host_thread; /* kernel thread id, or 0 */
 	} vcpus[SPAPR_MAX_THREADS];
-	/* The last guest calls on this connector, newest first. */
-	struct spapr_guest_call history[SPAPR_HISTORY];
-	uint32_t history_count;
 };
 
 /* A device that is memory. */
 struct spapr_memory_info {
-	char device[OP_DEVICE_MAX];
 	uint64_t address, bytes;
-	uint32_t block;                           /* number of its first memory block */
-	uint32_t blocks, blocks_in_use;           /* of those: configured by the guest */
-	uint64_t add_operation, remove_operation; /* pending ones, or 0 */
+	uint32_t block;                 /* number of its first memory block */
+	uint32_t blocks, blocks_in_use; /* of those: configured by the guest */
 	/* Of its first block that is not configured, or else of the first. */
-	uint32_t drc_index;
-	struct drc drc;
-	struct spapr_guest_call history[SPAPR_HISTORY];
-	uint32_t history_count;
+	struct spapr_connector_info connector;
 };
 
 /* Copy one that has an address from `from` on, the one with the lowest; false if there is none. */
@@ -229,16 +229,11 @@ bool spapr_memory_info(struct spapr *machine, uint64_t from, struct spapr_memory
 /* A PCI slot with a device. */
 struct spapr_pci_info {
 	uint32_t slot;
-	char device[OP_DEVICE_MAX];
-	const char *driver;                       /* as QMP's device_add names it */
-	uint8_t status;                           /* of the device: 0 if no driver uses it */
-	uint64_t requests;                        /* answered since a driver started it */
-	uint64_t in_flight;                       /* taken, not answered */
-	uint64_t add_operation, remove_operation; /* pending ones, or 0 */
-	uint32_t drc_index;
-	struct drc drc;
-	struct spapr_guest_call history[SPAPR_HISTORY];
-	uint32_t history_count;
+	const char *driver; /* as QMP's device_add names it */
+	uint8_t status;     /* of the device: 0 if no driver uses it */
+	uint64_t requests;  /* answered since a driver started it */
+	uint64_t in_flight; /* taken, not answered */
+	struct spapr_connector_info connector;
 };
 
 /* Copy the first with a device from this slot on; false if there is none. */

@@ -248,7 +248,7 @@ static void look(struct input *input, uint8_t about)
 	for (size_t i = 1; i < count; i++)
 		FUZZ_CHECK(operations[i].id > operations[i - 1].id);
 	spapr_core_info(machine, about % STILL_CORES, &info);
-	FUZZ_CHECK(info.history_count <= SPAPR_HISTORY);
+	FUZZ_CHECK(info.connector.history_count <= SPAPR_HISTORY);
 	spapr_counters(machine, counters, about % 16);
 	still_check();
 }
@@ -346,7 +346,7 @@ static void take_memory_away(struct input *input, uint8_t about)
 
 	(void)input;
 	if (spapr_memory_info(machine, about % STILL_BLOCKS * SPAPR_LMB_BYTES, &info))
-		FUZZ_CHECK(spapr_device_remove(machine, info.device, &id, &err) ==
+		FUZZ_CHECK(spapr_device_remove(machine, info.connector.device, &id, &err) ==
 		           (err.class == ERR_NONE));
 	still_check();
 }

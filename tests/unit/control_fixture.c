@@ -125,7 +125,7 @@ bool spapr_core_add(struct spapr *machine, uint32_t core_id, const char *device,
 	machine->calls++;
 	if (core_id / machine->config.threads >= machine->core_count)
 		return err_set(err, ERR_USAGE, NULL, "core id %u out of range", core_id);
-	if (machine->cores[core_id / machine->config.threads].drc.attached)
+	if (machine->cores[core_id / machine->config.threads].connector.drc.attached)
 		return err_set(err, ERR_STATE, NULL, "core %u already populated", core_id);
 	machine->added_core = core_id;
 	snprintf(machine->added_device, sizeof machine->added_device, "%s", device);
@@ -138,7 +138,7 @@ bool spapr_device_remove(
 {
 	machine->calls++;
 	for (uint32_t i = 0; i < machine->core_count; i++) {
-		if (strcmp(machine->cores[i].device, device) != 0)
+		if (strcmp(machine->cores[i].connector.device, device) != 0)
 			continue;
 		if (i == 0)
 			return err_set(err, ERR_STATE, NULL, "Boot CPU core may not be unplugged");
@@ -159,10 +159,10 @@ bool spapr_memory_add(struct spapr *machine, uint64_t address, uint64_t bytes, c
 		return err_set(err, ERR_STATE, NULL, "there is no room");
 	*memory = (struct spapr_memory_info){.bytes = bytes,
 	    .address = address != SPAPR_ANYWHERE ? address : UINT64_C(1) << 30,
-	    .drc_index = 0x80000004,
+	    .connector.drc_index = 0x80000004,
 	    .block = 4,
 	    .blocks = 1};
-	snprintf(memory->device, sizeof memory->device, "%s", device);
+	snprintf(memory->connector.device, sizeof memory->connector.device, "%s", device);
 	machine->memory_count++;
 	*ret_operation = 9;
 	return true;
@@ -265,15 +265,15 @@ void make_machine(struct spapr *machine, uint32_t count)
 		struct spapr_core_info *core = &machine->cores[i];
 
 		*core = (struct spapr_core_info){
-		    .core_id = i * 2, .drc_index = drc_index(&drc_type_cpu, i * 2)};
+		    .core_id = i * 2, .connector.drc_index = drc_index(&drc_type_cpu, i * 2)};
 		core->vcpus[0].id = i * 2;
 		core->vcpus[1].id = i * 2 + 1;
 	}
-	machine->cores[0].drc = (struct drc){.state = DRC_CONFIGURED, .attached = true};
+	machine->cores[0].connector.drc = (struct drc){.state = DRC_CONFIGURED, .attached = true};
 	machine->cores[0].vcpus[0].state = SPAPR_VCPU_RUNNING;
 	machine->cores[0].vcpus[0].host_thread = 4711;
 	machine->cores[0].vcpus[1].state = SPAPR_VCPU_STOPPED;
-	snprintf(machine->cores[0].device, OP_DEVICE_MAX, "core0");
+	snprintf(machine->cores[0].connector.device, OP_DEVICE_MAX, "core0");
 }
 
 /* --- The fixture ------------------------------------------------------------------------------ */

@@ -177,7 +177,7 @@ struct spapr_core_info core_info(struct fixture *fixture, uint32_t core_id)
 
 	spapr_core_info(fixture->machine, core_id / fixture->config.threads, &info);
 	assert_int_equal(info.core_id, core_id);
-	assert_true(drc_valid(&info.drc));
+	assert_true(drc_valid(&info.connector.drc));
 	return info;
 }
 
@@ -257,14 +257,14 @@ void expect_evidence(struct fixture *fixture, uint64_t id, const struct op_evide
 
 void expect_same(const struct spapr_core_info *a, const struct spapr_core_info *b)
 {
-	assert_string_equal(a->device, b->device);
-	assert_int_equal(a->drc.state, b->drc.state);
-	assert_int_equal(a->drc.attached, b->drc.attached);
-	assert_int_equal(a->drc.adding, b->drc.adding);
-	assert_int_equal(a->drc.removing, b->drc.removing);
-	assert_int_equal(a->drc.isolated_from, b->drc.isolated_from);
-	assert_int_equal(a->add_operation, b->add_operation);
-	assert_int_equal(a->remove_operation, b->remove_operation);
+	assert_string_equal(a->connector.device, b->connector.device);
+	assert_int_equal(a->connector.drc.state, b->connector.drc.state);
+	assert_int_equal(a->connector.drc.attached, b->connector.drc.attached);
+	assert_int_equal(a->connector.drc.adding, b->connector.drc.adding);
+	assert_int_equal(a->connector.drc.removing, b->connector.drc.removing);
+	assert_int_equal(a->connector.drc.isolated_from, b->connector.drc.isolated_from);
+	assert_int_equal(a->connector.add_operation, b->connector.add_operation);
+	assert_int_equal(a->connector.remove_operation, b->connector.remove_operation);
 	for (size_t i = 0; i < SPAPR_MAX_THREADS; i++) {
 		assert_int_equal(a->vcpus[i].id, b->vcpus[i].id);
 		assert_int_equal(a->vcpus[i].state, b->vcpus[i].state);
@@ -277,8 +277,8 @@ void expect_core(
 {
 	struct spapr_core_info info = core_info(fixture, core_id);
 
-	assert_string_equal(
-	    drc_state_name(&drc_type_cpu, info.drc.state), drc_state_name(&drc_type_cpu, state));
+	assert_string_equal(drc_state_name(&drc_type_cpu, info.connector.drc.state),
+	    drc_state_name(&drc_type_cpu, state));
 	for (uint32_t i = 0; i < fixture->config.threads; i++) {
 		assert_int_equal(info.vcpus[i].id, core_id + i);
 		assert_int_equal(info.vcpus[i].state, vcpus);

@@ -222,7 +222,7 @@ struct spapr_pci_info slot_info(struct fixture *fixture, uint32_t slot)
 
 	assert_true(spapr_pci_info(fixture->machine, slot, &info));
 	assert_int_equal(info.slot, slot);
-	assert_true(drc_valid(&info.drc));
+	assert_true(drc_valid(&info.connector.drc));
 	return info;
 }
 

@@ -63,7 +63,7 @@ static void test_slow_reader_of_a_long_reply(void **state)
 
 	make_machine(&fixture->vmm.machine, CORES_MAX);
 	for (uint32_t i = 0; i < CORES_MAX; i++)
-		fixture->vmm.machine.cores[i].history_count = 8;
+		fixture->vmm.machine.cores[i].connector.history_count = 8;
 	say(peer, "{'execute': 'query-connectors', 'id': 1}{'execute': 'query-name', 'id': 2}");
 	tell(fixture, 900);
 	/* The second request waits until most of the first reply has been read. */

@@ -271,7 +271,7 @@ static void test_device_del(void **state)
 	struct peer *peer = peer_create_subscribed(*state), *plain;
 	struct spapr *machine = &peer->fixture->vmm.machine;
 
-	snprintf(machine->cores[1].device, OP_DEVICE_MAX, "one");
+	snprintf(machine->cores[1].connector.device, OP_DEVICE_MAX, "one");
 	expect_json(value(peer, "{'execute': 'device_del', 'arguments': {'id': 'one'}}\n"),
 	    "{'operation': 8}");
 	assert_string_equal(machine->removed_device, "one");

@@ -25,9 +25,9 @@ static void an_add_is_done_when_the_guest_has_started_the_core(void **state)
 	expect_core(f, 1, DRC_UNUSABLE, SPAPR_VCPU_ABSENT);
 	id = add(f, 1);
 	assert_true(spapr_take_news(f->machine) & SPAPR_NEWS_OPERATION);
-	assert_string_equal(core_info(f, 1).device, "core1");
-	assert_int_equal(core_info(f, 1).add_operation, id);
-	assert_int_equal(core_info(f, 1).drc_index, 0x10000001);
+	assert_string_equal(core_info(f, 1).connector.device, "core1");
+	assert_int_equal(core_info(f, 1).connector.add_operation, id);
+	assert_int_equal(core_info(f, 1).connector.drc_index, 0x10000001);
 	assert_int_not_equal(core_info(f, 1).vcpus[0].host_thread, 0);
 	expect_core(f, 1, DRC_UNUSABLE, SPAPR_VCPU_STOPPED);
 	expect_steps(f, id, "requested notified");
@@ -40,7 +40,7 @@ static void an_add_is_done_when_the_guest_has_started_the_core(void **state)
 	expect_end(f, id, OP_DONE, OP_BY_GUEST, OP_STARTED);
 	EVIDENCE(f, id, .source = OP_BY_GUEST, .call = "start-cpu", .phase = OP_STARTED,
 	    .parts_used = 1);
-	assert_int_equal(core_info(f, 1).add_operation, 0);
+	assert_int_equal(core_info(f, 1).connector.add_operation, 0);
 	expect_core(f, 1, DRC_CONFIGURED, SPAPR_VCPU_RUNNING);
 	assert_int_equal(fake_vcpu_enters(1), 1);
 	assert_int_equal(fake_vcpu_parks(1), 0);
@@ -83,7 +83,7 @@ static void a_thread_started_before_its_core_is_configured_counts_then(void **st
 	expect_steps(f, id, "configured ended");
 	EVIDENCE(f, id, .source = OP_BY_GUEST, .call = "ibm,configure-connector",
 	    .phase = OP_CONFIGURED, .parts_used = 1);
-	assert_int_equal(core_info(f, 1).add_operation, 0);
+	assert_int_equal(core_info(f, 1).connector.add_operation, 0);
 }
 
 static void an_add_the_guest_gives_back_is_rejected_and_the_core_is_gone(void **state)
@@ -106,7 +106,7 @@ static void an_add_the_guest_gives_back_is_rejected_and_the_core_is_gone(void **
 		    .phase = OP_UNISOLATED, .inferred = "without having configured it");
 		wait_vcpu(f, 1, SPAPR_VCPU_ABSENT);
 		expect_core(f, 1, DRC_UNUSABLE, SPAPR_VCPU_ABSENT);
-		assert_string_equal(core_info(f, 1).device, "");
+		assert_string_equal(core_info(f, 1).connector.device, "");
 		remove_fails(f, "core1", "Device 'core1' not found");
 		assert_int_equal(sense(0, 1), DRC_SENSE_UNUSABLE);
 		assert_int_equal(set_usable(0, 1), -3);
@@ -145,7 +145,7 @@ static void without_a_vcpu_nothing_is_added_and_the_next_try_works(void **state)
 		add_fails(f, 4, "core4", "fake KVM: cannot create the vCPU");
 		assert_false(fake_vcpu_created(4 + thread));
 		expect_core(f, 4, DRC_UNUSABLE, SPAPR_VCPU_ABSENT);
-		assert_string_equal(core_info(f, 4).device, "");
+		assert_string_equal(core_info(f, 4).connector.device, "");
 		/* One more exists each time, and is kept. */
 		fake_fail_after(FAKE_VCPU_CREATE, 1, 1);
 		if (thread < 3)
@@ -195,7 +195,7 @@ static void a_removal_is_done_when_the_guest_releases_the_core(void **state)
 	power_on_cpus(f, 2, 2, 1);
 	linux_online(f, 0, 1);
 	id = take_away(f, 1);
-	assert_int_equal(core_info(f, 1).remove_operation, id);
+	assert_int_equal(core_info(f, 1).connector.remove_operation, id);
 	expect_steps(f, id, "requested notified");
 	linux_remove(f, 0, 1);
 	expect_steps(f, id, "fetched stopped isolated released ended");
@@ -204,8 +204,8 @@ static void a_removal_is_done_when_the_guest_releases_the_core(void **state)
 	    .phase = OP_RELEASED);
 	fake_wait_parks(1, 1);
 	expect_core(f, 1, DRC_UNUSABLE, SPAPR_VCPU_ABSENT);
-	assert_string_equal(core_info(f, 1).device, "");
-	assert_int_equal(core_info(f, 1).remove_operation, 0);
+	assert_string_equal(core_info(f, 1).connector.device, "");
+	assert_int_equal(core_info(f, 1).connector.remove_operation, 0);
 	assert_int_equal(sense(0, 1), DRC_SENSE_UNUSABLE);
 	/* Linux may ask once more, and must get an answer. */
 	assert_int_equal(cpu_stopped_state(0, 1), 0);
@@ -330,7 +330,7 @@ static void a_refusal_after_isolating_leaves_everything_as_it_was(void **state)
 	id = take_away(f, 1);
 	expect_event(0, 1, 2);
 	isolate(0, 1);
-	assert_int_equal(core_info(f, 1).drc.isolated_from, DRC_CONFIGURED);
+	assert_int_equal(core_info(f, 1).connector.drc.isolated_from, DRC_CONFIGURED);
 	unisolate(0, 1);
 	expect_steps(f, id, "requested notified fetched isolated ended");
 	EVIDENCE(f, id, .source = OP_BY_GUEST, .call = "set-indicator", .indicator = 9001,
@@ -435,7 +435,7 @@ static void a_cancelled_removal_is_over_and_a_late_release_is_the_guest_s_own(vo
 	assert_int_equal(release.outcome, OP_DONE);
 	assert_string_equal(release.device, "core1");
 	expect_steps(f, id + 1, "requested released ended");
-	assert_true(core_info(f, 1).drc.attached);
+	assert_true(core_info(f, 1).connector.drc.attached);
 	/* It is the operator's without asking. */
 	id = take_away(f, 1);
 	expect_end(f, id, OP_DONE, OP_BY_OPERATOR, OP_REQUESTED);
@@ -479,19 +479,19 @@ static void the_last_calls_on_a_connector_are_kept_newest_first(void **state)
 	isolate(0, 1);
 	linux_take(0, 1);
 	info = core_info(f, 1);
-	assert_int_equal(info.history_count, 4);
-	assert_int_equal(info.history[0].input, DRC_IN_CONFIGURE_END);
-	assert_int_equal(info.history[2].input, DRC_IN_USABLE);
+	assert_int_equal(info.connector.history_count, 4);
+	assert_int_equal(info.connector.history[0].input, DRC_IN_CONFIGURE_END);
+	assert_int_equal(info.connector.history[2].input, DRC_IN_USABLE);
 	linux_online(f, 0, 1);
 	for (int i = 0; i < 9; i++)
 		set_unusable(1, 1);
 	info = core_info(f, 1);
-	assert_int_equal(info.history_count, 8);
+	assert_int_equal(info.connector.history_count, 8);
 	for (size_t i = 0; i < 8; i++) {
-		assert_true(info.history[i].at_ms > 0);
-		assert_int_equal(info.history[i].input, DRC_IN_UNUSABLE);
-		assert_int_equal(info.history[i].status, -3);
-		assert_int_equal(info.history[i].vcpu, 1);
+		assert_true(info.connector.history[i].at_ms > 0);
+		assert_int_equal(info.connector.history[i].input, DRC_IN_UNUSABLE);
+		assert_int_equal(info.connector.history[i].status, -3);
+		assert_int_equal(info.connector.history[i].vcpu, 1);
 	}
 }
 
@@ -509,7 +509,7 @@ static void a_request_there_is_no_room_for_is_refused(void **state)
 	add_fails(f, 2, "core2", "too many operations are pending");
 	remove_fails(f, "core1", "too many operations are pending");
 	expect_core(f, 2, DRC_UNUSABLE, SPAPR_VCPU_ABSENT);
-	assert_false(core_info(f, 1).drc.removing);
+	assert_false(core_info(f, 1).connector.drc.removing);
 	drop_reports(f);
 	assert_int_equal(add(f, 2), id + 1);
 	assert_int_equal(take_away(f, 1), id + 2);

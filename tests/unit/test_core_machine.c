@@ -28,7 +28,7 @@ static void a_deadline_is_said_and_changes_nothing_else(void **state)
 	expect_steps(f, id, "requested notified unresolved");
 	assert_true(operation_of(f, id).unresolved);
 	assert_int_equal(operation_of(f, id).outcome, OP_PENDING);
-	assert_int_equal(core_info(f, 1).remove_operation, id);
+	assert_int_equal(core_info(f, 1).connector.remove_operation, id);
 	/* Asked again, the second silence is said too. */
 	assert_int_equal(take_away(f, 1), id);
 	assert_false(operation_of(f, id).unresolved);
@@ -207,7 +207,7 @@ static void a_core_s_threads_come_and_go_together(void **state)
 	power_on_cpus(f, 4, 12, 4);
 	assert_int_equal(spapr_core_count(f->machine), 3);
 	id = add(f, 8);
-	assert_int_equal(core_info(f, 8).drc_index, 0x10000008);
+	assert_int_equal(core_info(f, 8).connector.drc_index, 0x10000008);
 	expect_core(f, 8, DRC_UNUSABLE, SPAPR_VCPU_STOPPED);
 	assert_int_equal(fake_live_vcpus(), 8);
 	assert_false(fake_vcpu_created(4));
@@ -265,7 +265,7 @@ static void a_reset_settles_what_is_pending(void **state)
 	expect_core(f, 1, DRC_UNUSABLE, SPAPR_VCPU_ABSENT);
 	for (uint32_t core_id = 2; core_id < 5; core_id++) {
 		expect_core(f, core_id, DRC_CONFIGURED, SPAPR_VCPU_STOPPED);
-		assert_int_equal(core_info(f, core_id).add_operation, 0);
+		assert_int_equal(core_info(f, core_id).connector.add_operation, 0);
 	}
 	assert_int_equal(fake_vcpu_enters(0), 2);
 	assert_int_equal(fake_parked_count(), 4);
@@ -306,8 +306,8 @@ static void a_call_made_before_a_reset_does_not_reach_what_comes_after(void **st
 	for (int i = 0; i < 100; i++) {
 		unisolate(0, 1);
 		assert_int_equal(start_cpu(0, 1), 0);
-		while (
-		    sense(0, 1) != DRC_SENSE_PRESENT || core_info(f, 1).drc.state != DRC_AVAILABLE)
+		while (sense(0, 1) != DRC_SENSE_PRESENT ||
+		       core_info(f, 1).connector.drc.state != DRC_AVAILABLE)
 			sched_yield();
 		if (i == 99)
 			caller.over = true;

@@ -73,18 +73,19 @@ static void operate(struct model *model)
 	struct spapr_core_info before = core_info(f, core_id);
 	struct err err = {0};
 
-	if (!before.drc.attached) {
+	if (!before.connector.drc.attached) {
 		add(f, core_id);
 		expect_queued(model, core_id);
 	} else if (next_random(model, 3) == 0) {
 		spapr_operation_cancel(f->machine,
-		    before.remove_operation != 0 ? before.remove_operation : before.add_operation,
+		    before.connector.remove_operation != 0 ? before.connector.remove_operation
+		                                           : before.connector.add_operation,
 		    &err);
 		expect_pulses(model, 0);
 	} else {
 		take_away(f, core_id);
 		/* What the guest does not have is taken without asking it. */
-		if (before.drc.state != DRC_UNUSABLE)
+		if (before.connector.drc.state != DRC_UNUSABLE)
 			expect_queued(model, core_id);
 		else
 			expect_pulses(model, 0);
@@ -118,7 +119,7 @@ static void fetch(struct model *model)
 		expect_pulses(model, 0);
 		return;
 	}
-	removing = core_info(model->f, core_id).remove_operation != 0;
+	removing = core_info(model->f, core_id).connector.remove_operation != 0;
 	expect_event(0, core_id, removing ? 2 : 1);
 	model->queued--;
 	memmove(model->queue, model->queue + 1, model->queued * sizeof model->queue[0]);

@@ -124,10 +124,10 @@ static void a_block_is_added_when_the_fence_behind_it_is_answered(void **state)
 	assert_int_equal(operation_of(f, id).evidence.parts, 1);
 	assert_int_equal(operation_of(f, id).evidence.parts_used, 1);
 	info = info_of(f, 0);
-	assert_string_equal(info.device, "dimm1");
+	assert_string_equal(info.connector.device, "dimm1");
 	assert_int_equal(info.address, 2 * BLOCK_BYTES);
 	assert_int_equal(info.bytes, BLOCK_BYTES);
-	assert_int_equal(info.drc_index, 0x80000002);
+	assert_int_equal(info.connector.drc_index, 0x80000002);
 	assert_int_equal(spapr_memory_added(f->machine), BLOCK_BYTES);
 	expect_no_event(0);
 }
@@ -654,7 +654,7 @@ static void much_room_costs_nothing(void **state)
 	assert_int_equal(large, small);
 	add_blocks(f, SPAPR_MAX_MEMORY - BLOCK_BYTES, 1, "last");
 	linux_add_blocks(f, 16383, 1);
-	assert_int_equal(info_of(f, 0).drc_index, 0x80003fff);
+	assert_int_equal(info_of(f, 0).connector.drc_index, 0x80003fff);
 }
 
 int main(void)

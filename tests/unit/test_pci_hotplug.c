@@ -238,7 +238,7 @@ static void what_is_isolated_in_use_stays_alive_until_its_driver_lets_go(void **
 	assert_int_equal(indicate(9001, SLOT, 0), 0);
 	expect_passed(*state, id, "requested notified fetched answered isolated");
 	expect_stuck(*state, id, "connector isolated, but the guest's driver still uses");
-	assert_int_equal(slot_info(*state, SLOT).drc.state, DRC_AVAILABLE);
+	assert_int_equal(slot_info(*state, SLOT).connector.drc.state, DRC_AVAILABLE);
 	assert_int_equal(slot_sense(SLOT), DRC_SENSE_PRESENT);
 	/* It works, and can be reached in all ways. */
 	assert_int_equal(config_read(SLOT, PCI_VENDOR_ID, 2), 0x1af4);
@@ -247,12 +247,12 @@ static void what_is_isolated_in_use_stays_alive_until_its_driver_lets_go(void **
 	/* Each step of the driver's, until the last. */
 	set_status(SLOT, 0);
 	operate(*state);
-	assert_int_equal(slot_info(*state, SLOT).drc.state, DRC_AVAILABLE);
+	assert_int_equal(slot_info(*state, SLOT).connector.drc.state, DRC_AVAILABLE);
 	toy_release(toy);
 	driver_reset(SLOT);
 	assert_int_equal(driver_used_index(&rings[1]), 1);
 	operate(*state);
-	assert_int_equal(slot_info(*state, SLOT).drc.state, DRC_AVAILABLE);
+	assert_int_equal(slot_info(*state, SLOT).connector.drc.state, DRC_AVAILABLE);
 	driver_leave(SLOT);
 	expect_passed(*state, id, "released ended");
 	PROOF(*state, id, .source = OP_BY_DRIVER, .phase = OP_RELEASED);
@@ -275,7 +275,7 @@ static void a_device_taken_back_while_it_is_released_is_a_refusal(void **state)
 	expect_end(*state, id, OP_REJECTED, OP_BY_GUEST, OP_ISOLATED);
 	assert_string_equal(
 	    operation_of(*state, id).evidence.inferred, "the guest took the device back");
-	assert_int_equal(slot_info(*state, SLOT).drc.state, DRC_CONFIGURED);
+	assert_int_equal(slot_info(*state, SLOT).connector.drc.state, DRC_CONFIGURED);
 	expect_works(rings);
 }
 
@@ -332,7 +332,7 @@ static void what_the_guest_gives_back_unasked_is_as_it_was_made(void **state)
 	assert_int_equal(indicate(9001, SLOT, 0), 0);
 	operate(*state);
 	drop_reports(*state);
-	assert_int_equal(slot_info(*state, SLOT).drc.state, DRC_UNUSABLE);
+	assert_int_equal(slot_info(*state, SLOT).connector.drc.state, DRC_UNUSABLE);
 	assert_int_equal(toys, 2);
 	tool_takes(SLOT);
 	assert_int_equal(config_read(SLOT, PCI_COMMAND, 2), 0);
@@ -503,7 +503,7 @@ static void a_reset_ends_what_is_pending(void **state)
 	assert_false(slot_filled(fixture, SLOT));
 	assert_int_equal(toys, 2);
 	/* What stays is in the new tree, as configured. */
-	assert_int_equal(slot_info(fixture, SLOT + 1).drc.state, DRC_CONFIGURED);
+	assert_int_equal(slot_info(fixture, SLOT + 1).connector.drc.state, DRC_CONFIGURED);
 	assert_int_equal(config_read(SLOT + 1, PCI_VENDOR_ID, 2), 0x1af4);
 	expect_no_event(0);
 }

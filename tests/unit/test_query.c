@@ -123,13 +123,14 @@ static void test_query_connectors(void **state)
 	struct spapr_core_info *core = &peer->fixture->vmm.machine.cores[1];
 	json_t *list, *entry;
 
-	core->drc = (struct drc){.state = DRC_CONFIGURED, .attached = true, .removing = true};
-	core->remove_operation = 3;
-	snprintf(core->device, OP_DEVICE_MAX, "one");
-	core->history_count = 1;
-	core->history[0].input = DRC_IN_CONFIGURE_END;
-	core->history[0].status = RTAS_NOT_CONFIGURABLE;
-	core->history[0].vcpu = 1;
+	core->connector.drc =
+	    (struct drc){.state = DRC_CONFIGURED, .attached = true, .removing = true};
+	core->connector.remove_operation = 3;
+	snprintf(core->connector.device, OP_DEVICE_MAX, "one");
+	core->connector.history_count = 1;
+	core->connector.history[0].input = DRC_IN_CONFIGURE_END;
+	core->connector.history[0].status = RTAS_NOT_CONFIGURABLE;
+	core->connector.history[0].vcpu = 1;
 	list =
 	    value(peer, "{'execute': 'query-connectors', 'arguments': {'start': 1, 'count': 1}}\n");
 	assert_int_equal(json_array_size(list), 1);
@@ -232,17 +233,19 @@ static void make_longest(struct spapr *machine)
 	for (uint32_t i = 0; i < CORES_MAX; i++) {
 		struct spapr_core_info *core = &machine->cores[i];
 
-		*core = (struct spapr_core_info){.core_id = i, .drc_index = 0x1fffffff};
-		memset(core->device, 'x', sizeof core->device - 1);
-		core->drc = (struct drc){DRC_CONFIGURED, true, true, true, DRC_UNUSABLE, true};
-		core->add_operation = core->remove_operation = UINT64_C(1) << 60;
+		*core = (struct spapr_core_info){.core_id = i, .connector.drc_index = 0x1fffffff};
+		memset(core->connector.device, 'x', sizeof core->connector.device - 1);
+		core->connector.drc =
+		    (struct drc){DRC_CONFIGURED, true, true, true, DRC_UNUSABLE, true};
+		core->connector.add_operation = core->connector.remove_operation = UINT64_C(1)
+		                                                                   << 60;
 		core->vcpus[0].id = i;
 		core->vcpus[0].state = SPAPR_VCPU_RUNNING;
-		core->history_count = 8;
+		core->connector.history_count = 8;
 		for (size_t h = 0; h < 8; h++) {
-			core->history[h].input = DRC_IN_CONFIGURE_END;
-			core->history[h].status = RTAS_NOT_CONFIGURABLE;
-			core->history[h].vcpu = UINT32_MAX;
+			core->connector.history[h].input = DRC_IN_CONFIGURE_END;
+			core->connector.history[h].status = RTAS_NOT_CONFIGURABLE;
+			core->connector.history[h].vcpu = UINT32_MAX;
 		}
 	}
 	for (size_t i = 0; i < SPAPR_OPERATIONS; i++) {

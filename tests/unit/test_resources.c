@@ -108,7 +108,7 @@ static void test_add_a_dimm(void **state)
 	make_backend(peer, "mem1");
 	make_backend(peer, "mem2");
 	expect_json(value(peer, ADD(DIMM ", 'memdev': 'mem1', 'id': 'd1'")), "{'operation': 9}");
-	assert_string_equal(machine->memory[0].device, "d1");
+	assert_string_equal(machine->memory[0].connector.device, "d1");
 	assert_int_equal(machine->memory[0].bytes, 1 << 28);
 	assert_int_equal(machine->memory[0].address, GIB);
 	plain = peer_create_negotiated(*state);
@@ -116,7 +116,7 @@ static void test_add_a_dimm(void **state)
 	expect_json(
 	    value(plain, ADD(DIMM ", 'memdev': 'mem2', 'addr': '0x50000000', 'core-id': null")),
 	    "{}");
-	assert_string_equal(machine->memory[1].device, "mem2");
+	assert_string_equal(machine->memory[1].connector.device, "mem2");
 	assert_int_equal(machine->memory[1].address, 0x50000000);
 	peer_destroy(plain);
 	peer_destroy(peer);
@@ -155,7 +155,7 @@ static void test_a_dimm_that_is_refused(void **state)
 
 	for (uint32_t i = 0; i < MEMORIES; i++)
 		machine->memory[i] = (struct spapr_memory_info){
-		    .address = (4 + i) * (GIB / 4), .bytes = GIB / 4, .device = "d"};
+		    .address = (4 + i) * (GIB / 4), .bytes = GIB / 4, .connector.device = "d"};
 	machine->memory_count = MEMORIES;
 	make_backend(peer, "mem");
 	say(peer, ADD(DIMM ", 'memdev': 'mem'"));
@@ -198,7 +198,7 @@ static void test_queries_of_memory(void **state)
 	expect_json(value(peer, ADD(DIMM ", 'memdev': 'mem', 'id': 'd'")), "{'operation': 9}");
 	/* One of set-memory: it has no backend, and is its own. */
 	machine->memory[1] = (struct spapr_memory_info){
-	    .address = 2 * GIB, .bytes = 1 << 28, .block = 8, .device = "memory8"};
+	    .address = 2 * GIB, .bytes = 1 << 28, .block = 8, .connector.device = "memory8"};
 	machine->memory_count = 2;
 	plain = peer_create_negotiated(*state);
 	expect_json(value(plain, "{'execute': 'query-memory-devices'}"),
@@ -241,10 +241,10 @@ static void test_connectors_of_memory(void **state)
 		    .block = 4 + i,
 		    .blocks = 2,
 		    .blocks_in_use = 1,
-		    .device = "d",
-		    .drc_index = 0x80000004 + i,
-		    .remove_operation = 5,
-		    .drc = {.state = DRC_CONFIGURED, .attached = true, .removing = true}};
+		    .connector.device = "d",
+		    .connector.drc_index = 0x80000004 + i,
+		    .connector.remove_operation = 5,
+		    .connector.drc = {.state = DRC_CONFIGURED, .attached = true, .removing = true}};
 	machine->memory_count = 2;
 	assert_int_equal(count_connectors(peer, ""), 6);
 	assert_int_equal(count_connectors(peer, "'resource': 'core'"), 4);

@@ -142,10 +142,10 @@ static void check_everything(struct fixture *f)
 	for (uint32_t core = 0; core < VCPUS; core++) {
 		struct spapr_core_info info = core_info(f, core); /* drc_valid() is seen to there */
 
-		assert_int_equal(info.drc.adding, info.add_operation != 0);
-		assert_int_equal(info.drc.removing, info.remove_operation != 0);
-		assert_int_equal(info.drc.attached, info.device[0] != '\0');
-		if (info.drc.attached)
+		assert_int_equal(info.connector.drc.adding, info.connector.add_operation != 0);
+		assert_int_equal(info.connector.drc.removing, info.connector.remove_operation != 0);
+		assert_int_equal(info.connector.drc.attached, info.connector.device[0] != '\0');
+		if (info.connector.drc.attached)
 			assert_int_not_equal(info.vcpus[0].state, SPAPR_VCPU_ABSENT);
 		else
 			assert_true(info.vcpus[0].state == SPAPR_VCPU_ABSENT ||
@@ -237,7 +237,7 @@ static void no_guest_can_break_the_machine(void **state)
 	reset(f);
 	check_everything(f);
 	for (uint32_t core = 1; core < VCPUS; core++) {
-		if (core_info(f, core).drc.attached)
+		if (core_info(f, core).connector.drc.attached)
 			continue;
 		add_in_use(f, core);
 		take_away(f, core);
