@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * draw_states.c - draws docs/connector-states.svg and docs/connector-states-memory.svg from the
- * transition tables the program runs.
+ * draw_states.c - draws the pictures of docs/connector-states.md from the transition tables the
+ * program runs.
  *
- * Prints the graph of a family, cores or memory, in the language of Graphviz. It takes every state
- * a connector can come to, gives it every input, and notes which row of the table decides. What
- * differs only in what is pending is one node; a row that leads elsewhere, or is a refusal by the
- * guest, is a line on an edge; what stays is a line in the node. `ninja -C build drawing` makes the
- * picture anew.
+ * Prints the graph of a family (a row of `families`) in the language of Graphviz. It takes every
+ * state a connector can come to, gives it every input, and notes which row of the table decides.
+ * What differs only in what is pending is one node; a row that leads elsewhere, or is a refusal by
+ * the guest, is a line on an edge; what stays is a line in the node. `ninja -C build drawing` makes
+ * the picture anew.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,21 +24,47 @@ enum party { GUEST, REFUSAL, OPERATOR, RESET, PARTIES };
 static const struct {
 	const char *colour, *style, *legend;
 } parties[PARTIES] = {
-    [GUEST] = {"#1f2933", "solid", "call of the guest"},
+    [GUEST] = {"#1f2933", "solid", "call of the guest, or act of its driver"},
     [REFUSAL] = {"#c81e1e", "bold", "the guest says no"},
     [OPERATOR] = {"#1a56db", "solid", "request of the operator"},
     [RESET] = {"#8a8f98", "dashed", "reset"},
 };
 
-static const struct {
-	const char *title, *text;
-} nodes[NODES] = {
-    [EMPTY] = {"empty", "nothing is plugged in"},
-    [DRC_UNUSABLE] = {"unusable", "plugged in; the guest does not own it"},
-    [DRC_AVAILABLE] = {"available", "allocated to the guest, isolated"},
-    [DRC_UNISOLATED] = {"unisolated", "the guest may read its description"},
-    [DRC_CONFIGURED] = {"configured", "the guest has read its description"},
+/* A family of connectors, and what its states mean. */
+static const struct family {
+	const char *name;
+	const struct drc_type *type;
+	unsigned order[NODES]; /* on the line from top to bottom */
+	const char *texts[NODES];
+} families[] = {
+    {"cores", &drc_type_cpu, {EMPTY, DRC_UNUSABLE, DRC_AVAILABLE, DRC_UNISOLATED, DRC_CONFIGURED},
+        {[EMPTY] = "nothing is plugged in",
+            [DRC_UNUSABLE] = "plugged in; the guest does not own it",
+            [DRC_AVAILABLE] = "allocated to the guest, isolated",
+            [DRC_UNISOLATED] = "the guest may read its description",
+            [DRC_CONFIGURED] = "the guest has read its description"}},
+    {"memory", &drc_type_lmb, {EMPTY, DRC_UNUSABLE, DRC_AVAILABLE, DRC_UNISOLATED, DRC_CONFIGURED},
+        {[EMPTY] = "nothing is plugged in",
+            [DRC_UNUSABLE] = "plugged in; the guest does not own it",
+            [DRC_AVAILABLE] = "allocated to the guest, isolated",
+            [DRC_UNISOLATED] = "the guest may read its description",
+            [DRC_CONFIGURED] = "the guest has read its description"}},
+    {"pci", &drc_type_pci, {EMPTY, DRC_UNUSABLE, DRC_UNISOLATED, DRC_CONFIGURED, DRC_AVAILABLE},
+        {[EMPTY] = "nothing is plugged in",
+            [DRC_UNUSABLE] = "plugged in; the guest cannot reach it",
+            [DRC_AVAILABLE] = "isolated by the guest, and in use by its driver",
+            [DRC_UNISOLATED] = "the guest may read its description",
+            [DRC_CONFIGURED] = "the guest has read its description"}},
 };
+
+enum { FAMILIES = sizeof families / sizeof families[0] };
+
+static const struct family *family; /* that is drawn */
+
+static const char *title(unsigned node)
+{
+	return node == EMPTY ? "empty" : drc_state_name(family->type, (enum drc_state)node);
+}
 
 static const struct {
 	unsigned effect;
@@ -97,7 +123,7 @@ static enum party party_of(const struct drc_row *row)
 {
 	if (row->input == DRC_IN_RESET || row->input == DRC_IN_RESET_OFFER)
 		return RESET;
-	if (row->input >= DRC_IN_ATTACH)
+	if (row->input >= DRC_IN_ATTACH && row->input < DRC_INPUT_LOGICAL)
 		return OPERATOR;
 	return row->add == OP_REJECTED || row->remove == OP_REJECTED ? REFUSAL : GUEST;
 }
@@ -141,7 +167,7 @@ static void note(const struct drc *from, const struct drc *to, const struct drc_
 	if (row->refusal != DRC_ACCEPTED)
 		return; /* docs/protocol.md has what the operator is told */
 	if (party == RESET) {
-		append(text, " &#8594; ", nodes[end].title);
+		append(text, " &#8594; ", title(end));
 		add_line(&stays[RESET][start], text);
 	} else if (start != end || party == REFUSAL) {
 		add_line(&edges[party][start][end], text);
@@ -151,13 +177,15 @@ static void note(const struct drc *from, const struct drc *to, const struct drc_
 }
 
 /* Everything a connector can come to, from an empty one and from one of the first boot. */
-static void walk(const struct drc_type *type)
+static void walk(void)
 {
+	const struct drc_type *type = family->type;
+	int inputs = type->physical ? DRC_INPUT_COUNT : DRC_INPUT_LOGICAL;
 	struct drc states[STATES_MAX] = {{0}, {.attached = true, .state = DRC_CONFIGURED}};
 	size_t count = 2;
 
 	for (size_t i = 0; i < count; i++)
-		for (int input = 0; input < DRC_INPUT_LOGICAL; input++) {
+		for (int input = 0; input < inputs; input++) {
 			const struct drc_row *row =
 			    drc_row_for(type, &states[i], (enum drc_input)input);
 			struct drc next = states[i];
@@ -200,7 +228,7 @@ static void print_node(unsigned node)
 	printf("  n%u [label=<<table border=\"0\" cellspacing=\"1\" cellpadding=\"1\">"
 	       "<tr><td align=\"left\"><font point-size=\"17\"><b>%s</b></font></td></tr>" ROW
 	       "%s" ROW_END,
-	    node, nodes[node].title, "#52606d", nodes[node].text);
+	    node, title(node), "#52606d", family->texts[node]);
 	print_calls(&answered[node], "stays:");
 	print_calls(&refused_3[node], "-3:");
 	print_calls(&refused_9003[node], "-9003:");
@@ -209,11 +237,21 @@ static void print_node(unsigned node)
 	printf("</table>>%s]\n", node == EMPTY ? ", style=\"rounded,dashed\"" : "");
 }
 
-/* The way of a core taken is the line on which the nodes stand; the others go round it. */
+/* Whether the second is the next on the line, which is closed. */
+static bool follows(unsigned node, unsigned next)
+{
+	unsigned place = 0;
+
+	while (family->order[place] != node)
+		place++;
+	return family->order[(place + 1) % NODES] == next;
+}
+
+/* The way of a device taken is the line on which the nodes stand; the others go round it. */
 static void print_edge(enum party party, unsigned from, unsigned to)
 {
 	const struct lines *lines = &edges[party][from][to];
-	bool forward = (from + 1) % NODES == to && party != REFUSAL;
+	bool forward = follows(from, to) && party != REFUSAL;
 
 	if (lines->count == 0)
 		return;
@@ -240,16 +278,22 @@ static void print_legend(void)
 
 int main(int argc, char **argv)
 {
-	walk(argc == 2 && strcmp(argv[1], "memory") == 0 ? &drc_type_lmb : &drc_type_cpu);
+	for (size_t i = 0; argc == 2 && i < FAMILIES; i++)
+		if (strcmp(argv[1], families[i].name) == 0)
+			family = &families[i];
+	if (family == NULL) {
+		fprintf(stderr, "usage: draw_states cores|memory|pci\n");
+		return 2;
+	}
+	walk();
 	printf("digraph connector {\n"
 	       "  graph [rankdir=TB, fontname=\"Helvetica\", nodesep=0.7, ranksep=0.75, pad=0.3, "
 	       "bgcolor=white]\n"
 	       "  node [shape=box, style=\"rounded,filled\", fillcolor=\"#f3f6fa\", "
 	       "color=\"#7b8794\", fontname=\"Helvetica\", margin=\"0.2,0.08\"]\n"
 	       "  edge [fontname=\"Helvetica\", fontsize=10, arrowsize=0.8]\n");
-	print_node(EMPTY);
-	for (unsigned node = 0; node < EMPTY; node++)
-		print_node(node);
+	for (unsigned place = 0; place < NODES; place++)
+		print_node(family->order[place]);
 	for (int party = 0; party < PARTIES; party++)
 		for (unsigned from = 0; from < NODES; from++)
 			for (unsigned to = 0; to < NODES; to++)
