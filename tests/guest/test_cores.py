@@ -23,10 +23,11 @@ RESTART_LOOP = [
 ]
 
 
-def test_add_and_remove_20_times(start) -> None:
+@pytest.mark.parametrize("times", [3, pytest.param(20, marks=pytest.mark.long)])
+def test_add_and_remove_many_times(start, times: int) -> None:
     guest: Guest = start()
     guest.wait_ready()
-    for _ in range(20):
+    for _ in range(times):
         assert guest.add(1)["outcome"] == "done"
         guest.wait_online("0-1")
         removed = guest.remove(1)

@@ -129,6 +129,7 @@ def test_a_bus_without_devices(start: Starter) -> None:
     power_off(guest)
 
 
+@pytest.mark.long
 def test_31_disks(start: Starter, host: Host, scratch: str) -> None:
     options = []
     for number in range(31):
@@ -222,12 +223,15 @@ def count_exits(guest: Guest) -> None:
 # --- Resets ---------------------------------------------------------------------------------------
 
 
-def test_resets_in_the_middle_of_requests(start: Starter, host: Host, scratch: str) -> None:
-    """By the operator and by the guest: nothing is torn, no interrupt comes late, and the disk works."""
+@pytest.mark.parametrize("resets", [(False,), pytest.param((True, False), marks=pytest.mark.long)],
+                         ids=["by the operator", "by both"])
+def test_resets_in_the_middle_of_requests(start: Starter, host: Host, scratch: str,
+                                          resets: tuple[bool, ...]) -> None:
+    """By the guest and by the operator: nothing is torn, no interrupt comes late, and the disk works."""
     image = make(host, scratch, "disk.img", KIB << 10)
     guest: Guest = start("--disk", f"file={image},queues=2", cpus="boot=2,max=2")
     assert guest.wait_ready() == "0-1"
-    for by_guest in (False, True):
+    for by_guest in resets:
         start_churn(guest, "/dev/vda", 8)
         if by_guest:
             guest.type("reboot -f")

@@ -21,7 +21,7 @@ from guest import Guest, initrd_of, scratch_directory
 from host_api import LAB, Host
 from test_disks import KIB, churned, end_churn, make, start_churn, troubles
 
-TIMES = int(os.environ.get("PAPRIKA_KEXECS", "3"))
+TIMES = int(os.environ.get("PAPRIKA_KEXECS", "2"))
 # The old kernel copies 100 MB, on an emulated and perhaps busy machine.
 PATIENCE = 180
 # The next kernel gets the same initramfs, so that it can kexec again. Without --mem-min the segments

@@ -101,9 +101,11 @@ def spin_on_vectors(guest: ProbeGuest, core_id: int) -> None:
         assert time.monotonic() < deadline, "it makes no accesses"
 
 
-def test_vector_accesses_to_nowhere_survive_200_stops_resets_and_removals(start_probe) -> None:
+@pytest.mark.parametrize("turns", [20, pytest.param(200, marks=pytest.mark.long)])
+def test_vector_accesses_to_nowhere_survive_stops_resets_and_removals(start_probe,
+                                                                      turns: int) -> None:
     guest: ProbeGuest = start_probe(cpus="boot=2,max=3")
-    for turn in range(200):
+    for turn in range(turns):
         assert guest.probe.do(1, "start") == {"start": 0}
         spin_on_vectors(guest, 1)
         guest.control.execute("stop")

@@ -11,7 +11,7 @@ After the 100th cycle, every 200 cycles from there, and after the last, the reso
 are sampled while no request is pending and no other client is connected. They must not change:
 Sample.flat_with().
 
-PAPRIKA_SOAK_CYCLES is the number of cycles, default 1000.
+PAPRIKA_SOAK_CYCLES is the number of cycles, default 300.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import guest_memory
 from guest import DEADLINE, Guest, state_of
 from host_api import Host
 
-CYCLES = int(os.environ.get("PAPRIKA_SOAK_CYCLES") or 1000)
+CYCLES = int(os.environ.get("PAPRIKA_SOAK_CYCLES") or 300)
 PER_ROUND = 2
 REFUSED_EVERY = 10  # cycles
 SAMPLE_FIRST, SAMPLE_EVERY = 100, 200  # cycles: 100, 300, 500, ... and the last
