@@ -6,13 +6,17 @@
  *
  *   run      WORKERS processes write and read at random, past the page cache, each in its own part,
  * and compare what they read; until SIGTERM. Prints when all have begun, and what was done:
- *            "started", "writes=10 reads=9 errors=0 wrong=0"
+ *            "started", "writes=10 reads=9 errors=0 wrong=0". FILE gets the generation that each
+ * block has: that of the last write that the disk has answered, or none, if a write failed or there
+ * was none
+ *   verify   compares each block whose generation FILE has: "verified=7 wrong=0"
  *   promise  writes one block after the other, round and round, and flushes each; then prints its
  *            generation, which counts from 1: what is printed has to be there after a crash
  *   check    looks at each block. Prints "written=3 newest=7 torn=0 lost=0"; lost are those that
  * are older than what `promise` had promised when it printed PROMISED
  *
- * usage: churn run PATH KIB WORKERS | promise PATH KIB | check PATH KIB [PROMISED]
+ * usage: churn run PATH KIB WORKERS [FILE] | verify PATH KIB FILE | promise PATH KIB |
+ *              check PATH KIB [PROMISED] | zero PATH KIB
  */
 #ifndef _GNU_SOURCE // the build of paprika defines it
 #define _GNU_SOURCE
@@ -91,7 +95,7 @@ static uint64_t generation_of(const uint64_t *block_words, uint64_t block)
 struct worker {
 	int fd;
 	uint64_t first, blocks, random, generation;
-	uint64_t *known; /* generation of each; UINT64_MAX: a write of it failed */
+	uint64_t *known; /* generation of each; UINT64_MAX: none was written, or a write failed */
 	uint64_t *buffer;
 	struct counts *counts;
 };
@@ -137,24 +141,52 @@ static void turn(struct worker *worker)
 		worker->counts->errors++;
 }
 
+/* A disk that has been removed has no bytes; an image is always there. What was written to it fails
+ * from then on, without having been asked of the disk. */
+static bool gone(int fd)
+{
+	uint64_t bytes = 0;
+
+	return ioctl(fd, BLKGETSIZE64, &bytes) != 0 ? errno != ENOTTY : bytes == 0;
+}
+
 static void work(struct worker *worker)
 {
-	worker->known = malloc(worker->blocks * sizeof *worker->known);
-	if (worker->known == NULL ||
-	    posix_memalign((void **)&worker->buffer, 65536, RUN_BLOCKS * BLOCK_BYTES) != 0)
+	if (posix_memalign((void **)&worker->buffer, 65536, RUN_BLOCKS * BLOCK_BYTES) != 0)
 		fail("no memory");
-	/* What an earlier run has left is not known. */
-	memset(worker->known, 0xff, worker->blocks * sizeof *worker->known);
 	for (unsigned turns = 0; !ending; turns++) {
+		uint64_t errors = worker->counts->errors;
+
 		turn(worker);
 		worker->counts->started = turns > 0;
+		while (worker->counts->errors != errors && !ending && gone(worker->fd))
+			usleep(10000);
 	}
 }
 
-static void run(const char *path, uint64_t blocks, unsigned workers)
+/* Memory that the processes share. */
+static void *share(size_t bytes)
 {
-	struct counts *counts = mmap(NULL, workers * sizeof *counts, PROT_READ | PROT_WRITE,
-	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	void *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (map == MAP_FAILED)
+		fail("no memory");
+	return map;
+}
+
+static void save(const char *path, const uint64_t *known, uint64_t blocks)
+{
+	FILE *file = fopen(path, "w");
+
+	if (file == NULL || fwrite(known, sizeof *known, blocks, file) != blocks ||
+	    fclose(file) != 0)
+		fail(path);
+}
+
+static void run(const char *path, uint64_t blocks, unsigned workers, const char *file)
+{
+	struct counts *counts = share(workers * sizeof *counts);
+	uint64_t *known = share(blocks * sizeof *known);
 	struct counts sum = {0};
 	pid_t children[64];
 	sigset_t set;
@@ -163,13 +195,16 @@ static void run(const char *path, uint64_t blocks, unsigned workers)
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigprocmask(SIG_BLOCK, &set, NULL); /* for sigwait() */
-	if (counts == MAP_FAILED || workers > 64 || blocks / workers < RUN_BLOCKS)
+	if (workers > 64 || blocks / workers < RUN_BLOCKS)
 		fail("cannot begin");
+	/* What an earlier run has left is not known. */
+	memset(known, 0xff, blocks * sizeof *known);
 	for (unsigned i = 0; i < workers; i++) {
 		struct worker worker = {.fd = open(path, O_RDWR | O_DIRECT),
 		    .first = i * (blocks / workers),
 		    .blocks = blocks / workers,
 		    .random = (uint64_t)i << 32,
+		    .known = known + i * (blocks / workers),
 		    .counts = &counts[i]};
 
 		if (worker.fd < 0)
@@ -192,6 +227,8 @@ static void run(const char *path, uint64_t blocks, unsigned workers)
 		kill(children[i], SIGTERM);
 	while (wait(NULL) > 0)
 		;
+	if (file != NULL)
+		save(file, known, blocks);
 	for (unsigned i = 0; i < workers; i++) {
 		sum.writes += counts[i].writes;
 		sum.reads += counts[i].reads;
@@ -201,6 +238,30 @@ static void run(const char *path, uint64_t blocks, unsigned workers)
 	printf("writes=%llu reads=%llu errors=%llu wrong=%llu\n", (unsigned long long)sum.writes,
 	    (unsigned long long)sum.reads, (unsigned long long)sum.errors,
 	    (unsigned long long)sum.wrong);
+}
+
+static void verify(const char *path, uint64_t blocks, const char *file)
+{
+	int fd = open(path, O_RDONLY | O_DIRECT);
+	FILE *expected = fopen(file, "r");
+	uint64_t *buffer, verified = 0, wrong = 0;
+
+	if (fd < 0 || expected == NULL || posix_memalign((void **)&buffer, 65536, BLOCK_BYTES) != 0)
+		fail("cannot begin");
+	for (uint64_t block = 0; block < blocks; block++) {
+		uint64_t known;
+
+		if (fread(&known, sizeof known, 1, expected) != 1)
+			fail(file);
+		if (known == UINT64_MAX)
+			continue;
+		if (pread(fd, buffer, BLOCK_BYTES, (off_t)(block * BLOCK_BYTES)) != BLOCK_BYTES)
+			fail("not read");
+		verified++;
+		wrong += generation_of(buffer, block) != known;
+	}
+	printf(
+	    "verified=%llu wrong=%llu\n", (unsigned long long)verified, (unsigned long long)wrong);
 }
 
 /* --- promise and check ------------------------------------------------------------------------ */
@@ -269,8 +330,10 @@ int main(int argc, char **argv)
 	if (blocks == 0)
 		command = "";
 	signal(SIGTERM, end);
-	if (strcmp(command, "run") == 0 && argc == 5)
-		run(argv[2], blocks, (unsigned)atoi(argv[4]));
+	if (strcmp(command, "run") == 0 && argc >= 5 && argc <= 6)
+		run(argv[2], blocks, (unsigned)atoi(argv[4]), argc == 6 ? argv[5] : NULL);
+	else if (strcmp(command, "verify") == 0 && argc == 5)
+		verify(argv[2], blocks, argv[4]);
 	else if (strcmp(command, "promise") == 0 && argc == 4)
 		promise(argv[2], blocks);
 	else if (strcmp(command, "check") == 0 && argc <= 5)
@@ -278,8 +341,8 @@ int main(int argc, char **argv)
 	else if (strcmp(command, "zero") == 0 && argc == 4)
 		zero(argv[2], blocks);
 	else {
-		fputs("usage: churn run PATH KIB WORKERS | promise PATH KIB | "
-		      "check PATH KIB [PROMISED] | zero PATH KIB\n",
+		fputs("usage: churn run PATH KIB WORKERS [FILE] | verify PATH KIB FILE | "
+		      "promise PATH KIB | check PATH KIB [PROMISED] | zero PATH KIB\n",
 		    stderr);
 		return 2;
 	}

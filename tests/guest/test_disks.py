@@ -19,24 +19,13 @@ from pathlib import Path
 import pytest
 
 from guest import DEADLINE, Guest, initrd_of
+from guest_disks import (KIB, ROOT, TROUBLE, churned, end_churn, make, start_churn, troubles)
 from host_api import Host, is_direct
 from test_cli import complain
 
 Starter = Callable[..., Guest]
 READY = re.compile(rb"PAPRIKA-GUEST-READY cpus=\S+\r*\n")
-ROOT = "console=hvc0 quiet paprika.root=/dev/vda"
 WRITE = "dd if=/dev/zero of=/dev/%s bs=64k count=%d conv=fsync"
-KIB = 8192  # of a disk that churn writes to
-# What a kernel says of trouble. Of a line's level, 0 to 3 are errors. The machine has neither NVRAM nor a
-# store of keys, which Linux expects.
-TROUBLE = re.compile(r"WARN|[Cc]all [Tt]race|BUG|Oops|I/O error|^<[0-3]>(?!.* (nvram|SED): )")
-
-
-def make(host: Host, directory: str, name: str, size: str | int) -> str:
-    """An image of that size, with nothing in it."""
-    path = f"{directory}/{name}"
-    host.run(["truncate", "-s", str(size), path], check=True)
-    return path
 
 
 def fetch(host: Host, image: str, tmp_path: Path) -> str:
@@ -58,32 +47,6 @@ def file_in(image: str, path: str) -> bytes:
     """A file of the file system in an image."""
     return subprocess.run(["/sbin/debugfs", "-R", f"cat {path}", image], capture_output=True,
                           check=True).stdout
-
-
-def troubles(guest: Guest) -> list[str]:
-    """Lines of the guest's kernel log that say of trouble."""
-    return [line for line in guest.sh("dmesg -r").splitlines() if TROUBLE.search(line)]
-
-
-def churned(host: Host, image: str, promised: int = 0) -> dict[str, int]:
-    """What churn finds in an image."""
-    return numbers(host.run(["churn", "check", image, str(KIB), str(promised)],
-                            check=True).stdout.decode())
-
-
-def numbers(text: str) -> dict[str, int]:
-    return {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", text)}
-
-
-def start_churn(guest: Guest, device: str, workers: int = 4) -> None:
-    """In the background, until end_churn() or the end of the guest."""
-    guest.sh(f"churn run {device} {KIB} {workers} > /tmp/churn & "
-             "until grep -q started /tmp/churn; do usleep 10000; done", DEADLINE)
-
-
-def end_churn(guest: Guest) -> dict[str, int]:
-    guest.sh("killall -TERM churn; while pidof churn > /dev/null; do usleep 10000; done")
-    return numbers(guest.sh("cat /tmp/churn"))
 
 
 def power_off(guest: Guest) -> None:
