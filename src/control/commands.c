@@ -166,7 +166,9 @@ const struct command commands[] = {
   .doc = "The block nodes." },
 { .name = "device_del", .run = run_device_del,
   .arguments = {
-	{"id", ARGUMENT_STRING, true, "name of the device, or its qom-path"}},
+	{"id", ARGUMENT_STRING, true, "name of the device, or its qom-path"},
+	{"force", ARGUMENT_BOOLEAN, false, "answer the guest's requests to this PCI device with an I/O error; it "
+	"goes when no driver of the guest's uses it any more"}},
   .returns = "{operation}",
   .doc = "Ask the guest for a device back. The reply means that this has begun. Asked again "
 	"while that is pending, the guest is notified again." },
@@ -206,7 +208,7 @@ const struct command commands[] = {
 { .name = "query-operations", .run = query_operations,
   .arguments = {{"id", ARGUMENT_INTEGER, false, "only this one"}, START("id"), AT_MOST},
   .returns = "[{id, kind, device, resource, unit, core-id, drc-index, outcome, phase, unresolved, "
-	"notifications, stuck, elapsed-ms, steps: [{step, at-ms}], evidence}]",
+	"notifications, forced, requests-refused, stuck, elapsed-ms, steps: [{step, at-ms}], evidence}]",
   .doc = "The operations remembered, oldest first." },
 { .name = "operation-cancel", .run = run_operation_cancel,
   .arguments = {

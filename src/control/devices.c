@@ -203,6 +203,7 @@ json_t *run_device_del(struct call *call)
 {
 	static const char path[] = JSON_DEVICE_PATH;
 	const char *id = call_string(call, "id");
+	bool force = json_is_true(json_object_get(call->arguments, "force"));
 	uint64_t operation = 0;
 
 	if (strncmp(id, path, sizeof path - 1) == 0)
@@ -211,7 +212,8 @@ json_t *run_device_del(struct call *call)
 		call_fail(call, "DeviceNotFound", "Device '%s' not found", id);
 		return NULL;
 	}
-	if (spapr_device_remove(call->guest->machine, id, &operation, &call->err))
+	if ((force ? spapr_device_force : spapr_device_remove)(
+	        call->guest->machine, id, &operation, &call->err))
 		return operation_reply(call, operation);
 	if (call->err.class == ERR_NOT_FOUND)
 		call->class = "DeviceNotFound";

@@ -132,14 +132,17 @@ json_t *json_out_operation(const struct operation *op)
 	    pending ? clock_ms() - op->steps[OP_REQUESTED].at_ms : op->evidence.elapsed_ms;
 
 	return json_pack(
-	    "{s:o, s:s, s:s, s:s, s:I, s:o*, s:I, s:s, s:s, s:b, s:I, s:o*, s:s*, s:o, s:o, s:o*}",
+	    "{s:o, s:s, s:s, s:s, s:I, s:o*, s:I, s:s, s:s, s:b, s:I, s:o*, s:o*, s:o*, s:s*, s:o, "
+	    "s:o, s:o*}",
 	    "id", json_out_integer(op->id), "kind", op_kind_name(op->kind), "device", op->device,
 	    "resource", op->noun, "unit", (json_int_t)op->unit, "core-id",
 	    strcmp(op->noun, "core") == 0 ? json_integer(op->unit) : NULL, "drc-index",
 	    (json_int_t)op->drc_index, "outcome", op_outcome_name(op->outcome), "phase",
 	    op_step_name(op->phase), "unresolved", op->unresolved, "notifications",
 	    (json_int_t)op->notifications, "times",
-	    op_is_guest_made(op->kind) ? json_out_integer(op->times) : NULL, "stuck",
+	    op_is_guest_made(op->kind) ? json_out_integer(op->times) : NULL, "forced",
+	    op->forced ? json_true() : NULL, "requests-refused",
+	    op->forced ? json_out_integer(op->evidence.refused) : NULL, "stuck",
 	    pending ? op_stuck_text(op, stuck) : NULL, "elapsed-ms", json_out_integer(elapsed_ms),
 	    "steps", operation_steps(op), "evidence", pending ? NULL : json_out_evidence(op));
 }

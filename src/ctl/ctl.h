@@ -25,7 +25,7 @@ enum exit_code {
 
 struct ctl {
 	const char *socket_path;
-	bool json, wait, follow, registers, readonly;
+	bool json, wait, follow, registers, readonly, force;
 	int64_t timeout_ms; /* value of --timeout; negative: none */
 	int64_t deadline;   /* clock_now_ms() at which it has passed; negative: never */
 	const char *device_id;
@@ -123,7 +123,13 @@ enum exit_code outcome_exit_code(const json_t *operation);
  */
 bool operations_wait(struct ctl *ctl, json_t *ids, json_t *results);
 
-/* device_add or device_del; with --wait, wait for the end of the operation. */
+/* device_add or device_del; without --wait, print the operation's id. False after a complaint. */
+bool operation_ask(struct ctl *ctl, const char *command, json_t *arguments, json_int_t *ret_id);
+
+/* Wait for one operation and print how it ended, or where it is stuck. */
+enum exit_code operation_wait(struct ctl *ctl, json_int_t id);
+
+/* Ask and, with --wait, wait. */
 enum exit_code operation_begin(struct ctl *ctl, const char *command, json_t *arguments);
 
 /* --- resize.c: commands of the table in verbs.c ------------------------------------------- */

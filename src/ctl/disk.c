@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -102,11 +103,40 @@ enum exit_code verb_disk_add(struct ctl *ctl, char **arguments)
 	return code;
 }
 
+/* What a removal by force does to the guest; nothing, if the device has gone. */
+static void disk_tell_cut_off(struct ctl *ctl, const char *device)
+{
+	json_t *devices =
+	    connection_ask(ctl, "query-connectors", json_pack("{s:s}", "resource", "pci"));
+	json_t *slot;
+	size_t i;
+
+	json_array_foreach (devices, i, slot) {
+		if (strcmp(member_text(slot, "device"), device) == 0 && !ctl->json)
+			printf("%s: requests of the guest's are answered with an I/O error from "
+			       "now on; %" PRId64
+			       " that had been begun end as the host ends them\n",
+			    device, member_number(slot, "requests-in-flight"));
+	}
+	fflush(stdout);
+	json_decref(devices);
+}
+
 enum exit_code verb_disk_remove(struct ctl *ctl, char **arguments)
 {
-	enum exit_code code =
-	    operation_begin(ctl, "device_del", json_pack("{s:s}", "id", arguments[0]));
+	enum exit_code code = CTL_OK;
 	json_t *nodes;
+	json_int_t id;
+
+	if (!operation_ask(ctl, "device_del",
+	        json_pack(
+	            "{s:s, s:o*}", "id", arguments[0], "force", ctl->force ? json_true() : NULL),
+	        &id))
+		return CTL_ERROR;
+	if (ctl->force)
+		disk_tell_cut_off(ctl, arguments[0]);
+	if (ctl->wait)
+		code = operation_wait(ctl, id);
 
 	/* Without --wait the node is closed when another disk takes its name. */
 	if (code != CTL_OK || !ctl->wait)

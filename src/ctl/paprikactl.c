@@ -31,6 +31,9 @@ static void ctl_print_help(void)
 	    "  -f, --follow        go on printing events\n"
 	    "  -r, --registers     where each vCPU of a stopped guest is, instead\n"
 	    "  -R, --readonly      a disk that is not written to\n"
+	    "  -F, --force         cut the guest off from the disk, and take it when no driver "
+	    "uses "
+	    "it\n"
 	    "  -V, --version       the version of this program\n"
 	    "  -h, --help, help    this text\n"
 	    "\nExit codes:\n"
@@ -62,8 +65,8 @@ static const struct option long_options[] = {{"socket", required_argument, NULL,
     {"json", no_argument, NULL, 'j'}, {"id", required_argument, NULL, 'i'},
     {"wait", no_argument, NULL, 'w'}, {"timeout", required_argument, NULL, 't'},
     {"follow", no_argument, NULL, 'f'}, {"registers", no_argument, NULL, 'r'},
-    {"readonly", no_argument, NULL, 'R'}, {"version", no_argument, NULL, 'V'},
-    {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+    {"readonly", no_argument, NULL, 'R'}, {"force", no_argument, NULL, 'F'},
+    {"version", no_argument, NULL, 'V'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
 
 static const char *ctl_option_name(int letter)
 {
@@ -107,7 +110,7 @@ static int ctl_parse_options(struct ctl *ctl, int argc, char **argv)
 		/* Within a word of several letters optind does not move. */
 		int before = optind;
 
-		option = getopt_long(argc, argv, ":s:ji:wt:frRVh", long_options, NULL);
+		option = getopt_long(argc, argv, ":s:ji:wt:frRFVh", long_options, NULL);
 		switch (option) {
 		case -1: return -1;
 		case 's': ctl->socket_path = optarg; break;
@@ -117,6 +120,7 @@ static int ctl_parse_options(struct ctl *ctl, int argc, char **argv)
 		case 'f': ctl->follow = true; break;
 		case 'r': ctl->registers = true; break;
 		case 'R': ctl->readonly = true; break;
+		case 'F': ctl->force = true; break;
 		case 't':
 			if (!ctl_parse_timeout(ctl, optarg))
 				return CTL_USAGE;

@@ -145,8 +145,13 @@ static void operation_print_ended(const json_t *operation)
 		if (strcmp(rows[i].kind, kind) == 0 && strcmp(rows[i].outcome, outcome) == 0)
 			text = rows[i].text;
 	operation_put_subject(operation);
-	printf(": %s after %" PRId64 " ms", text, member_number(operation, "elapsed-ms"));
+	printf(": %s%s after %" PRId64 " ms", text,
+	    member_true(operation, "forced") ? " by force" : "",
+	    member_number(operation, "elapsed-ms"));
 	evidence_print(json_object_get(operation, "evidence"));
+	if (member_true(operation, "forced"))
+		printf("; requests answered with an I/O error: %" PRId64,
+		    member_number(operation, "requests-refused"));
 	putchar('\n');
 }
 

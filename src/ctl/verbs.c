@@ -245,7 +245,7 @@ static const struct verb {
     {"disk list", "", 0, 0, NULL, verb_disk_list, NULL, "the PCI devices"},
     {"disk add", "FILE [--id NAME] [--readonly] [--wait] [--timeout S]", 1, 1, verb_check_file, verb_disk_add, NULL,
 	"add a disk: a raw image or a block device"},
-    {"disk remove", "DEVICE [--wait] [--timeout S]", 1, 1, NULL, verb_disk_remove, NULL,
+    {"disk remove", "DEVICE [--force] [--wait] [--timeout S]", 1, 1, NULL, verb_disk_remove, NULL,
 	"ask the guest for a PCI device back"},
     {"connectors", "", 0, 0, NULL, verb_connectors, NULL, "what the guest has done with each device"},
     {"operations", "[ID]", 0, 1, verb_check_operation_id, verb_operations, NULL,

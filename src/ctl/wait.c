@@ -90,8 +90,7 @@ bool operations_wait(struct ctl *ctl, json_t *ids, json_t *results)
 	return true;
 }
 
-/* Wait for one operation and print how it ended, or where it is stuck. */
-static enum exit_code operation_wait(struct ctl *ctl, json_int_t id)
+enum exit_code operation_wait(struct ctl *ctl, json_int_t id)
 {
 	json_t *ids = json_pack("[I]", id), *results = json_array();
 	enum exit_code code = CTL_ERROR;
@@ -109,19 +108,26 @@ static enum exit_code operation_wait(struct ctl *ctl, json_int_t id)
 	return code;
 }
 
-enum exit_code operation_begin(struct ctl *ctl, const char *command, json_t *arguments)
+bool operation_ask(struct ctl *ctl, const char *command, json_t *arguments, json_int_t *ret_id)
 {
 	json_t *value = connection_ask(ctl, command, arguments);
-	json_int_t id = member_number(value, "operation");
 
+	*ret_id = member_number(value, "operation");
 	if (value != NULL && !ctl->wait) {
 		if (ctl->json)
 			value_print(value);
 		else
-			printf("operation %" PRId64 "\n", (int64_t)id);
+			printf("operation %" PRId64 "\n", (int64_t)*ret_id);
 	}
 	json_decref(value);
-	if (value == NULL)
+	return value != NULL;
+}
+
+enum exit_code operation_begin(struct ctl *ctl, const char *command, json_t *arguments)
+{
+	json_int_t id;
+
+	if (!operation_ask(ctl, command, arguments, &id))
 		return CTL_ERROR;
 	return ctl->wait ? operation_wait(ctl, id) : CTL_OK;
 }

@@ -122,6 +122,7 @@ const char *drc_input_name(enum drc_input input)
 	    [DRC_IN_TOOL_STOPS] = "tool-stops",
 	    [DRC_IN_ISOLATE_USED] = "isolate-in-use",
 	    [DRC_IN_LET_GO] = "let-go",
+	    [DRC_IN_TAKE_AWAY] = "take-away",
 	};
 
 	return (unsigned)input < DRC_INPUT_COUNT ? names[input] : "invalid";

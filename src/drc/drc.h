@@ -79,6 +79,8 @@ enum drc_input {
 	DRC_IN_ISOLATE_USED,
 	/* the guest's driver has let go of the device */
 	DRC_IN_LET_GO,
+	/* the operator forces the removal, and no driver of the guest's uses the device */
+	DRC_IN_TAKE_AWAY,
 	DRC_INPUT_COUNT
 };
 

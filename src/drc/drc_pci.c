@@ -14,6 +14,7 @@
  *    has not been told of the removal, and is told now.
  *  - The kernel only passes the event on to a tool. So a fence proves nothing here.
  *  - An add is done when a driver has started the device.
+ *  - A removal that is forced needs no ISOLATE: what no driver uses is taken away (TAKE_AWAY).
  */
 #include "drc_rows.h"
 
@@ -56,6 +57,9 @@ GUEST(AVA,          LET_GO,        ADDING,              UNUSABLE,   SUCCESS,    
 GUEST(AVA,          LET_GO,        0,                   UNUSABLE,   SUCCESS,          ,           ,           ,         FX(GIVEN)),
 GUEST(HERE,         LET_GO,        REMOVING,            STAY,       SUCCESS,          STOPPED,    ,           ,         0),
 GUEST(ANY,          LET_GO,        0,                   STAY,       SUCCESS,          ,           ,           ,         0),
+GUEST(HERE,         TAKE_AWAY,     REMOVING | ADDING,   UNUSABLE,   SUCCESS,          RELEASED,   REJECTED,   DONE,     FX(DETACH)),
+GUEST(HERE,         TAKE_AWAY,     REMOVING,            UNUSABLE,   SUCCESS,          RELEASED,   ,           DONE,     FX(DETACH)),
+GUEST(ANY,          TAKE_AWAY,     0,                   STAY,       SUCCESS,          ,           ,           ,         0),
 GUEST(ANY,          FENCE,         0,                   STAY,       SUCCESS,          ,           ,           ,         0),
 
 /* The operator. What is isolated already needs no event: the guest has done its part.

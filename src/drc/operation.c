@@ -261,6 +261,11 @@ const char *op_stuck_text(const struct operation *op, char ret_text[OP_STUCK_MAX
 	if (op->requests != 0)
 		length += snprintf(ret_text + length, OP_STUCK_MAX - (size_t)length,
 		    ", %llu requests since", (unsigned long long)op->requests);
+	if (op->forced)
+		length += snprintf(ret_text + length, OP_STUCK_MAX - (size_t)length,
+		    ", by force: %llu answered with an I/O error, %llu begun that wait for the "
+		    "host",
+		    (unsigned long long)op->evidence.refused, (unsigned long long)op->in_flight);
 	if (op->behind != 0)
 		snprintf(ret_text + length, OP_STUCK_MAX - (size_t)length,
 		    ", behind operation %llu, which it handles first",

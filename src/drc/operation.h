@@ -70,6 +70,8 @@ struct op_evidence {
 	/* How much of the device the guest used at the end, and how much there is: of a core, its
 	 * threads; of memory, its blocks. */
 	uint32_t parts_used, parts;
+	uint64_t
+	    refused; /* requests of the guest's answered with an error, because it was forced */
 	const char *inferred; /* a conclusion of the machine's, not a fact; static, or NULL */
 };
 
@@ -96,12 +98,14 @@ struct operation {
 	uint32_t notifications;
 	uint64_t times; /* RELEASE and TAKE: how often the guest has done it */
 	bool unresolved;
+	bool forced; /* REMOVE: the guest's requests are answered with an error since then */
 	/* Of a copy for the operator, while it is pending: what the guest does with the event. */
 	enum op_handling handling;
-	const char *stuck; /* what its device says of where it is; static; NULL: see its phase */
-	uint64_t requests; /* ... that the device has served since it was asked for */
-	uint64_t behind;   /* the operation that the guest has not handled before this, or 0 */
-	uint64_t asked_ms; /* when it was last asked for; the deadline counts from here */
+	const char *stuck;  /* what its device says of where it is; static; NULL: see its phase */
+	uint64_t requests;  /* ... that the device has served since it was asked for */
+	uint64_t in_flight; /* ... that it has begun and not answered */
+	uint64_t behind;    /* the operation that the guest has not handled before this, or 0 */
+	uint64_t asked_ms;  /* when it was last asked for; the deadline counts from here */
 	struct {
 		uint64_t order; /* 0: not passed; else counts up over all operations */
 		uint64_t at_ms;
@@ -188,7 +192,7 @@ bool op_is_guest_made(enum op_kind kind);
 bool op_step_of_removal(enum op_step step);
 
 /* Where a pending operation is stuck, for people: "event never fetched by the guest", ... */
-#define OP_STUCK_MAX 192
+#define OP_STUCK_MAX 320
 const char *op_stuck_text(const struct operation *op, char ret_text[OP_STUCK_MAX]);
 
 /* What the parts of a kind of device are called that evidence counts. */

@@ -254,6 +254,8 @@ static void device_request_finish(
 	}
 	op_end(&devices->ops, op, request->outcome != OP_PENDING ? request->outcome : OP_DONE,
 	    &request->evidence, clock_ms());
+	if (request->forced > 0 && device->attached > 0)
+		device->type->force(device, false);
 	*request = (struct device_request){0};
 	if (request == &device->remove)
 		for (uint32_t i = 0; i < device->count; i++)
@@ -380,19 +382,34 @@ static void device_note_use(
 		device_apply(devices, connector, DRC_IN_START, by);
 }
 
+/* A forced removal needs no answer of the guest's. If a tool is at work on it, it is left to
+ * finish, unless the operator forces it once more. */
+static bool device_is_taken_by_force(const struct device *device)
+{
+	const struct drc *drc = &device->connectors[0].drc;
+
+	return drc->removing && device->remove.forced > (drc->answered ? 1 : 0);
+}
+
 /* What the driver of a device has done since it was last looked at. */
 static void device_look_at_driver(struct devices *devices, struct device *device)
 {
 	static const struct op_evidence by_driver = {.source = OP_BY_DRIVER};
 	struct connector *connector = &device->connectors[0];
 	const struct drc *drc = &connector->drc;
-	bool releasing, was_held = device->held;
+	bool releasing, taking, was_held = device->held;
 
 	device_note_use(devices, connector, &by_driver);
 	releasing = drc->state == DRC_AVAILABLE;
-	device->held = releasing ? !device->type->take(device) : device->type->held(device);
+	taking = !releasing && device_is_taken_by_force(device);
+	device->held =
+	    releasing || taking ? !device->type->take(device) : device->type->held(device);
 	if (!device->held && (releasing || (drc->removing && was_held)))
 		device_apply(devices, connector, DRC_IN_LET_GO, &by_driver);
+	if (!device->held && taking) {
+		device->type->taken_away(device);
+		device_apply(devices, connector, DRC_IN_TAKE_AWAY, &by_driver);
+	}
 }
 
 void devices_look_at_drivers(struct devices *devices)

@@ -30,6 +30,7 @@ struct device_request {
 	uint64_t operation;
 	uint32_t left;           /* connectors that have not settled */
 	enum op_outcome outcome; /* OP_PENDING as long as nothing speaks against OP_DONE */
+	unsigned forced;         /* how often the operator has forced it */
 	struct op_evidence evidence;
 };
 
@@ -77,6 +78,12 @@ struct device_type {
 	/* Put it out of the guest's reach, unless a driver holds it: then false, and nothing has
 	 * changed. Between a look at `held` and this, a vCPU could start it. */
 	bool (*take)(struct device *device);
+	/* The operator forces its removal: answer the guest's requests with an error. Or serve them
+	 * again, if the removal has ended and the device is still there. NULL: it cannot be forced.
+	 */
+	void (*force)(struct device *device, bool forced);
+	/* It has been taken away by force, without that the guest has given its connector back. */
+	void (*taken_away)(struct device *device);
 	/* A connector is in another state. */
 	void (*changed)(struct device *device, struct connector *connector);
 	/* The guest has read an event of the connector, from now on it may act on it. */
@@ -123,10 +130,13 @@ bool device_describe(
 /* The device that is attached under this name, or NULL. */
 struct device *device_find(struct devices *devices, const char *name);
 
-/* The operator's requests: spapr_core_add(), spapr_device_remove(), spapr_operation_cancel(). */
+/* The operator's requests: spapr_core_add(), spapr_device_remove(), spapr_device_force(),
+ * spapr_operation_cancel(). */
 bool device_add(struct devices *devices, struct device *device, const char *name,
     uint64_t *ret_operation, struct err *err);
 bool device_remove(
+    struct devices *devices, const char *name, uint64_t *ret_operation, struct err *err);
+bool device_force(
     struct devices *devices, const char *name, uint64_t *ret_operation, struct err *err);
 bool device_cancel(struct devices *devices, uint64_t operation, struct err *err);
 

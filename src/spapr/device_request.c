@@ -2,6 +2,7 @@
 /* device_request.c - what the operator asks of a device: see device.h. */
 #include "spapr/device_parts.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -120,6 +121,37 @@ bool device_remove(
 	if (device->type->check_remove != NULL && !device->type->check_remove(device, err))
 		return false;
 	return device_ask_back(devices, device, ret_operation, err);
+}
+
+bool device_force(
+    struct devices *devices, const char *name, uint64_t *ret_operation, struct err *err)
+{
+	struct device *device;
+	struct operation *op;
+
+	devices_release(devices);
+	device = device_find(devices, name);
+	if (device != NULL && device->type->force == NULL)
+		return err_set(err, ERR_USAGE, "remove it without force",
+		    "'%s' cannot be removed by force: a guest cannot do without its %s", name,
+		    device->type->noun);
+	/* What is pending is not asked for again: the guest knows, or an event is queued. */
+	if (device == NULL || device->remove.operation == 0) {
+		if (!device_remove(devices, name, ret_operation, err))
+			return false;
+	}
+	*ret_operation = device->remove.operation;
+	op = ops_find(&devices->ops, device->remove.operation);
+	/* One that the guest did not have has left with the request. */
+	if (device->attached == 0 || device->remove.outcome != OP_PENDING)
+		return true;
+	op_ask_again(op, clock_ms());
+	op->forced = true;
+	if (device->remove.forced < UINT_MAX)
+		device->remove.forced++;
+	device->type->force(device, true);
+	devices_look_at_drivers(devices);
+	return true;
 }
 
 struct device *device_of_operation(struct devices *devices, const struct operation *op)

@@ -536,6 +536,18 @@ bool spapr_device_remove(
 	return accepted;
 }
 
+bool spapr_device_force(
+    struct spapr *machine, const char *device, uint64_t *ret_operation, struct err *err)
+{
+	bool accepted;
+
+	pthread_mutex_lock(&machine->lock);
+	accepted = device_force(&machine->devices, device, ret_operation, err);
+	devices_release(&machine->devices);
+	pthread_mutex_unlock(&machine->lock);
+	return accepted;
+}
+
 bool spapr_operation_cancel(struct spapr *machine, uint64_t id, struct err *err)
 {
 	bool cancelled;

@@ -118,14 +118,27 @@ static void phb_fetched(struct device *device)
 	phb_slot(device)->orders++;
 }
 
+static void phb_force(struct device *device, bool forced)
+{
+	virtio_cut_off(phb_slot(device)->device, forced);
+}
+
+static void phb_taken_away(struct device *device)
+{
+	phb_slot(device)->known = true;
+}
+
 static void phb_look(const struct device *device, struct operation *copy)
 {
 	const struct phb_slot *slot = phb_slot(device);
 	const struct drc *drc = &device->connectors[0].drc;
+	struct virtio_progress progress = virtio_progress(slot->device);
 	bool held = phb_held(device);
 
 	if (copy->kind == OP_REMOVE)
-		copy->requests = virtio_progress(slot->device).done - slot->done_before;
+		copy->requests = progress.done - slot->done_before;
+	copy->in_flight = progress.in_flight;
+	copy->evidence.refused = progress.refused;
 	if (copy->phase == OP_FETCHED)
 		copy->stuck = "event fetched, no tool in the guest has acted on it";
 	else if (copy->kind == OP_ADD && copy->phase == OP_CONFIGURED)
@@ -143,6 +156,7 @@ static void phb_evidence(const struct device *device, struct op_evidence *eviden
 {
 	evidence->parts = 1;
 	evidence->parts_used = phb_held(device);
+	evidence->refused = virtio_progress(phb_slot(device)->device).refused;
 }
 
 static const char *phb_infer(const struct device *device, const struct connector *connector,
@@ -169,6 +183,8 @@ static const struct device_type device_type_pci = {
     .held = phb_held,
     .take = phb_take,
     .changed = phb_changed,
+    .force = phb_force,
+    .taken_away = phb_taken_away,
     .fetched = phb_fetched,
     .look = phb_look,
     .evidence = phb_evidence,
@@ -178,7 +194,8 @@ static const struct device_type device_type_pci = {
 /* --- Slots ------------------------------------------------------------------------------------
  */
 
-/* The first empty slot; not one for which the guest may still act on an old event. */
+/* The first empty slot; not one for which the guest may still act on an old event, or whose last
+ * device it still has in its tree. */
 static unsigned phb_find_slot(const struct phb *phb, struct err *err)
 {
 	bool ordered = false;
@@ -186,7 +203,7 @@ static unsigned phb_find_slot(const struct phb *phb, struct err *err)
 	for (unsigned number = PHB_FIRST_SLOT; number < PHB_SLOTS; number++) {
 		const struct phb_slot *slot = &phb->slots[number];
 
-		if (slot->function == NULL && slot->orders == 0)
+		if (slot->function == NULL && slot->orders == 0 && !slot->known)
 			return number;
 		ordered = ordered || slot->function == NULL;
 	}
@@ -386,6 +403,7 @@ bool phb_reset(struct phb *phb, struct err *err)
 	for (unsigned i = PHB_FIRST_SLOT; i < PHB_SLOTS; i++) {
 		struct virtio_pci *function = phb->slots[i].function;
 
+		phb->slots[i].known = false;
 		if (function == NULL)
 			continue;
 		if (!phb_change_irqs(phb, function, 0, err))

@@ -38,6 +38,9 @@ struct phb_slot {
 	/* Events that the guest has read and on which no tool has acted. One may still do so, and
 	 * would then take away, or add, what is in the slot by that time. */
 	uint32_t orders;
+	/* The guest has in its tree what has been taken away: another device there would not be
+	 * found. Until a reset. */
+	bool known;
 	uint64_t done_before; /* requests, when its removal was last asked for */
 };
 

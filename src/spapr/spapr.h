@@ -160,6 +160,16 @@ bool spapr_device_remove(
     struct spapr *machine, const char *device, uint64_t *ret_operation, struct err *err);
 
 /*
+ * The same by force, of a PCI device, or force the removal that is pending. From now on the guest's
+ * requests are answered with an I/O error; those that the device has begun end as the host ends
+ * them. The device goes as soon as no driver of the guest's uses it: never before, and without that
+ * the guest gives its connector back, unless a tool in the guest is at work on that. Forced again,
+ * the tool is not waited for either. Given up, the device serves the guest as before.
+ */
+bool spapr_device_force(
+    struct spapr *machine, const char *device, uint64_t *ret_operation, struct err *err);
+
+/*
  * Add or ask for as many devices as lead to this size of all memory, or to this number of cores:
  * the highest that can be removed first. What is being removed does not count, so the same request
  * again asks for what is missing. At most max operations; returns how many. If those do not lead to

@@ -120,6 +120,7 @@ static const struct virtio_model_ops blk_ops = {
     .destroy = blk_destroy,
     .room = blk_room,
     .request = blk_request,
+    .refuse = blk_refuse,
     .submit = blk_submit,
     .collect = blk_collect,
 };

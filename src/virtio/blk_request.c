@@ -185,18 +185,39 @@ struct virtio_chain *blk_room(void *lane)
 	return &blk->requests[blk->free[blk->free_count - 1]].chain;
 }
 
+/* What blk_room() has given, and its header; NULL: it has none, and has been rejected. */
+static struct blk_request *blk_take(
+    struct blk_lane *lane, struct virtio_chain *chain, struct blk_header *ret_header)
+{
+	struct blk_request *request = &lane->requests[lane->free[lane->free_count - 1]];
+
+	if (!virtio_buffers_read(&chain->readable, ret_header, sizeof *ret_header) ||
+	    (request->status = virtio_buffers_take_last(&chain->writable)) == NULL) {
+		virtio_reject(lane->worker, chain->head, "a request without header or status");
+		return NULL;
+	}
+	lane->free_count--;
+	return request;
+}
+
+void blk_refuse(void *to, struct virtio_chain *chain)
+{
+	struct blk_lane *lane = to;
+	struct blk_header header;
+	struct blk_request *request = blk_take(lane, chain, &header);
+
+	if (request != NULL)
+		blk_answer(lane, request, BLK_IOERR, request->chain.writable.bytes == 0);
+}
+
 void blk_request(void *to, struct virtio_chain *chain)
 {
 	struct blk_lane *lane = to;
-	struct blk_request *request = &lane->requests[lane->free[lane->free_count - 1]];
 	struct blk_header header;
+	struct blk_request *request = blk_take(lane, chain, &header);
 
-	if (!virtio_buffers_read(&chain->readable, &header, sizeof header) ||
-	    (request->status = virtio_buffers_take_last(&chain->writable)) == NULL) {
-		virtio_reject(lane->worker, chain->head, "a request without header or status");
+	if (request == NULL)
 		return;
-	}
-	lane->free_count--;
 	switch (from_le32(header.type)) {
 	case BLK_IN: blk_transfer(lane, request, false, from_le64(header.sector)); break;
 	case BLK_OUT: blk_transfer(lane, request, true, from_le64(header.sector)); break;

@@ -55,6 +55,7 @@ struct blk {
 /* struct virtio_model_ops; `lane` is a struct blk_lane. */
 struct virtio_chain *blk_room(void *lane);
 void blk_request(void *lane, struct virtio_chain *chain);
+void blk_refuse(void *lane, struct virtio_chain *chain);
 void blk_submit(void *lane);
 void blk_collect(void *lane);
 

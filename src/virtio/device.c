@@ -38,7 +38,7 @@ struct virtio_worker {
 	struct virtqueue queue;
 	bool told_broken;
 	/* For other threads to look at. */
-	_Atomic uint64_t in_flight, done;
+	_Atomic uint64_t in_flight, done, refused;
 	/* virtio_confine(); under the device's lock, but for the flag. */
 	_Atomic bool confine_wanted;
 	bool confine_done;
@@ -54,7 +54,8 @@ struct virtio_device {
 	/* Of the owners of the queues. */
 	uint64_t accepted;
 	_Atomic unsigned active; /* workers that are not at rest */
-	struct log_limit limit;  /* guests that break the rules */
+	_Atomic bool cut_off;
+	struct log_limit limit; /* guests that break the rules */
 	/* virtio_confine() */
 	pthread_mutex_t lock;
 	pthread_cond_t confined;
@@ -150,7 +151,12 @@ static void worker_take(struct virtio_worker *worker)
 		if (!virtqueue_pop(&worker->queue, chain))
 			break;
 		worker_show_in_flight(worker);
-		ops->request(worker->lane, chain);
+		if (ops->refuse != NULL && atomic_load(&worker->device->cut_off)) {
+			atomic_fetch_add(&worker->refused, 1);
+			ops->refuse(worker->lane, chain);
+		} else {
+			ops->request(worker->lane, chain);
+		}
 		worker_tell(worker);
 	}
 }
@@ -427,6 +433,14 @@ bool virtio_at_rest(const struct virtio_device *device)
 	return atomic_load(&device->active) == 0;
 }
 
+void virtio_cut_off(struct virtio_device *device, bool off)
+{
+	if (atomic_exchange(&device->cut_off, off) || !off)
+		return;
+	for (unsigned i = 0; i < device->model.queues; i++)
+		atomic_store(&device->workers[i].refused, 0);
+}
+
 struct virtio_progress virtio_progress(const struct virtio_device *device)
 {
 	struct virtio_progress progress = {0};
@@ -434,6 +448,7 @@ struct virtio_progress virtio_progress(const struct virtio_device *device)
 	for (unsigned i = 0; i < device->model.queues; i++) {
 		progress.in_flight += atomic_load(&device->workers[i].in_flight);
 		progress.done += atomic_load(&device->workers[i].done);
+		progress.refused += atomic_load(&device->workers[i].refused);
 	}
 	return progress;
 }

@@ -84,9 +84,15 @@ void virtio_stop(struct virtio_device *device);
 
 bool virtio_at_rest(const struct virtio_device *device);
 
+/* Answer requests with an error from now on, without that they reach the back end; or serve them
+ * again. Those that have reached it are waited for, as its system calls use the guest's memory. Not
+ * all models can: what they are asked they answer at once. */
+void virtio_cut_off(struct virtio_device *device, bool off);
+
 struct virtio_progress {
 	uint64_t in_flight; /* requests taken and not answered */
 	uint64_t done;      /* answered since the last start */
+	uint64_t refused;   /* of them, because it is cut off; since it was last cut off */
 };
 struct virtio_progress virtio_progress(const struct virtio_device *device);
 

@@ -24,6 +24,8 @@ struct virtio_model_ops {
 	/* Answer it with virtio_answer(), now or later. What the driver asks wrongly is answered,
 	 * too. */
 	void (*request)(void *lane, struct virtio_chain *chain);
+	/* The same with an error, at once: the device is cut off. NULL: as if it were not. */
+	void (*refuse)(void *lane, struct virtio_chain *chain);
 	/* Nothing more to take for now, after some requests; may be NULL. */
 	void (*submit)(void *lane);
 	/* The doorbell has rung: answer what is done; may be NULL. */

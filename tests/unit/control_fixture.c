@@ -149,6 +149,13 @@ bool spapr_device_remove(
 	return err_set(err, ERR_NOT_FOUND, NULL, "Device '%s' not found", device);
 }
 
+bool spapr_device_force(
+    struct spapr *machine, const char *device, uint64_t *ret_operation, struct err *err)
+{
+	machine->forced = true;
+	return spapr_device_remove(machine, device, ret_operation, err);
+}
+
 bool spapr_memory_add(struct spapr *machine, uint64_t address, uint64_t bytes, const char *device,
     uint64_t *ret_operation, struct err *err)
 {

@@ -42,6 +42,7 @@ struct spapr {
 	uint32_t added_core;
 	char added_device[OP_DEVICE_MAX];
 	char removed_device[OP_DEVICE_MAX];
+	bool forced; /* a removal */
 	uint64_t cancelled, memory_target, core_target;
 	struct spapr_memory_info memory[MEMORIES];
 	uint32_t memory_count;

@@ -81,6 +81,13 @@ static void toy_request(void *to, struct virtio_chain *chain)
 		virtio_answer(lane->worker, chain->head, 7);
 }
 
+static void toy_refuse(void *to, struct virtio_chain *chain)
+{
+	struct toy_lane *lane = to;
+
+	virtio_answer(lane->worker, chain->head, TOY_REFUSED);
+}
+
 static void toy_collect(void *from)
 {
 	struct toy_lane *lane = from;
@@ -98,6 +105,7 @@ static const struct virtio_model_ops toy_ops = {
     .destroy = toy_destroy,
     .room = toy_room,
     .request = toy_request,
+    .refuse = toy_refuse,
     .collect = toy_collect};
 
 struct toy *toy_make(struct fixture *fixture)
@@ -503,4 +511,54 @@ void guest_removes(uint32_t slot)
 	driver_down(slot);
 	assert_int_equal(indicate(9001, slot, 0), 0);
 	set_power(0);
+}
+
+/* --- A device that comes and goes ---------------------------------------------------------------
+ */
+
+enum { SLOT = 2 };
+
+struct toy *in_use(struct fixture *fixture, struct driver_queue rings[TOY_QUEUES])
+{
+	struct toy *toy;
+	uint64_t id;
+
+	toy_boot(fixture, 3);
+	toy = toy_add(fixture, "data", &id);
+	guest_adds(fixture, SLOT, rings);
+	expect_end(fixture, id, OP_DONE, OP_BY_DRIVER, OP_STARTED);
+	drop_reports(fixture);
+	return toy;
+}
+
+void expect_stuck(struct fixture *fixture, uint64_t id, const char *text)
+{
+	struct operation op = operation_of(fixture, id);
+	char got[OP_STUCK_MAX];
+
+	op_stuck_text(&op, got);
+	if (strstr(got, text) == NULL)
+		fail_msg("got '%s', expected '%s'", got, text);
+}
+
+void expect_gone(struct fixture *fixture)
+{
+	uint32_t value;
+
+	assert_false(slot_filled(fixture, SLOT));
+	assert_int_equal(config_try(config_addr(SLOT, 0), PHB_BUID, 4, &value), -1);
+	assert_int_equal(value, UINT32_MAX);
+	assert_int_equal(reg(SLOT, REG_STATUS, 1), 0);
+	assert_int_equal(reg(SLOT, REG_QUEUES, 2), 0);
+	assert_false(fake_ring(BAR(SLOT) + AT_NOTIFY));
+	assert_int_equal(slot_sense(SLOT), DRC_SENSE_EMPTY);
+	assert_int_equal(toys, 1);
+}
+
+void expect_works(struct driver_queue *rings)
+{
+	uint16_t used = driver_used_index(&rings[0]);
+
+	request(&rings[0], SLOT, 0, false);
+	wait_used(&rings[0], (uint16_t)(used + 1));
 }

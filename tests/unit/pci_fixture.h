@@ -20,6 +20,7 @@
 #define PHB_WINDOW_BYTES (UINT64_C(64) << 30)
 #define PHB_BUID UINT64_C(0x800000020000000)
 
+enum { TOY_REFUSED = 11 }; /* bytes that are said to be written */
 enum { TOY_ID = 42, TOY_QUEUES = 2, TOY_VECTORS = TOY_QUEUES + 1, RING_SIZE = 8 };
 
 /* Places in the BAR. */
@@ -148,5 +149,16 @@ void tool_takes(uint32_t slot);
 void guest_adds(struct fixture *fixture, uint32_t slot, struct driver_queue rings[TOY_QUEUES]);
 /* All of a removal. */
 void guest_removes(uint32_t slot);
+
+/* --- A device that comes and goes ------------------------------------------------------------- */
+
+/* The boot device is in slot 1; another is added, taken, and used: slot 2. */
+struct toy *in_use(struct fixture *fixture, struct driver_queue rings[TOY_QUEUES]);
+/* Nothing of it can be reached. */
+void expect_gone(struct fixture *fixture);
+/* It works: its driver's requests are answered. */
+void expect_works(struct driver_queue *rings);
+/* Where a pending operation is, says this. */
+void expect_stuck(struct fixture *fixture, uint64_t id, const char *text);
 
 #endif

@@ -91,6 +91,40 @@ static void a_request_without_header_or_status_breaks_the_queue(void **state)
 	}
 }
 
+/* --- Cut off -----------------------------------------------------------------------------------
+ */
+
+static void a_device_that_is_cut_off_answers_all_with_an_error(void **state)
+{
+	static const uint32_t types[] = {IN, OUT, FLUSH, GET_ID, 99};
+	struct fixture *f = *state;
+	uint32_t written;
+	unsigned begun;
+
+	begin(f, (struct disk){.discard = true, .zero = true}, &fake_engine);
+	assert_int_equal(ASK(.type = OUT, .data = DATA, .bytes = 4096), OK);
+	begun = fake.begun;
+	virtio_cut_off(f->device, true);
+	for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
+		assert_int_equal(ASK(.type = types[i], .data = DATA, .bytes = 512), IOERR);
+	assert_int_equal(
+	    ask(f, &(struct request){.type = IN, .data = DATA, .bytes = 4096}, &written), IOERR);
+	assert_int_equal(written, 0);
+	assert_int_equal(ask_range(f, DISCARD, 0, 8, 0), IOERR);
+	assert_int_equal(fake.begun, begun);
+	assert_int_equal(virtio_progress(f->device).refused, 7);
+	assert_int_equal(virtio_progress(f->device).in_flight, 0);
+	/* Not the disk's, which nobody is told of. */
+	assert_int_equal(f->errors, 0);
+	assert_int_equal(virtio_blk_counters(f->device).errors, 0);
+	virtio_cut_off(f->device, false);
+	assert_int_equal(ASK(.type = IN, .data = DATA, .bytes = 4096), OK);
+	assert_int_equal(virtio_progress(f->device).refused, 7);
+	/* Each time is counted by itself. */
+	virtio_cut_off(f->device, true);
+	assert_int_equal(virtio_progress(f->device).refused, 0);
+}
+
 /* --- Asynchronous engines --------------------------------------------------------------------- */
 
 static void hold(void)
@@ -335,6 +369,7 @@ int main(void)
 	    TEST(errors_of_the_disk_reach_the_driver_and_the_operator),
 	    TEST(a_file_that_fails_is_an_io_error),
 	    TEST(a_request_without_header_or_status_breaks_the_queue),
+	    TEST(a_device_that_is_cut_off_answers_all_with_an_error),
 	    TEST(a_whole_queue_can_be_in_flight),
 	    TEST(more_than_a_queue_in_flight_breaks_it),
 	    TEST(a_reset_waits_for_the_disk),

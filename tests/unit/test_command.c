@@ -280,6 +280,14 @@ static void test_device_del(void **state)
 	                        "'/machine/peripheral/one'}}\n"),
 	    "{'operation': 8}");
 	assert_string_equal(machine->removed_device, "one");
+	expect_json(value(peer, "{'execute': 'device_del', 'arguments': {'id': 'one', 'force': "
+	                        "false}}\n"),
+	    "{'operation': 8}");
+	assert_false(machine->forced);
+	expect_json(
+	    value(peer, "{'execute': 'device_del', 'arguments': {'id': 'one', 'force': true}}\n"),
+	    "{'operation': 8}");
+	assert_true(machine->forced);
 	say(peer, "{'execute': 'device_del', 'arguments': {'id': 'two'}}\n");
 	expect_error(peer, "DeviceNotFound", "Device 'two' not found");
 	say(peer, "{'execute': 'device_del', 'arguments': {'id': 'core0'}}\n");

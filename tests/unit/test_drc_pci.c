@@ -41,6 +41,13 @@ struct expected {
 	[REM] = {EMPTY_SLOT, FX(DETACH) | FX(REMOVE_DONE)}, \
 	[BOTH] = {EMPTY_SLOT, FX(DETACH) | FX(ADD_REJECTED) | FX(REMOVE_DONE)}}}
 
+/* What is asked back by force has gone, and nothing else has. */
+#define TAKEN_AWAY(place) {.stated = true, .by = { \
+	[IDLE] = {place, 0}, \
+	[ADD] = {place, 0}, \
+	[REM] = {EMPTY_SLOT, FX(DETACH) | FX(REMOVE_DONE)}, \
+	[BOTH] = {EMPTY_SLOT, FX(DETACH) | FX(ADD_REJECTED) | FX(REMOVE_DONE)}}}
+
 /* After a reset: what was asked back has gone, what stays is at `place`. */
 #define RESET_TO(place) {.stated = true, .by = { \
 	[IDLE] = {place, FX(REWIND)}, \
@@ -76,6 +83,7 @@ static const struct expected specification[PLACES][DRC_INPUT_COUNT] = {
 	[DRC_IN_TOOL_STOPS]    = KEEP(EMPTY_SLOT),
 	[DRC_IN_ISOLATE_USED]  = KEEP(EMPTY_SLOT),
 	[DRC_IN_LET_GO]        = KEEP(EMPTY_SLOT),
+	[DRC_IN_TAKE_AWAY]     = KEEP(EMPTY_SLOT),
 },
 /* The first call of a tool that adds is ISOLATE: it says nothing. */
 [ISOLATED] = {
@@ -102,6 +110,7 @@ static const struct expected specification[PLACES][DRC_INPUT_COUNT] = {
 	[DRC_IN_TOOL_STOPS]    = KEEP(ISOLATED),
 	[DRC_IN_ISOLATE_USED]  = KEEP(ISOLATED),
 	[DRC_IN_LET_GO]        = KEEP(ISOLATED),
+	[DRC_IN_TAKE_AWAY]     = KEEP(ISOLATED),
 },
 /* Isolated in use. The guest may take it back: then a removal that it isolated it for is refused,
  * and of one that it has never been told of it is told now. */
@@ -129,6 +138,7 @@ static const struct expected specification[PLACES][DRC_INPUT_COUNT] = {
 	[DRC_IN_TOOL_STOPS]    = KEEP(RELEASING),
 	[DRC_IN_ISOLATE_USED]  = KEEP(RELEASING),
 	[DRC_IN_LET_GO]        = GONE(FX(GIVEN)),
+	[DRC_IN_TAKE_AWAY]     = KEEP(RELEASING), /* the driver's letting go tells */
 },
 [UNISOLATED] = {
 	[DRC_IN_ISOLATE]       = GONE(FX(GIVEN)),
@@ -154,6 +164,7 @@ static const struct expected specification[PLACES][DRC_INPUT_COUNT] = {
 	[DRC_IN_TOOL_STOPS]    = KEEP(UNISOLATED),
 	[DRC_IN_ISOLATE_USED]  = STEP(RELEASING, ISOLATED, 0),
 	[DRC_IN_LET_GO]        = KEEP(UNISOLATED),
+	[DRC_IN_TAKE_AWAY]     = TAKEN_AWAY(UNISOLATED),
 },
 [CONFIGURED] = {
 	[DRC_IN_ISOLATE]       = GONE(FX(GIVEN)),
@@ -179,6 +190,7 @@ static const struct expected specification[PLACES][DRC_INPUT_COUNT] = {
 	[DRC_IN_TOOL_STOPS]    = KEEP(CONFIGURED),
 	[DRC_IN_ISOLATE_USED]  = STEP(RELEASING, ISOLATED, 0),
 	[DRC_IN_LET_GO]        = KEEP(CONFIGURED),
+	[DRC_IN_TAKE_AWAY]     = TAKEN_AWAY(CONFIGURED),
 },
 };
 /* clang-format on */
@@ -236,6 +248,7 @@ static enum op_step step_expected(
 		if (!drc->removing)
 			return OP_REQUESTED;
 		return drc->state == DRC_AVAILABLE ? OP_RELEASED : OP_STOPPED;
+	case DRC_IN_TAKE_AWAY: return drc->removing && is_here(drc) ? OP_RELEASED : OP_REQUESTED;
 	default: return expected->step;
 	}
 }
@@ -432,7 +445,11 @@ static void detaches_only_what_is_not_used(const struct move *move)
 
 	REQUIRE(detached == (move->before.attached && !move->after.attached));
 	REQUIRE(!detached || by_reset(move->input) || move->input == DRC_IN_ISOLATE ||
-	        move->input == DRC_IN_LET_GO || move->before.state == DRC_UNUSABLE);
+	        move->input == DRC_IN_LET_GO || move->input == DRC_IN_TAKE_AWAY ||
+	        move->before.state == DRC_UNUSABLE);
+	/* By force, where the machine has seen that no driver uses it: what is asked for, only. */
+	REQUIRE(!detached || move->input != DRC_IN_TAKE_AWAY ||
+	        (is_here(&move->before) && move->before.removing));
 	REQUIRE(!detached || move->input != DRC_IN_ISOLATE_USED);
 	/* LET_GO alone is no permission: the guest has to isolate it, too. */
 	REQUIRE(!detached || move->input != DRC_IN_LET_GO || move->before.state == DRC_AVAILABLE);

@@ -13,30 +13,6 @@
 
 enum { FIRST = 1, SLOT = 2, SLOTS = 31 };
 
-/* The boot device is in slot 1; another is added, taken, and used: slot 2. */
-static struct toy *in_use(struct fixture *fixture, struct driver_queue rings[TOY_QUEUES])
-{
-	struct toy *toy;
-	uint64_t id;
-
-	toy_boot(fixture, 3);
-	toy = toy_add(fixture, "data", &id);
-	guest_adds(fixture, SLOT, rings);
-	expect_end(fixture, id, OP_DONE, OP_BY_DRIVER, OP_STARTED);
-	drop_reports(fixture);
-	return toy;
-}
-
-static void expect_stuck(struct fixture *fixture, uint64_t id, const char *text)
-{
-	struct operation op = operation_of(fixture, id);
-	char got[OP_STUCK_MAX];
-
-	op_stuck_text(&op, got);
-	if (strstr(got, text) == NULL)
-		fail_msg("got '%s', expected '%s'", got, text);
-}
-
 static void expect_proof(struct fixture *fixture, uint64_t id, struct op_evidence expected)
 {
 	struct op_evidence got = operation_of(fixture, id).evidence;
@@ -53,30 +29,6 @@ static void expect_proof(struct fixture *fixture, uint64_t id, struct op_evidenc
 }
 
 #define PROOF(fixture, id, ...) expect_proof(fixture, id, (struct op_evidence){__VA_ARGS__})
-
-/* Nothing of the device can be reached. */
-static void expect_gone(struct fixture *fixture)
-{
-	uint32_t value;
-
-	assert_false(slot_filled(fixture, SLOT));
-	assert_int_equal(config_try(config_addr(SLOT, 0), PHB_BUID, 4, &value), -1);
-	assert_int_equal(value, UINT32_MAX);
-	assert_int_equal(reg(SLOT, REG_STATUS, 1), 0);
-	assert_int_equal(reg(SLOT, REG_QUEUES, 2), 0);
-	assert_false(fake_ring(BAR(SLOT) + AT_NOTIFY));
-	assert_int_equal(slot_sense(SLOT), DRC_SENSE_EMPTY);
-	assert_int_equal(toys, 1);
-}
-
-/* The device works: its driver's requests are answered. */
-static void expect_works(struct driver_queue *rings)
-{
-	uint16_t used = driver_used_index(&rings[0]);
-
-	request(&rings[0], SLOT, 0, false);
-	wait_used(&rings[0], (uint16_t)(used + 1));
-}
 
 /* --- Add and remove -------------------------------------------------------------------------- */
 
