@@ -103,12 +103,15 @@ static void transport_place_doorbells(struct virtio_pci *function)
 static void transport_write_register(
     struct virtio_pci *function, uint32_t offset, uint32_t length, uint64_t value)
 {
-	bool was_running = virtio_registers_live(&function->registers);
+	bool was_live = virtio_registers_live(&function->registers);
+	uint8_t status = function->registers.status;
 
 	if (virtio_registers_write(&function->registers, offset, length, value))
 		transport_interrupt_config(function);
 	transport_place_doorbells(function);
-	if (virtio_registers_live(&function->registers) != was_running)
+	/* A driver that never started the device lets go of it by its status, too. */
+	if (virtio_registers_live(&function->registers) != was_live ||
+	    function->registers.status != status)
 		function->news(function->context);
 }
 

@@ -22,7 +22,7 @@ struct virtio_pci;
 #define VIRTIO_PCI_BAR_BYTES 0x10000u
 
 /* For a device, which stays the caller's. news may be called by any thread, when a driver has
- * started the device, or when it has come to rest; it must not wait. */
+ * changed the status of the device, or when it has come to rest; it must not wait. */
 struct virtio_pci *virtio_pci_create(struct virtio_device *device, struct kvm_vm *vm,
     void (*news)(void *context), void *context, struct err *err);
 /* The device has never been started, or has been destroyed: its threads tell the function when they

@@ -9,64 +9,67 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
-static struct joint *joint_find(struct joint *joints, uint64_t what, int eventfd)
+static size_t joint_find(const struct joints *joints, uint64_t what, int eventfd)
 {
-	for (size_t i = 0; i < JOINTS; i++)
-		if (joints[i].used && joints[i].what == what && joints[i].eventfd == eventfd)
-			return &joints[i];
-	return NULL;
+	size_t i = 0;
+
+	while (i < joints->count &&
+	       (joints->list[i].what != what || joints->list[i].eventfd != eventfd))
+		i++;
+	return i;
 }
 
-static int joint_add(struct joint *joints, uint64_t what, int eventfd, enum fake_call call)
+static int joint_add(struct joints *joints, uint64_t what, int eventfd, enum fake_call call)
 {
 	int result = -ENOSPC;
-	bool fails;
 
 	pthread_mutex_lock(&fake.lock);
-	fails = fake_call_fails(call);
-	if (joint_find(joints, what, eventfd) != NULL)
+	if (joint_find(joints, what, eventfd) < joints->count)
 		fake_die("%#llx is joined a second time", (unsigned long long)what);
-	for (size_t i = 0; !fails && i < JOINTS && result != 0; i++)
-		if (!joints[i].used) {
-			joints[i] = (struct joint){.used = true, .what = what, .eventfd = eventfd};
-			result = 0;
-		}
+	if (!fake_call_fails(call) && joints->count < JOINTS) {
+		joints->list[joints->count].eventfd = eventfd;
+		joints->list[joints->count++].what = what;
+		result = 0;
+	}
 	pthread_mutex_unlock(&fake.lock);
 	return result;
 }
 
-static int joint_remove(struct joint *joints, uint64_t what, int eventfd)
+static int joint_remove(struct joints *joints, uint64_t what, int eventfd)
 {
-	struct joint *joint;
+	int result = -ENOENT;
+	size_t at;
 
 	pthread_mutex_lock(&fake.lock);
-	joint = joint_find(joints, what, eventfd);
-	if (joint != NULL)
-		*joint = (struct joint){0};
+	at = joint_find(joints, what, eventfd);
+	if (at < joints->count) {
+		joints->list[at] = joints->list[--joints->count];
+		result = 0;
+	}
 	pthread_mutex_unlock(&fake.lock);
-	return joint != NULL ? 0 : -ENOENT;
+	return result;
 }
 
 int kvm_join_irq(struct kvm_vm *vm, uint32_t irq, int eventfd)
 {
 	if (irq_find(vm, irq) == NULL)
 		fake_die("source %#x is joined, and was never reset", irq);
-	return joint_add(vm->joined_irqs, irq, eventfd, FAKE_JOIN_IRQ);
+	return joint_add(&vm->joined_irqs, irq, eventfd, FAKE_JOIN_IRQ);
 }
 
 int kvm_part_irq(struct kvm_vm *vm, uint32_t irq, int eventfd)
 {
-	return joint_remove(vm->joined_irqs, irq, eventfd);
+	return joint_remove(&vm->joined_irqs, irq, eventfd);
 }
 
 int kvm_join_doorbell(struct kvm_vm *vm, uint64_t address, int eventfd)
 {
-	return joint_add(vm->doorbells, address, eventfd, FAKE_JOIN_DOORBELL);
+	return joint_add(&vm->doorbells, address, eventfd, FAKE_JOIN_DOORBELL);
 }
 
 int kvm_part_doorbell(struct kvm_vm *vm, uint64_t address, int eventfd)
 {
-	return joint_remove(vm->doorbells, address, eventfd);
+	return joint_remove(&vm->doorbells, address, eventfd);
 }
 
 bool kvm_vm_create_tce_table(
@@ -84,50 +87,39 @@ bool kvm_vm_create_tce_table(
 
 /* --- For tests --------------------------------------------------------------------------- */
 
-static size_t joint_count(const struct joint *joints)
-{
-	size_t count = 0;
-
-	for (size_t i = 0; i < JOINTS; i++)
-		count += joints[i].used;
-	return count;
-}
-
 size_t fake_joined_irqs(void)
 {
-	return joint_count(fake_vm()->joined_irqs);
+	return fake_vm()->joined_irqs.count;
 }
 
 size_t fake_doorbells(void)
 {
-	return joint_count(fake_vm()->doorbells);
+	return fake_vm()->doorbells.count;
 }
 
 bool fake_ring(uint64_t address)
 {
+	const struct joints *doorbells = &fake_vm()->doorbells;
 	bool rung = false;
 
 	pthread_mutex_lock(&fake.lock);
-	for (size_t i = 0; i < JOINTS; i++) {
-		const struct joint *joint = &fake_vm()->doorbells[i];
-
-		if (joint->used && joint->what == address)
-			rung = eventfd_write(joint->eventfd, 1) == 0;
-	}
+	for (size_t i = 0; i < doorbells->count; i++)
+		if (doorbells->list[i].what == address)
+			rung = eventfd_write(doorbells->list[i].eventfd, 1) == 0;
 	pthread_mutex_unlock(&fake.lock);
 	return rung;
 }
 
 uint64_t fake_take_edges(uint32_t irq)
 {
+	const struct joints *irqs = &fake_vm()->joined_irqs;
 	uint64_t edges = 0;
 
 	pthread_mutex_lock(&fake.lock);
-	for (size_t i = 0; i < JOINTS; i++) {
-		const struct joint *joint = &fake_vm()->joined_irqs[i];
+	for (size_t i = 0; i < irqs->count; i++) {
 		eventfd_t value = 0;
 
-		if (joint->used && joint->what == irq && eventfd_read(joint->eventfd, &value) == 0)
+		if (irqs->list[i].what == irq && eventfd_read(irqs->list[i].eventfd, &value) == 0)
 			edges += value;
 	}
 	pthread_mutex_unlock(&fake.lock);

@@ -58,13 +58,15 @@ struct irq {
 	uint64_t aims, loads;
 };
 
-/* An eventfd that is joined with an interrupt source or an address. */
-struct joint {
-	bool used;
-	int eventfd;
-	uint64_t what;
-};
+/* Eventfds, each joined with an interrupt source or an address. */
 enum { JOINTS = 1024 };
+struct joints {
+	struct {
+		int eventfd;
+		uint64_t what;
+	} list[JOINTS];
+	size_t count;
+};
 
 #define SLOT_STUCK 1u
 
@@ -86,7 +88,7 @@ struct kvm_vm {
 	uint64_t queues[XIVE_SERVERS][KVM_XIVE_PRIORITIES]; /* XIVE: the address | 1; 0: none */
 	struct irq irqs[IRQS];
 	size_t irq_count;
-	struct joint joined_irqs[JOINTS], doorbells[JOINTS];
+	struct joints joined_irqs, doorbells;
 	struct record *records[VCPU_IDS]; /* NULL: never created */
 };
 

@@ -30,6 +30,8 @@ static int still_join(pthread_t thread, void **ret_result);
 #undef pthread_cond_wait
 #undef pthread_join
 
+bool still_has_pci;
+
 static struct spapr *machine;
 static unsigned waits; /* since something last happened */
 
@@ -301,6 +303,16 @@ static bool may_have_written(int32_t status)
 	return status >= 0 && status <= 5;
 }
 
+static void return_to_guest(struct vcpu *vcpu)
+{
+	atomic_store(&vcpu->in_guest, true);
+	pthread_mutex_lock(&machine->lock);
+	if (atomic_load(&vcpu->attention))
+		take_turn(vcpu);
+	pthread_mutex_unlock(&machine->lock);
+	still_check();
+}
+
 bool still_call(uint32_t id, struct kvm_hcall *call)
 {
 	struct vcpu *vcpu = &machine->cpus.list[id % STILL_VCPUS];
@@ -319,12 +331,26 @@ bool still_call(uint32_t id, struct kvm_hcall *call)
 	FUZZ_CHECK(call->ret == (uint64_t)H_SUCCESS || !memory.buffer_written);
 	if (memory.buffer_written && memory.results.length > 0)
 		FUZZ_CHECK(may_have_written((int32_t)word_at(memory.results.start)));
-	pthread_mutex_lock(&machine->lock);
-	atomic_store(&vcpu->in_guest, true);
-	if (atomic_load(&vcpu->attention))
-		take_turn(vcpu);
-	pthread_mutex_unlock(&machine->lock);
-	still_check();
+	return_to_guest(vcpu);
+	return true;
+}
+
+bool still_access(uint32_t id, uint64_t address, uint8_t *data, uint32_t length, bool write)
+{
+	struct vcpu *vcpu = &machine->cpus.list[id % STILL_VCPUS];
+
+	if (vcpu->kvm == NULL || vcpu->waiting)
+		return false;
+	atomic_store(&vcpu->in_guest, false);
+	memset(&memory, 0, sizeof memory);
+	vcpu->exit.mmio.address = address;
+	vcpu->exit.mmio.length = length, vcpu->exit.mmio.write = write;
+	memcpy(vcpu->exit.mmio.data, data, length);
+	memory.watching = true; /* it writes nothing */
+	cpu_handle_mmio(vcpu);
+	memory.watching = false;
+	memcpy(data, vcpu->exit.mmio.data, length);
+	return_to_guest(vcpu);
 	return true;
 }
 
@@ -400,6 +426,7 @@ static void create(void)
 	    .max_cpus = STILL_VCPUS,
 	    .bootargs = "console=hvc0",
 	    .unplug_deadline_ms = 3600 * 1000,
+	    .pci = still_has_pci,
 	    .load = load,
 	    .wake = wake};
 	struct err err = {0};

@@ -25,6 +25,9 @@ enum { STILL_OPERATIONS = 32 };
 #define STILL_BLOCKS 4
 #define STILL_MEMORY_BYTES (UINT64_C(256) << 20)
 
+/* The machine has a PCI bus: set before it is first made. */
+extern bool still_has_pci;
+
 /* The machine, as it is right after its first boot. */
 struct spapr *still_fresh(void);
 
@@ -35,6 +38,10 @@ bool still_call(uint32_t id, struct kvm_hcall *call);
  * at still_block(id). Returns the status, and the other results if ret_results is not NULL. */
 int32_t still_rtas(uint32_t id, const char *service, const uint32_t *args, uint32_t nargs,
     uint32_t nret, uint32_t *ret_results);
+
+/* vCPU id loads from an address where there is no RAM, or stores to it; false if it is not in the
+ * guest, and nothing has happened. The bytes are in the guest's order of addresses. */
+bool still_access(uint32_t id, uint64_t address, uint8_t *data, uint32_t length, bool write);
 
 /* Let vCPU id do what is wanted of it, if anything is. */
 void still_attend(uint32_t id);

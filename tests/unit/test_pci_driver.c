@@ -344,6 +344,36 @@ static void a_machine_ends_with_a_device_that_runs(void **state)
 	toy_wait_held(toy, 1);
 }
 
+/* A status that the driver writes last, without a call of RTAS behind it, ends a removal. */
+static void a_driver_that_never_started_the_device_lets_go_by_its_status(void **state)
+{
+	static const uint8_t last[] = {0, ACKNOWLEDGE | DRIVER | FAILED};
+	uint64_t id = 0;
+
+	toy_boot(*state, 1);
+	for (size_t i = 0; i < sizeof last; i++) {
+		if (i > 0) {
+			toy_add(*state, "toy", &id);
+			expect_slot_event(SLOT, 1);
+			tool_takes(SLOT);
+		}
+		place_bar(SLOT);
+		set_status(SLOT, ACKNOWLEDGE | DRIVER);
+		id = ask_back(*state, "toy");
+		expect_slot_event(SLOT, 2);
+		assert_int_equal(indicate(9002, SLOT, 1), 0);
+		assert_int_equal(indicate(9001, SLOT, 0), 0);
+		config_write(SLOT, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+		operate(*state);
+		assert_int_equal(slot_info(*state, SLOT).drc.state, DRC_AVAILABLE);
+		set_status(SLOT, last[i]);
+		operate(*state);
+		assert_false(slot_filled(*state, SLOT));
+		expect_end(*state, id, OP_DONE, OP_BY_DRIVER, OP_RELEASED);
+		drop_reports(*state);
+	}
+}
+
 static int teardown(void **state)
 {
 	assert_int_equal(fixture_teardown(state), 0);
@@ -369,6 +399,7 @@ int main(void)
 	    PCI_TEST(a_reset_of_the_machine_waits_too),
 	    PCI_TEST(news_tell_that_the_device_rests),
 	    PCI_TEST(a_machine_ends_with_a_device_that_runs),
+	    PCI_TEST(a_driver_that_never_started_the_device_lets_go_by_its_status),
 	};
 
 	return cmocka_run_group_tests_name("pci_driver", tests, NULL, NULL);
