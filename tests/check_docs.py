@@ -14,7 +14,7 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")
 FENCE = re.compile(r"^```.*?^```", re.M | re.S)
 # A path begins with one of these folders. Placeholders and patterns are left out.
-FOLDERS = ("src/", "tests/", "lab/", "docs/", "guest-images/", ".ci/")
+FOLDERS = ("src/", "tests/", "lab/", "docs/", "guest-images/", "guest-tools/", ".ci/")
 PLACEHOLDER = re.compile(r"[A-Z]{3,}|[*<>{}$]")
 
 

@@ -168,8 +168,8 @@ static const char *phb_infer(const struct device *device, const struct connector
 		           : "the guest gave the device back without having configured it";
 	return op->steps[OP_ISOLATED].order != 0
 	           ? "the guest took the device back"
-	           : "a tool in the guest looked for the device, and did not remove it: it is not "
-	             "in the guest's device tree as a device of this slot";
+	           : "a tool in the guest looked for the device, and did not remove it: it is in "
+	             "use, or not in the guest's device tree as a device of this slot";
 }
 
 static const struct device_type device_type_pci = {

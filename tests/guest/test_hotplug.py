@@ -165,6 +165,63 @@ def leaves_with_the_root(guest: Guest) -> None:
     assert guest.control.operation(removal)["outcome"] == "cancelled"
 
 
+# --- With guest-tools/pci-hotplug -----------------------------------------------------------------
+
+
+def test_disks_come_and_go_without_the_tools(start: Starter, host: Host, scratch: str,
+                                             root_disk: Callable[[str], str]) -> None:
+    """The guest has a script instead of rtas_errd and drmgr, as one of Debian 13 would."""
+    image = make(host, scratch, "data.img", KIB << 10)
+    guest: Guest = start("--disk", f"file={root_disk(scratch)},id=root", "--unplug-deadline", "10",
+                         append=ROOT + " paprika.hotplug=pci-hotplug")
+    guest.wait_ready()
+    if "dt" not in guest.sh("cat /sys/kernel/dlpar").strip().split(","):
+        # 6.1: it says so. What comes of a request then is tested below.
+        guest.sh("while pidof perl > /dev/null; do usleep 10000; done")
+        assert "Linux 6.12 or later is needed" in guest.sh("cat /run/hotplug.log")
+        power_off(guest)
+        return
+    for _ in range(2):
+        added = add(guest, image)
+        assert steps(added) == ADDED, added
+        guest.sh("dd if=/dev/zero of=/dev/vdb bs=64k oflag=direct count=4 2>/dev/null")
+        removed = remove(guest)
+        assert steps(removed) == REMOVED, removed
+        assert removed["evidence"]["indicator-name"] == "isolation-state", removed
+        wait_disk(guest, "vdb", False)
+    add(guest, image)
+    start_churn(guest, "/dev/vdb", 2)
+    assert steps(remove(guest)) == REMOVED
+    assert end_churn(guest)["wrong"] == 0
+
+    # It says no, and nothing has changed.
+    add(guest, image)
+    guest.sh("/sbin/mke2fs -q -t ext4 -F /dev/vdb && mount /dev/vdb /mnt && dmesg -c > /dev/null")
+    ran = host.run([host.path + "/bin/paprikactl", "-s", guest.control_path, "disk", "remove", "data",
+                    "--wait"], timeout=DEADLINE)
+    refused = last(guest, "remove", "data")
+    assert ran.rc == 3 and refused["outcome"] == "rejected", (ran, refused)
+    evidence = refused["evidence"]
+    assert (evidence["call"], evidence["indicator"], evidence["value"], evidence["drivers-active"]) == \
+        ("set-indicator", 9002, 0, 1), evidence
+    assert "pci-hotplug: not removed: vdb is mounted" in guest.sh("dmesg")
+    guest.sh("dd if=/dev/zero of=/mnt/file bs=64k count=4 conv=fsync 2>/dev/null && umount /mnt")
+    assert steps(remove(guest)) == REMOVED
+
+    # An order that has been given up, and is carried out late, finds nothing.
+    guest.sh("killall -STOP perl")
+    ctl(guest, "disk", "add", image, "--id", "late")
+    late = last(guest, "add", "late")
+    assert "no tool in the guest" in guest.control.wait_step(late["id"], "unresolved")["stuck"]
+    guest.control.execute("operation-cancel", id=late["id"])
+    guest.control.execute("blockdev-del", node_name="late")
+    guest.sh("killall -CONT perl; until dmesg | grep -q 'nothing in the slot'; do usleep 10000; done")
+    assert add(guest, image)["unit"] == late["unit"]
+    remove(guest)
+    assert troubles(guest) == []
+    power_off(guest)
+
+
 # --- Without --------------------------------------------------------------------------------------
 
 
