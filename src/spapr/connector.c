@@ -102,7 +102,7 @@ struct drc_result connector_step(
 
 	if (result.effects & DRC_FX_REWIND)
 		connector_rewind(connector);
-	if (result.effects & DRC_FX_NOTIFY)
+	if (result.effects & DRC_FX_NOTIFY && !connector->without_events)
 		event_queue(connectors->events, connector->number);
 	return result;
 }

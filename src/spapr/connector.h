@@ -21,6 +21,7 @@ struct connector {
 	uint32_t id; /* unique in its type: ibm,drc-names has it */
 	uint32_t drc_index;
 	struct drc drc;
+	bool without_events;   /* the guest is told in another way: device_type.notify */
 	unsigned awaited;      /* device.c: which operations of its device wait for it */
 	bool leaving;          /* device.c: detached, but its resources are still there */
 	uint64_t fetched;      /* the place of its last event among all fetched; 0: none */

@@ -331,6 +331,8 @@ struct drc_result device_apply(struct devices *devices, struct connector *connec
 	/* First the step, so that an end comes after what led to it. */
 	if (result.step != OP_REQUESTED)
 		device_pass(devices, device, result.step);
+	if (result.effects & DRC_FX_NOTIFY && connector->without_events)
+		device->type->notify(device, connector);
 	/* A removal that the guest has not been told of, because it had isolated the connector. */
 	if (result.effects & DRC_FX_NOTIFY && input == DRC_IN_UNISOLATE)
 		device_pass_step(devices, device->remove.operation, OP_NOTIFIED);
@@ -476,7 +478,9 @@ void devices_announce(struct devices *devices)
 		const struct device *device = &devices->list[i];
 
 		for (uint32_t c = 0; c < device->count; c++)
-			if (device->connectors[c].drc.adding || device->connectors[c].drc.removing)
+			if (!device->connectors[c].without_events &&
+			    (device->connectors[c].drc.adding ||
+			        device->connectors[c].drc.removing))
 				event_requeue(
 				    devices->connectors->events, device->connectors[c].number);
 	}

@@ -86,6 +86,8 @@ struct device_type {
 	void (*taken_away)(struct device *device);
 	/* A connector is in another state. */
 	void (*changed)(struct device *device, struct connector *connector);
+	/* Tell the guest of what is pending on the connector, one without events. */
+	void (*notify)(struct device *device, const struct connector *connector);
 	/* The guest has read an event of the connector, from now on it may act on it. */
 	void (*fetched)(struct device *device);
 	/* Of a copy of a pending operation: where it is, in the words of this type. */

@@ -151,8 +151,8 @@ static bool machine_create_vm(struct spapr *machine, struct err *err)
 
 static bool machine_create_phb(struct spapr *machine, struct err *err)
 {
-	return !machine->config.pci ||
-	       phb_init(&machine->phb, machine->vm, &machine->irqchip, &machine->devices, err);
+	return !machine->config.pci || phb_init(&machine->phb, machine->vm, &machine->irqchip,
+	                                   &machine->devices, machine->config.pci_ports, err);
 }
 
 static bool machine_access(

@@ -9,6 +9,7 @@
 /* config_addr: register bits 11..8 in 31..28, bus in 23..16, slot in 15..11, function in 10..8,
  * register bits 7..0. */
 enum { ADDR_HIGH_SHIFT = 28, ADDR_BUS_SHIFT = 16, ADDR_SLOT_SHIFT = 11, ADDR_FUNCTION = 0x700 };
+enum { ADDR_DEVICE = 0xffff00 }; /* all that is not a register */
 
 static void phb_on_news(void *context)
 {
@@ -18,13 +19,14 @@ static void phb_on_news(void *context)
 }
 
 bool phb_init(struct phb *phb, struct kvm_vm *vm, struct irqchip *irqchip, struct devices *devices,
-    struct err *err)
+    uint32_t ports, struct err *err)
 {
 	*phb = (struct phb){.vm = vm,
 	    .irqchip = irqchip,
 	    .devices = devices,
 	    .news = devices->news,
-	    .present = true};
+	    .present = true,
+	    .ports = ports};
 	pthread_rwlock_init(&phb->lock, NULL);
 	connectors_add_range(
 	    devices->connectors, &drc_type_pci, PHB_FIRST_SLOT, 1, PHB_SLOTS - PHB_FIRST_SLOT);
@@ -57,7 +59,7 @@ static struct phb_slot *phb_slot(const struct device *device)
 static void phb_describe(const struct device *device, const struct connector *connector, bool named,
     struct node_writer *w)
 {
-	phb_write_slot(phb_slot(device)->function, connector, named, w);
+	phb_write_slot(device->context, connector, named, w);
 }
 
 static bool phb_check_remove(const struct device *device, struct err *err)
@@ -113,6 +115,16 @@ static void phb_changed(struct device *device, struct connector *connector)
 		virtio_pci_reset(phb_slot(device)->function);
 }
 
+static void phb_detach(struct device *device, struct connector *connector)
+{
+	phb_eject(device->context, connector);
+}
+
+static void phb_notify(struct device *device, const struct connector *connector)
+{
+	phb_tell_port(device->context, connector);
+}
+
 static void phb_fetched(struct device *device)
 {
 	phb_slot(device)->orders++;
@@ -140,7 +152,10 @@ static void phb_look(const struct device *device, struct operation *copy)
 	copy->in_flight = progress.in_flight;
 	copy->evidence.refused = progress.refused;
 	if (copy->phase == OP_FETCHED)
-		copy->stuck = "event fetched, no tool in the guest has acted on it";
+		copy->stuck =
+		    device->connectors[0].without_events
+		        ? "the guest's kernel has heard of it, and has not begun to act on it"
+		        : "event fetched, no tool in the guest has acted on it";
 	else if (copy->kind == OP_ADD && copy->phase == OP_CONFIGURED)
 		copy->stuck = "connector configured, no driver has started the device";
 	else if (drc->state == DRC_AVAILABLE)
@@ -178,6 +193,8 @@ static const struct device_type device_type_pci = {
     .made_on_demand = true,
     .check_remove = phb_check_remove,
     .describe = phb_describe,
+    .detach = phb_detach,
+    .notify = phb_notify,
     .release = phb_release,
     .in_use = phb_in_use,
     .held = phb_held,
@@ -237,6 +254,7 @@ static struct device *phb_fill_slot(struct phb *phb, struct virtio_device *virti
 		return NULL;
 	/* There are as many places as slots. */
 	device = device_create(phb->devices, &device_type_pci, phb, number, number, 1);
+	device->connectors[0].without_events = number <= phb->ports;
 	phb_set_slot(device, function, virtio);
 	return device;
 }
@@ -316,12 +334,35 @@ struct virtio_pci *phb_function(
 	const struct connector *connector;
 
 	*ret_offset = (config_addr >> ADDR_HIGH_SHIFT) << 8 | (config_addr & 0xff);
-	if (!phb->present || buid != PHB_BUID || bus != 0 || (config_addr & ADDR_FUNCTION) != 0)
+	if (!phb->present || buid != PHB_BUID || (config_addr & ADDR_FUNCTION) != 0)
 		return NULL;
+	if (bus == 0 ? slot <= phb->ports : slot != 0 || bus > phb->ports)
+		return NULL;
+	slot = bus == 0 ? slot : bus;
 	connector = connector_find(phb->devices->connectors, drc_index(&drc_type_pci, slot));
 	if (connector == NULL || !connector->drc.attached || connector->drc.state == DRC_UNUSABLE)
 		return NULL;
 	return phb->slots[slot].function;
+}
+
+bool phb_has_place(const struct phb *phb, uint64_t buid, uint32_t config_addr)
+{
+	uint32_t place = (config_addr & ADDR_DEVICE) >> ADDR_BUS_SHIFT;
+
+	return phb->present && buid == PHB_BUID && place >= PHB_FIRST_SLOT && place <= phb->ports &&
+	       (config_addr & ADDR_DEVICE) == place << ADDR_BUS_SHIFT;
+}
+
+struct pci_port *phb_port(
+    struct phb *phb, uint64_t buid, uint32_t config_addr, uint32_t *ret_offset)
+{
+	uint32_t slot = (config_addr & ADDR_DEVICE) >> ADDR_SLOT_SHIFT;
+
+	*ret_offset = (config_addr >> ADDR_HIGH_SHIFT) << 8 | (config_addr & 0xff);
+	if (!phb->present || buid != PHB_BUID || (config_addr & ADDR_FUNCTION) != 0 ||
+	    slot < PHB_FIRST_SLOT || slot > phb->ports)
+		return NULL;
+	return &phb->slots[slot].port;
 }
 
 static uint32_t phb_first_irq(const struct phb *phb, const struct virtio_pci *function)
@@ -410,7 +451,7 @@ bool phb_reset(struct phb *phb, struct err *err)
 			return false;
 		virtio_pci_reset(function);
 	}
-	return true;
+	return phb_reset_ports(phb);
 }
 
 /* A tool begins with the dr-indicator, or finds out by its first call that the slot is empty. */

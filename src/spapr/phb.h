@@ -3,6 +3,11 @@
  * phb.h - the PCI host bridge: one root bus with slots 1 to 31, each for one function without a
  * bridge, and one window of the guest's addresses for their BARs (LoPAR, "PCI Host Bridge").
  *
+ * The first slots can have ports (pci/port.h): such a slot's function is on a bus of its own, below
+ * the port, and the guest's kernel adds and removes it by itself. Its connector is the same; what
+ * the guest says by the port's registers becomes the inputs that the RTAS calls of a tool would be
+ * (phb_port.c).
+ *
  * The guest assigns the BARs. There are no I/O ports and no INTx; interrupts are MSI-X, whose
  * sources ibm,change-msi hands out. Devices see guest addresses as they are: the window for DMA is
  * there because Linux wants one.
@@ -15,6 +20,7 @@
 
 #include <pthread.h>
 
+#include "pci/port.h"
 #include "pci/virtio_pci.h"
 #include "spapr/device.h"
 
@@ -35,6 +41,7 @@ enum { PHB_SLOTS = 32, PHB_FIRST_SLOT = 1 };
 struct phb_slot {
 	struct virtio_pci *function; /* NULL: empty */
 	struct virtio_device *device;
+	struct pci_port port; /* if it has one; with the machine's lock */
 	/* Events that the guest has read and on which no tool has acted. One may still do so, and
 	 * would then take away, or add, what is in the slot by that time. */
 	uint32_t orders;
@@ -50,6 +57,8 @@ struct phb {
 	struct devices *devices;
 	struct news *news;
 	bool present;
+	uint32_t ports; /* the slots up to this one have a port */
+	struct log_limit limit;
 	/* Slots change with the machine's lock and this one held, and are read with either. vCPUs
 	 * that load and store take this one, and share it. */
 	pthread_rwlock_t lock;
@@ -58,7 +67,7 @@ struct phb {
 
 /* finish also after a failed init, or without; all devices are at rest. */
 bool phb_init(struct phb *phb, struct kvm_vm *vm, struct irqchip *irqchip, struct devices *devices,
-    struct err *err);
+    uint32_t ports, struct err *err);
 void phb_finish(struct phb *phb);
 
 /* Put a device into an empty slot, before the first boot, and take it over. Then the same of a
@@ -80,6 +89,24 @@ bool phb_confine(struct phb *phb, bool (*confine)(void *context, struct err *err
  * offset in its configuration space. One that is isolated is not there. */
 struct virtio_pci *phb_function(
     struct phb *phb, uint64_t buid, uint32_t config_addr, uint32_t *ret_offset);
+
+/* What they mean is an empty place below a port. */
+bool phb_has_place(const struct phb *phb, uint64_t buid, uint32_t config_addr);
+
+/* The same of a port. Its registers; vcpu is the one that writes. Then its interrupt: make the
+ * source as new, and its number. */
+struct pci_port *phb_port(
+    struct phb *phb, uint64_t buid, uint32_t config_addr, uint32_t *ret_offset);
+void phb_write_port(struct phb *phb, struct pci_port *port, uint32_t offset, uint32_t size,
+    uint32_t value, uint32_t vcpu);
+bool phb_reset_port_irq(struct phb *phb, const struct pci_port *port);
+uint32_t phb_port_irq(const struct phb *phb, const struct pci_port *port);
+
+/* For phb.c: what is pending on the connector of a slot with a port is told to the guest; the
+ * device has left the slot; after a reset the device is there or not. */
+void phb_tell_port(struct phb *phb, const struct connector *connector);
+void phb_eject(struct phb *phb, const struct connector *connector);
+bool phb_reset_ports(struct phb *phb);
 
 /* The guest makes an indicator call on the connector with this index: it acts on an event. */
 void phb_note_act(struct phb *phb, uint32_t drc_index, bool tool_begins);
@@ -104,9 +131,12 @@ bool phb_reset(struct phb *phb, struct err *err);
 /* Nothing, if there is no bridge. */
 void phb_write_chosen(const struct phb *phb, struct node_writer *w);
 
-/* The bridge's own properties; its node is left open. Then the node of one slot (phb_node.c). */
+/* The bridge's own properties; its node is left open. Then the node of one slot with a function, in
+ * that of its port unless it is handed to the guest alone (named); and the ports of the other
+ * slots. (phb_node.c) */
 void phb_begin_node(struct node_writer *w);
-void phb_write_slot(const struct virtio_pci *function, const struct connector *connector,
-    bool named, struct node_writer *w);
+void phb_write_slot(
+    const struct phb *phb, const struct connector *connector, bool named, struct node_writer *w);
+void phb_write_empty_ports(const struct phb *phb, struct node_writer *w);
 
 #endif

@@ -68,6 +68,7 @@ struct spapr_config {
 	const char *uuid; /* of the machine, for the guest; NULL or empty: none; kept as name is */
 	uint64_t unplug_deadline_ms;
 	bool pci;             /* a PCI host bridge */
+	uint32_t pci_ports;   /* its first slots, 0 to 31, with a hot-plug port (pci/port.h) */
 	int kvm_fd;           /* an open /dev/kvm; 0: open it */
 	struct kvm_mode mode; /* the kind of guest that is wanted */
 

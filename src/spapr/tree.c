@@ -93,6 +93,7 @@ static void tree_write_pci(struct node_writer *w, struct spapr *machine)
 		return;
 	phb_begin_node(w);
 	tree_write_devices(w, &machine->connectors, &drc_type_pci);
+	phb_write_empty_ports(&machine->phb, w);
 	node_end(w);
 }
 

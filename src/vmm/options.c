@@ -40,7 +40,8 @@ static bool option_parse_number(const char *text, size_t length, uint64_t max, u
 
 bool options_have_pci(const struct options *options)
 {
-	return options->pci || options->rng || options->disk_count > 0;
+	return options->pci || options->rng || options->disk_count > 0 ||
+	       options->hotplug_ports > 0;
 }
 
 struct spapr_config options_machine(const struct options *options)
@@ -57,6 +58,7 @@ struct spapr_config options_machine(const struct options *options)
 	    .uuid = options->uuid,
 	    .unplug_deadline_ms = options->unplug_deadline_ms,
 	    .pci = options_have_pci(options),
+	    .pci_ports = options->hotplug_ports,
 	    .kvm_fd = options->kvm_fd,
 	    .mode = options->mode,
 	};
@@ -358,6 +360,19 @@ static bool option_set_kvm_fd(
 	return true;
 }
 
+static bool option_set_ports(
+    struct options *options, const struct option_row *row, const char *text, struct err *err)
+{
+	enum { PORTS_MAX = 31 };
+	uint64_t number;
+
+	if (!option_parse_number(text, strlen(text), PORTS_MAX, &number))
+		return err_set(err, ERR_USAGE, "give a number from 0 to 31",
+		    "--%s cannot be \"%.64s\"", row->name, text);
+	options->hotplug_ports = (uint32_t)number;
+	return true;
+}
+
 /* One of the words that --help shows as the value; the field, an enum, counts them from 0. */
 static bool option_set_word(
     struct options *options, const struct option_row *row, const char *text, struct err *err)
@@ -419,6 +434,8 @@ static const struct option_row option_rows[] = {
         "a source of random numbers (virtio-rng)"},
     {"pci", NULL, 0, MACHINE, AS_BOOLEAN, option_set_switch, FIELD(pci),
         "a PCI bus even without a device on it"},
+    {"hotplug-ports", "N", 0, MACHINE, AS_STRING | AS_INTEGER, option_set_ports, 0, 0,
+        "so many PCI slots whose devices the guest's kernel adds and removes by itself (0)"},
     {"control", "PATH", 0, COMMAND_RUN, AS_STRING, option_set_name, FIELD(control),
         "listen on a UNIX socket for paprikactl and other clients; systemd: one passed by it"},
     {"console", "KIND", 0, COMMAND_RUN, AS_STRING, option_set_console, 0, 0,

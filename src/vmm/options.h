@@ -51,9 +51,10 @@ struct options {
 	struct option_disk disks[OPTION_DISKS_MAX];
 	size_t disk_count;
 	bool rng, pci;
-	bool json; /* check --json */
-	bool papr; /* check --papr */
-	bool help; /* --help was met; the rest was not looked at */
+	uint32_t hotplug_ports; /* so many slots of the PCI bus that need no tool in the guest */
+	bool json;              /* check --json */
+	bool papr;              /* check --papr */
+	bool help;              /* --help was met; the rest was not looked at */
 };
 
 enum option_command { COMMAND_RUN = 1, COMMAND_CHECK = 2, COMMAND_DTB = 4 };

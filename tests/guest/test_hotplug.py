@@ -222,6 +222,96 @@ def test_disks_come_and_go_without_the_tools(start: Starter, host: Host, scratch
     power_off(guest)
 
 
+# --- Below ports: the kernel alone ----------------------------------------------------------------
+
+
+def port_add(guest: Guest, image: str) -> dict[str, Any]:
+    ctl(guest, "disk", "add", image, "--id", "data", "--wait")
+    added = last(guest, "add", "data")
+    print("add", [(passed["step"], passed["at-ms"]) for passed in added["steps"]])
+    assert added["outcome"] == "done" and steps(added) == ADDED, added
+    wait_disk(guest, "vda")
+    return added
+
+
+def port_remove(guest: Guest) -> dict[str, Any]:
+    removed = remove(guest)
+    assert steps(removed) == REMOVED, removed
+    assert (removed["evidence"]["call"], removed["evidence"]["drivers-active"]) == \
+        ("ibm,write-pci-config", 0), removed
+    wait_disk(guest, "vda", False)
+    return removed
+
+
+def test_disks_come_and_go_below_ports(start: Starter, host: Host, scratch: str) -> None:
+    """The guest is an initramfs: nothing in it knows of hot-plug but its kernel."""
+    image = make(host, scratch, "data.img", KIB << 10)
+    guest: Guest = start("--hotplug-ports", "2", "--unplug-deadline", "60")
+    guest.wait_ready()
+    assert guest.sh("ls /sys/bus/pci/slots; ls /sys/bus/pci/devices").split() == \
+        ["1", "2", "0000:00:01.0", "0000:00:02.0"]
+    assert troubles(guest) == []
+    before = descriptors(guest)
+    for number in (1, 2):
+        assert port_add(guest, image)["unit"] == 1
+        guest.sh(f"echo round {number} | dd of=/dev/vda conv=sync,fsync oflag=direct bs=4k 2>/dev/null")
+        port_remove(guest)
+        said = host.run(["head", "-n", "1", image], check=True).stdout
+        assert said == f"round {number}\n".encode()
+
+    # In the middle of requests; and asked twice, which is not a second press of the button.
+    host.run(["sh", "-c", f": > {image} && truncate -s {KIB << 10} {image}"], check=True)
+    port_add(guest, image)
+    start_churn(guest, "/dev/vda", 2)
+    removal = guest.control.execute("device_del", id="data")["operation"]
+    guest.control.wait_step(removal, "answered")
+    assert guest.control.execute("device_del", id="data")["operation"] == removal
+    assert guest.control.wait_end(removal)["outcome"] == "done"
+    done = end_churn(guest)
+    assert done["writes"] > 0 and done["wrong"] == 0, done
+    assert churned(host, image)["torn"] == 0
+    guest.control.execute("blockdev-del", node_name="data")
+    assert descriptors(guest) == before
+    guest.sh("dmesg -c > /dev/null")
+
+    # The guest lets go of it by itself, and takes it again; so does a reset.
+    port_add(guest, image)
+    guest.sh("echo 0 > /sys/bus/pci/slots/1/power")
+    wait_disk(guest, "vda", False)
+    assert slots(guest)["data"]["state"] == "isolated"
+    guest.sh("echo 1 > /sys/bus/pci/slots/1/power")
+    wait_disk(guest, "vda")
+    assert slots(guest)["data"]["state"] == "configured"
+    guest.control.execute("system_reset")
+    guest.wait_ready()
+    wait_disk(guest, "vda")
+    port_remove(guest)
+    port_add(guest, image)
+
+    # It thinks better of it: the button is pressed twice.
+    removal = guest.control.execute("device_del", id="data")["operation"]
+    guest.control.wait_step(removal, "answered")
+    guest.control.execute("operation-cancel", id=removal)
+    assert troubles(guest) == []
+    power_off(guest)
+
+
+def test_a_guest_that_does_not_listen(start: Starter, host: Host, scratch: str) -> None:
+    """Without the kernel's driver for such ports nothing is heard, and that is what is said."""
+    image = make(host, scratch, "data.img", "1M")
+    guest: Guest = start("--hotplug-ports", "1", "--unplug-deadline", "1",
+                         append="console=hvc0 quiet pcie_ports=compat")
+    guest.wait_ready()
+    ctl(guest, "disk", "add", image, "--id", "data")
+    adding = last(guest, "add", "data")["id"]
+    said = guest.control.wait_step(adding, "unresolved")
+    assert said["phase"] == "notified" and "not fetched" in said["stuck"], said
+    guest.control.execute("operation-cancel", id=adding)
+    assert guest.control.wait_end(adding)["outcome"] == "cancelled"
+    assert troubles(guest) == []
+    power_off(guest)
+
+
 # --- Without --------------------------------------------------------------------------------------
 
 

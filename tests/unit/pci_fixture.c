@@ -246,7 +246,9 @@ void expect_passed(struct fixture *fixture, uint64_t id, const char *steps)
 
 uint32_t config_addr(uint32_t slot, uint32_t offset)
 {
-	return (offset >> 8) << 28 | slot << 11 | (offset & 0xff);
+	uint32_t place = (slot & BELOW) != 0 ? (slot & 0x1f) << 16 : slot << 11;
+
+	return (offset >> 8) << 28 | place | (offset & 0xff);
 }
 
 int32_t config_try(uint32_t address, uint64_t buid, uint32_t size, uint32_t *ret_value)

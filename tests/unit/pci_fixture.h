@@ -98,6 +98,8 @@ void expect_passed(struct fixture *fixture, uint64_t id, const char *steps);
 
 /* --- The guest ------------------------------------------------------------------------------- */
 
+/* With BELOW it is what is below the port in the slot: here, and wherever a slot is asked for. */
+enum { BELOW = 0x100 };
 uint32_t config_addr(uint32_t slot, uint32_t offset);
 /* These must succeed. */
 uint32_t config_read(uint32_t slot, uint32_t offset, uint32_t size);
