@@ -418,7 +418,7 @@ void bus_end(void)
 	bus_check();
 	FUZZ_CHECK(fake_joined_irqs() == 0 && fake_doorbells() == 0);
 	while (spapr_pci_info(machine, 0, &info))
-		remove_honestly(info.device, info.slot);
+		remove_honestly(info.connector.device, info.slot);
 	use_honestly();
 	FUZZ_CHECK(toys_alive() == 0 && fake_joined_irqs() == 0 && fake_doorbells() == 0);
 	for (uint32_t i = STILL_CORES; i < machine->devices.count; i++)

@@ -307,7 +307,7 @@ static void look(struct input *input, uint8_t about)
 	for (unsigned i = 0; i < about / 8u && spapr_next_report(machine, true, &op, &step); i++)
 		FUZZ_CHECK(op.id != 0 && op_stuck_text(&op, (char[OP_STUCK_MAX]){0}) != NULL);
 	if (spapr_pci_info(machine, about % 8, &info))
-		FUZZ_CHECK(info.slot >= about % 8u && drc_valid(&info.drc));
+		FUZZ_CHECK(info.slot >= about % 8u && drc_valid(&info.connector.drc));
 	operator_looks();
 }
 

@@ -244,7 +244,8 @@ static void toy_collect(void *from)
 	lane->release = false;
 }
 
-static const struct virtio_model_ops toy_ops = {.id = TOY_ID,
+static const struct virtio_model_ops toy_ops = {
+    .kind = {.id = TOY_ID, .driver = "toy-pci", .pci_class = 0xff00, .of_class = "toy"},
     .open = toy_open,
     .close = toy_close,
     .destroy = toy_destroy,

@@ -365,7 +365,7 @@ static void a_driver_that_never_started_the_device_lets_go_by_its_status(void **
 		assert_int_equal(indicate(9001, SLOT, 0), 0);
 		config_write(SLOT, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
 		operate(*state);
-		assert_int_equal(slot_info(*state, SLOT).drc.state, DRC_AVAILABLE);
+		assert_int_equal(slot_info(*state, SLOT).connector.drc.state, DRC_AVAILABLE);
 		set_status(SLOT, last[i]);
 		operate(*state);
 		assert_false(slot_filled(*state, SLOT));

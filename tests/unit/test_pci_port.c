@@ -72,7 +72,7 @@ static bool visible(void)
 }
 
 /* Added and in use; returns how many interrupts there were. */
-static uint64_t in_use(struct fixture *fixture, struct driver_queue rings[TOY_QUEUES])
+static uint64_t taken_by_the_guest(struct fixture *fixture, struct driver_queue rings[TOY_QUEUES])
 {
 	uint64_t id, pulses = fake_irq_pulses(PORT_IRQ);
 
@@ -249,7 +249,7 @@ static void a_guest_that_thinks_better_of_it_refuses(void **state)
 
 	power_on_with_ports(fixture);
 	pciehp_begins();
-	pulses = in_use(fixture, rings);
+	pulses = taken_by_the_guest(fixture, rings);
 	id = ask_back(fixture, "data");
 	hear(BUTTON, pulses + 1);
 	indicator(BLINKS);
@@ -276,11 +276,11 @@ static void what_its_driver_uses_stays_alive(void **state)
 
 	power_on_with_ports(fixture);
 	pciehp_begins();
-	in_use(fixture, rings);
+	taken_by_the_guest(fixture, rings);
 	id = ask_back(fixture, "data");
 	indicator(BLINKS);
 	indicator(OFF);
-	assert_int_equal(slot_info(fixture, PORT).drc.state, DRC_AVAILABLE);
+	assert_int_equal(slot_info(fixture, PORT).connector.drc.state, DRC_AVAILABLE);
 	assert_true(visible());
 	driver_down(SLOT);
 	operate(fixture);
@@ -297,16 +297,16 @@ static void the_guest_gives_it_back_and_takes_it_again(void **state)
 
 	power_on_with_ports(fixture);
 	pciehp_begins();
-	in_use(fixture, rings);
+	taken_by_the_guest(fixture, rings);
 	driver_down(SLOT);
 	indicator(OFF);
-	assert_int_equal(slot_info(fixture, PORT).drc.state, DRC_UNUSABLE);
+	assert_int_equal(slot_info(fixture, PORT).connector.drc.state, DRC_UNUSABLE);
 	assert_false(visible());
 	indicator(BLINKS);
 	assert_true(visible());
 	driver_up(fixture, SLOT, rings);
 	indicator(ON);
-	assert_int_equal(slot_info(fixture, PORT).drc.state, DRC_CONFIGURED);
+	assert_int_equal(slot_info(fixture, PORT).connector.drc.state, DRC_CONFIGURED);
 }
 
 /* --- Who does not listen --------------------------------------------------------------------- */
@@ -353,7 +353,7 @@ static void a_reset_puts_it_into_the_tree(void **state)
 
 	power_on_with_ports(fixture);
 	pciehp_begins();
-	in_use(fixture, rings);
+	taken_by_the_guest(fixture, rings);
 	id = ask_back(fixture, "data");
 	while (!spapr_quiesce(fixture->machine))
 		sched_yield();
