@@ -14,6 +14,16 @@
 
 enum { WORK_AREA = 0xb000, LOG_BUFFER = 0x9000, RINGS = 0x20000 };
 enum { NOTIFY = 0x3000 };
+/* What Linux' pciehp does with the registers of a port. */
+enum {
+	SLOT_CONTROL = 0x58,
+	SLOT_STATUS = 0x5a,
+	PORT_EVENTS = 0x101, /* the button, and the link */
+	PORT_LISTENS = 0x1031,
+	PORT_ON = 0x100,
+	PORT_BLINKS = 0x200,
+	PORT_OFF = 0x300,
+};
 enum { SELECT = 22, SIZE = 24, VECTOR = 26, ENABLE = 28, DESC = 32, DRIVER = 40, DEVICE = 48 };
 enum { ACKNOWLEDGED = 1, DRIVING = 3, ACCEPTED = 11, RUNNING = 15, DRIVER_OK = 4 };
 
@@ -37,11 +47,12 @@ static unsigned descriptors(void)
 	return count;
 }
 
-struct spapr *bus_fresh(bool plugged)
+struct spapr *bus_fresh(bool plugged, uint32_t ports)
 {
 	struct err err = {0};
 
 	still_has_pci = true;
+	still_ports = ports;
 	machine = still_fresh();
 	if (descriptors_before == 0)
 		descriptors_before = descriptors();
@@ -56,13 +67,13 @@ struct spapr *bus_fresh(bool plugged)
 /* --- What must hold ----------------------------------------------------------------------------
  */
 
-FUZZ_UNSEEN static bool has_bar(struct virtio_pci *function)
+FUZZ_UNSEEN static bool has_doorbells(struct virtio_pci *function)
 {
 	uint64_t bar = (uint64_t)virtio_pci_read_config(function, PCI_BAR0 + 4, 4) << 32 |
 	               (virtio_pci_read_config(function, PCI_BAR0, 4) & ~0xfu);
 
-	return bar != 0 &&
-	       (virtio_pci_read_config(function, PCI_COMMAND, 2) & PCI_COMMAND_MEMORY) != 0;
+	return bar != 0 && (~virtio_pci_read_config(function, PCI_COMMAND, 2) &
+	                       (PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER)) == 0;
 }
 
 void bus_check(void)
@@ -82,10 +93,11 @@ void bus_check(void)
 		use = virtio_pci_use(at->function);
 		devices++;
 		irqs += use.irqs;
-		least += use.running && has_bar(at->function) ? TOY_QUEUES : 0;
-		most += (use.status & DRIVER_OK) != 0 && has_bar(at->function) ? TOY_QUEUES : 0;
+		least += use.running && has_doorbells(at->function) ? TOY_QUEUES : 0;
+		most +=
+		    (use.status & DRIVER_OK) != 0 && has_doorbells(at->function) ? TOY_QUEUES : 0;
 		if (connector->drc.state == DRC_UNUSABLE)
-			FUZZ_CHECK(!use.held && use.status == 0 && !has_bar(at->function) &&
+			FUZZ_CHECK(!use.held && use.status == 0 && !has_doorbells(at->function) &&
 			           virtio_at_rest(at->device));
 		FUZZ_CHECK(connector->drc.attached || connector->leaving);
 	}
@@ -100,7 +112,9 @@ void bus_check(void)
 int32_t bus_call(const char *service, uint32_t slot, uint32_t offset, uint32_t a, uint32_t b,
     uint32_t nargs, uint32_t nret, uint32_t *ret)
 {
-	const uint32_t args[] = {(offset >> 8) << 28 | slot << 11 | (offset & 0xff),
+	bool below = slot <= still_ports;
+	uint32_t place = below ? slot << 16 : (slot & ~(uint32_t)BUS_PORT) << 11;
+	const uint32_t args[] = {(offset >> 8) << 28 | place | (offset & 0xff),
 	    (uint32_t)(PHB_BUID >> 32), (uint32_t)PHB_BUID, a, b, 1};
 
 	return still_rtas(0, service, args, nargs, nret, ret);
@@ -302,18 +316,54 @@ int32_t tool_configure(uint32_t slot, bool first, unsigned calls)
 	return answer;
 }
 
+static int32_t port_says(uint32_t slot, uint32_t indicator)
+{
+	return bus_write(slot | BUS_PORT, SLOT_CONTROL, 2, PORT_LISTENS | indicator);
+}
+
+/* A kernel that begins clears what there is before it listens, and is told again. */
+static int32_t port_hears(uint32_t slot)
+{
+	uint32_t control = bus_read(slot | BUS_PORT, SLOT_CONTROL, 2), status;
+
+	if ((control & PORT_LISTENS) != PORT_LISTENS) {
+		bus_write(slot | BUS_PORT, SLOT_STATUS, 2, PORT_EVENTS);
+		port_says(slot, control & PORT_OFF);
+	}
+	status = bus_read(slot | BUS_PORT, SLOT_STATUS, 2) & PORT_EVENTS;
+	bus_write(slot | BUS_PORT, SLOT_STATUS, 2, status);
+	return status != 0 ? RTAS_SUCCESS : RTAS_NO_ERRORS_FOUND;
+}
+
+int32_t tool_hears(uint32_t slot)
+{
+	return slot <= still_ports ? port_hears(slot) : bus_fetch(2048);
+}
+
 int32_t tool_takes(uint32_t slot)
 {
+	if (slot <= still_ports)
+		return port_says(slot, PORT_BLINKS);
 	bus_indicate(9001, slot, 0);
 	bus_indicate(9002, slot, 1);
 	bus_indicate(9001, slot, 1);
 	return tool_configure(slot, true, 100);
 }
 
+int32_t tool_ends(uint32_t slot)
+{
+	return slot <= still_ports ? port_says(slot, PORT_ON) : RTAS_SUCCESS;
+}
+
 int32_t tool_gives(uint32_t slot, bool patient)
 {
-	bus_indicate(9002, slot, 1);
+	if (slot <= still_ports)
+		port_says(slot, PORT_BLINKS);
+	else
+		bus_indicate(9002, slot, 1);
 	driver_down(slot, patient);
+	if (slot <= still_ports)
+		return port_says(slot, PORT_OFF);
 	return bus_indicate(9001, slot, 0);
 }
 
@@ -350,6 +400,17 @@ uint64_t operator_removes(const char *name)
 	return id;
 }
 
+uint64_t operator_forces(const char *name)
+{
+	struct err err = {0};
+	uint64_t id = 0;
+	bool accepted = spapr_device_force(machine, name, &id, &err);
+
+	FUZZ_CHECK(accepted == (err.class == ERR_NONE) && accepted == (id != 0));
+	still_check();
+	return id;
+}
+
 /* --- The end ------------------------------------------------------------------------------------
  */
 
@@ -364,24 +425,23 @@ static void remove_honestly(const char *name, uint32_t slot)
 {
 	uint64_t id = operator_removes(name);
 
-	FUZZ_CHECK(id != 0 && bus_fetch(2048) == RTAS_SUCCESS);
+	FUZZ_CHECK(id != 0 && tool_hears(slot) == RTAS_SUCCESS);
 	FUZZ_CHECK(tool_gives(slot, true) == RTAS_SUCCESS);
 	FUZZ_CHECK(!spapr_has_device(machine, name));
 	expect_done(id);
 }
 
-/* A device comes, serves its driver, and leaves. */
-static void use_honestly(void)
+/* A device comes and serves its driver. */
+static void use_honestly(const char *name, uint32_t slot)
 {
-	uint64_t id = operator_adds("last");
+	uint64_t id = operator_adds(name);
 	struct spapr_pci_info info;
-	uint32_t slot;
 
-	FUZZ_CHECK(id != 0 && spapr_pci_info(machine, 0, &info) && info.slot == 1);
-	slot = info.slot;
-	FUZZ_CHECK(bus_fetch(2048) == RTAS_SUCCESS && tool_takes(slot) == RTAS_SUCCESS);
-	bus_move_bar(slot, 0);
+	FUZZ_CHECK(id != 0 && spapr_pci_info(machine, slot, &info) && info.slot == slot);
+	FUZZ_CHECK(tool_hears(slot) == RTAS_SUCCESS && tool_takes(slot) == RTAS_SUCCESS);
+	bus_move_bar(slot, slot);
 	driver_up(slot, 0);
+	FUZZ_CHECK(tool_ends(slot) == RTAS_SUCCESS);
 	operator_looks();
 	expect_done(id);
 	for (unsigned i = 0; i < TOY_QUEUES; i++) {
@@ -401,7 +461,6 @@ static void use_honestly(void)
 		FUZZ_CHECK(fake_take_edges(IRQ_DEVICES + IRQ_DEVICE_MAX * slot + 1 + i) == 2);
 	}
 	bus_check();
-	remove_honestly("last", slot);
 }
 
 void bus_end(void)
@@ -419,7 +478,11 @@ void bus_end(void)
 	FUZZ_CHECK(fake_joined_irqs() == 0 && fake_doorbells() == 0);
 	while (spapr_pci_info(machine, 0, &info))
 		remove_honestly(info.connector.device, info.slot);
-	use_honestly();
+	/* The first slot may have a port. */
+	use_honestly("last", 1);
+	use_honestly("one more", 2);
+	remove_honestly("last", 1);
+	remove_honestly("one more", 2);
 	FUZZ_CHECK(toys_alive() == 0 && fake_joined_irqs() == 0 && fake_doorbells() == 0);
 	for (uint32_t i = STILL_CORES; i < machine->devices.count; i++)
 		FUZZ_CHECK(machine->devices.list[i].type == NULL);

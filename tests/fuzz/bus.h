@@ -15,14 +15,17 @@
 
 /* Places of BARs in the window; rings, and where buffers are. */
 enum { BUS_PLACES = 4, BUS_RING_SIZE = 8, BUS_BUFFERS = 0x30000 };
+/* A slot's port, where a slot is named whose function is below one. */
+enum { BUS_PORT = 0x100 };
 /* In a BAR: the status, the table of MSI-X. */
 enum { BUS_STATUS = 20, BUS_TABLE = 0x8000 };
 
 /* KVM has been told to refuse something: doorbells may be missing. */
 extern bool bus_refused;
 
-/* A fresh machine, with toy0 in slot 1 as it boots, or without. */
-struct spapr *bus_fresh(bool plugged);
+/* A fresh machine, with toy0 in slot 1 as it boots, or without. The number of slots with a port is
+ * the same for all of a process. */
+struct spapr *bus_fresh(bool plugged, uint32_t ports);
 
 /* What must hold between any two steps; and in the end. */
 void bus_check(void);
@@ -60,10 +63,13 @@ void driver_describe(uint32_t slot, unsigned queue, unsigned index, uint64_t add
 void driver_offer(uint32_t slot, unsigned queue, uint16_t head);
 void driver_notify(uint32_t slot, unsigned queue);
 
-/* A walk of ibm,configure-connector of at most so many calls; what a tool does to add, behind the
- * event, and to remove. The status of the last call. */
+/* A walk of ibm,configure-connector of at most so many calls. Then what a tool does, or the kernel
+ * for a slot with a port: hear of an event, add behind it, up to the driver and after it, and
+ * remove. The status of the last call. */
 int32_t tool_configure(uint32_t slot, bool first, unsigned calls);
+int32_t tool_hears(uint32_t slot);
 int32_t tool_takes(uint32_t slot);
+int32_t tool_ends(uint32_t slot);
 int32_t tool_gives(uint32_t slot, bool patient);
 
 /* --- The operator ----------------------------------------------------------------------------- */
@@ -73,5 +79,6 @@ void operator_looks(void);
 /* The operation; 0 if it was refused. */
 uint64_t operator_adds(const char *name);
 uint64_t operator_removes(const char *name);
+uint64_t operator_forces(const char *name);
 
 #endif

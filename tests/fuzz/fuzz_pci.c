@@ -212,8 +212,33 @@ static void events(struct input *input, uint8_t about)
 	bus_fetch(about % 4 == 0 ? (uint32_t)input_take(input, 1) : 2048);
 }
 
+/* The registers of a port: as pciehp uses them, and any. Slot 1 has one. */
+static void port(struct input *input, uint8_t about)
+{
+	static const uint16_t controls[] = {0x1131, 0x1231, 0x1331, 0x1031, 0x0300, 0x0020};
+
+	switch (about % 4) {
+	case 0: bus_write(1 | BUS_PORT, 0x58, 2, controls[about / 4 % 6]); break;
+	case 1: tool_hears(1); break;
+	case 2:
+		bus_write(1 | BUS_PORT, (uint32_t)input_take(input, 1), 1u << about / 4 % 3,
+		    (uint32_t)input_take(input, 4));
+		break;
+	default:
+		bus_call("ibm,change-msi", 1 | BUS_PORT, 0, about / 4 % 8,
+		    (uint32_t)input_take(input, 1), 6, 4, NULL);
+		bus_call("ibm,query-interrupt-source-number", 1 | BUS_PORT, 0, about / 4 % 3, 0, 4,
+		    3, NULL);
+		break;
+	}
+}
+
 static void tool(struct input *input, uint8_t about)
 {
+	if (about >= 128) {
+		port(input, about);
+		return;
+	}
 	if (about / SLOTS % 2)
 		tool_takes(slot_of(about));
 	else
@@ -269,7 +294,10 @@ static void take_away(struct input *input, uint8_t about)
 	char name[] = "toy0";
 
 	name[3] = (char)('0' + about % 4);
-	operator_removes(name);
+	if (about >= 128)
+		operator_forces(name);
+	else
+		operator_removes(name);
 }
 
 static void cancel(struct input *input, uint8_t about)
@@ -337,7 +365,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct input input = {data, size};
 	uint8_t first = (uint8_t)input_take(&input, 1);
 
-	machine = bus_fresh(first & 1);
+	machine = bus_fresh(first & 1, 1);
 	for (unsigned i = 0; i < STEPS_MAX && input.left > 0; i++) {
 		size_t chosen = input_take(&input, 1) % (sizeof steps / sizeof steps[0]);
 

@@ -31,7 +31,7 @@ static int still_join(pthread_t thread, void **ret_result);
 #undef pthread_join
 
 bool still_has_pci;
-
+uint32_t still_ports;
 static struct spapr *machine;
 static unsigned waits; /* since something last happened */
 
@@ -360,15 +360,14 @@ bool still_access(uint32_t id, uint64_t address, uint8_t *data, uint32_t length,
 int32_t still_rtas(uint32_t id, const char *service, const uint32_t *args, uint32_t nargs,
     uint32_t nret, uint32_t *ret_results)
 {
-	struct kvm_hcall call = {.nr = HCALL_RTAS};
 	uint32_t block = BLOCK_BASE + id % STILL_VCPUS * BLOCK_BYTES;
+	struct kvm_hcall call = {.nr = HCALL_RTAS, .args = {block}};
 	struct be32 words[3 + RTAS_WORDS] = {be32(rtas_token_of(service)), be32(nargs), be32(nret)};
 	bool made = false;
 
 	for (uint32_t i = 0; i < nargs; i++)
 		words[3 + i] = be32(args[i]);
 	FUZZ_CHECK(gmem_write(&machine->gmem, block, words, sizeof words));
-	call.args[0] = block;
 	for (uint32_t i = 0; i < STILL_VCPUS && !made; i++)
 		made = still_call(id + i, &call);
 	if (!made)
@@ -379,10 +378,10 @@ int32_t still_rtas(uint32_t id, const char *service, const uint32_t *args, uint3
 	return (int32_t)word_at(block + 12 + 4 * nargs);
 }
 
-/* --- The device tree, built once ----------------------------------------------------------------
+/* --- The device tree, built once ---------------------------------------------------------------
  *
- * It is most of the work of a boot, and nothing a guest or a client says goes into it. So the
- * first one is used again; which cores it names is for tests/unit/test_tree.c to judge.
+ * It is most of the work of a boot, and nothing a guest or a client says goes into it. So the first
+ * is used again; which cores it names is for tests/unit/test_tree.c to judge.
  */
 
 bool __real_tree_build(struct spapr *of, size_t *ret_length, struct err *err);
@@ -427,6 +426,7 @@ static void create(void)
 	    .bootargs = "console=hvc0",
 	    .unplug_deadline_ms = 3600 * 1000,
 	    .pci = still_has_pci,
+	    .pci_ports = still_ports,
 	    .load = load,
 	    .wake = wake};
 	struct err err = {0};

@@ -25,8 +25,9 @@ enum { STILL_OPERATIONS = 32 };
 #define STILL_BLOCKS 4
 #define STILL_MEMORY_BYTES (UINT64_C(256) << 20)
 
-/* The machine has a PCI bus: set before it is first made. */
+/* The machine has a PCI bus, with so many hot-plug ports: set before it is first made. */
 extern bool still_has_pci;
+extern uint32_t still_ports;
 
 /* The machine, as it is right after its first boot. */
 struct spapr *still_fresh(void);

@@ -244,13 +244,19 @@ static void toy_collect(void *from)
 	lane->release = false;
 }
 
+static void toy_refuse(void *to, struct virtio_chain *chain)
+{
+	virtio_answer(((struct lane *)to)->worker, chain->head, 0);
+}
+
 static const struct virtio_model_ops toy_ops = {
-    .kind = {.id = TOY_ID, .driver = "toy-pci", .pci_class = 0xff00, .of_class = "toy"},
+    .kind = {.id = TOY_ID, .driver = "toy", .of_class = "toy"},
     .open = toy_open,
     .close = toy_close,
     .destroy = toy_destroy,
     .room = toy_room,
     .request = toy_request,
+    .refuse = toy_refuse,
     .collect = toy_collect};
 
 struct virtio_device *toy_make(const struct gmem *gmem)
