@@ -79,12 +79,17 @@ static void transport_at_rest(void *context)
 	function->news(function->context);
 }
 
-/* Doorbells are joined where the BAR is, while the driver may ring them. If KVM has no place for
- * one, its stores come here. */
+static bool transport_is_master(const struct virtio_pci *function)
+{
+	return (pci_config_get(&function->config, PCI_COMMAND, 2) & PCI_COMMAND_MASTER) != 0;
+}
+
+/* Doorbells are joined where the BAR is, while the driver may ring them: not while the function
+ * must not access memory by itself. If KVM has no place for one, its stores come here. */
 static void transport_place_doorbells(struct virtio_pci *function)
 {
-	uint64_t bar =
-	    virtio_registers_live(&function->registers) ? pci_config_bar(&function->config) : 0;
+	bool rings = virtio_registers_live(&function->registers) && transport_is_master(function);
+	uint64_t bar = rings ? pci_config_bar(&function->config) : 0;
 
 	if (bar == function->doorbells)
 		return;
@@ -151,7 +156,7 @@ static void bar_write(struct virtio_pci *function, uint32_t offset, uint32_t len
 	} else if (offset >= BAR_NOTIFY && offset < BAR_NOTIFY + PART_BYTES) {
 		uint32_t queue = (offset - BAR_NOTIFY) / NOTIFY_BYTES;
 
-		if (queue < virtio_queues(function->device))
+		if (queue < virtio_queues(function->device) && transport_is_master(function))
 			eventfd_write(virtio_doorbell(function->device, queue), 1);
 	} else if (offset >= BAR_TABLE && offset < BAR_PENDING &&
 	           bar_is_word_access(offset, length)) {
@@ -210,9 +215,11 @@ void virtio_pci_write_config(
     struct virtio_pci *function, uint32_t offset, uint32_t size, uint32_t value)
 {
 	uint32_t bar_offset, length;
+	bool was_master;
 
 	pthread_mutex_lock(&function->lock);
 	virtio_registers_settle(&function->registers);
+	was_master = transport_is_master(function);
 	pci_config_write(&function->config, offset, size, value);
 	if (offset == function->access + (uint32_t)CAP_DATA &&
 	    config_bar_access(function, &bar_offset, &length))
@@ -220,6 +227,10 @@ void virtio_pci_write_config(
 		    pci_config_get(&function->config, offset, length));
 	atomic_store(&function->bar, pci_config_bar(&function->config));
 	transport_place_doorbells(function);
+	/* Requests that were made available meanwhile. */
+	for (unsigned i = 0; !was_master && i < virtio_queues(function->device); i++)
+		if (transport_is_master(function))
+			eventfd_write(virtio_doorbell(function->device, i), 1);
 	msix_update(&function->msix, &function->config);
 	pthread_mutex_unlock(&function->lock);
 }
@@ -360,7 +371,6 @@ void virtio_pci_reset(struct virtio_pci *function)
 
 static struct virtio_pci_use transport_use(struct virtio_pci *function)
 {
-	uint32_t command = pci_config_get(&function->config, PCI_COMMAND, 2);
 	uint32_t irqs = function->msix.joined;
 	uint8_t status;
 	bool given_up;
@@ -373,7 +383,7 @@ static struct virtio_pci_use transport_use(struct virtio_pci *function)
 	               (status & VIRTIO_STATUS_NEEDS_RESET) == 0,
 	    .irqs = irqs,
 	    .held = ((status & ~VIRTIO_STATUS_ACKNOWLEDGE) != 0 && !given_up) || irqs != 0 ||
-	            (command & PCI_COMMAND_MASTER) != 0};
+	            transport_is_master(function)};
 }
 
 bool virtio_pci_take(struct virtio_pci *function)

@@ -219,6 +219,28 @@ static bool no_doorbells(enum fake_call call)
 	return call == FAKE_JOIN_DOORBELL;
 }
 
+/* What is made available meanwhile is served when it may access memory again. */
+static void a_function_that_must_not_access_memory_takes_no_notifications(void **state)
+{
+	struct driver_queue rings[TOY_QUEUES];
+
+	toy_boot(*state, 1);
+	driver_up(*state, SLOT, rings);
+	for (unsigned round = 1; round <= 2; round++) {
+		/* KVM has a place for a doorbell, or none. */
+		if (round == 2)
+			fake_set_fault(no_doorbells);
+		config_write(SLOT, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+		assert_int_equal(fake_doorbells(), 0);
+		assert_int_equal(status_of(SLOT), UP);
+		request(&rings[1], SLOT, 1, false);
+		assert_int_equal(driver_used_index(&rings[1]), round - 1);
+		config_write(SLOT, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+		wait_used(&rings[1], (uint16_t)round);
+		assert_int_equal(fake_doorbells(), round == 1 ? TOY_QUEUES : 0);
+	}
+}
+
 static void without_doorbells_the_store_is_enough(void **state)
 {
 	struct driver_queue rings[TOY_QUEUES];
@@ -394,6 +416,7 @@ int main(void)
 	    PCI_TEST(rings_that_cannot_be_need_a_reset),
 	    PCI_TEST(a_broken_queue_needs_a_reset),
 	    PCI_TEST(doorbells_are_where_the_bar_is),
+	    PCI_TEST(a_function_that_must_not_access_memory_takes_no_notifications),
 	    PCI_TEST(without_doorbells_the_store_is_enough),
 	    PCI_TEST(a_reset_waits_for_requests_in_flight),
 	    PCI_TEST(a_reset_of_the_machine_waits_too),
