@@ -3,7 +3,8 @@
  * block.c - see block.h.
  *
  * A set holds one descriptor. The node that names it takes the descriptor over, so that the set can
- * be removed at once, as with QEMU, which duplicates it. The node keeps it until blockdev-del.
+ * be removed at once, as with QEMU, which duplicates it. The node keeps it until blockdev-del. Sets
+ * end with their connection: a client that has died would leave them for ever.
  */
 #include "control/block.h"
 
@@ -34,6 +35,13 @@ static struct fdset *fdset_free_place(struct blocks *blocks)
 	return NULL;
 }
 
+static void fdset_remove(struct fdset *set)
+{
+	if (!set->taken)
+		close(set->fd);
+	*set = (struct fdset){0};
+}
+
 json_t *run_add_fd(struct call *call)
 {
 	struct blocks *blocks = call->guest->blocks;
@@ -53,7 +61,10 @@ json_t *run_add_fd(struct call *call)
 		return NULL;
 	while (!chosen && fdset_find(blocks, (uint64_t)id) != NULL)
 		id++;
-	*set = (struct fdset){.present = true, .id = (uint64_t)id, .fd = call->session->passed_fd};
+	*set = (struct fdset){.present = true,
+	    .id = (uint64_t)id,
+	    .fd = call->session->passed_fd,
+	    .owner = call->session};
 	call->session->passed_fd = 0;
 	return json_pack("{s:I, s:i}", "fdset-id", id, "fd", set->fd);
 }
@@ -70,10 +81,15 @@ json_t *run_remove_fd(struct call *call)
 		    call, NULL, "File descriptor named 'fdset-id:%lld' not found", (long long)id);
 		return NULL;
 	}
-	if (!set->taken)
-		close(set->fd);
-	*set = (struct fdset){0};
+	fdset_remove(set);
 	return json_object();
+}
+
+void blocks_forget_session(struct blocks *blocks, const struct session *session)
+{
+	for (size_t i = 0; i < BLOCKS_MAX; i++)
+		if (blocks->sets[i].present && blocks->sets[i].owner == session)
+			fdset_remove(&blocks->sets[i]);
 }
 
 json_t *query_fdsets(struct call *call)

@@ -16,6 +16,9 @@ json_t *run_blockdev_add(struct call *call);
 json_t *run_blockdev_del(struct call *call);
 json_t *query_named_block_nodes(struct call *call);
 
+/* A connection has ended: forget the descriptors that it has passed, and that no node has taken. */
+void blocks_forget_session(struct blocks *blocks, const struct session *session);
+
 /* The node of this name; NULL if there is none. */
 struct block_node *block_find(struct blocks *blocks, const char *name);
 

@@ -19,6 +19,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "control/block.h"
 #include "control/command.h"
 #include "control/framer.h"
 #include "control/json_out.h"
@@ -58,6 +59,7 @@ static void client_close(struct client *client)
 	close(client->reading.fd);
 	if (client->session.passed_fd != 0)
 		close(client->session.passed_fd);
+	blocks_forget_session(client->clients->guest->blocks, &client->session);
 	client->closed = true;
 	client->clients->bus->listeners--;
 }

@@ -100,7 +100,7 @@ const struct command commands[] = {
 	"events: [{name, doc, data}]}",
   .doc = "All commands with their arguments, and all events." },
 { .name = "query-status", .run = query_status,
-  .returns = "{running, singlestep, status}",
+  .returns = "{running, singlestep, status, reset-waits: [device]}",
   .doc = "Whether the guest runs, and if not, why." },
 { .name = "query-name", .run = query_name,
   .returns = "{name}",

@@ -34,6 +34,8 @@ struct guest_disk {
 /* The commands stop, cont, system_reset, system_powerdown and quit. Each publishes its event. */
 struct guest_ops {
 	enum run_state (*run_state)(const struct vmm *vmm);
+	/* A reset waits for devices to come to rest. */
+	bool (*reset_waits)(const struct vmm *vmm);
 	void (*stop)(struct vmm *vmm);
 	bool (*cont)(struct vmm *vmm, struct err *err);
 	bool (*reset)(struct vmm *vmm, struct err *err);
@@ -60,7 +62,8 @@ struct backends {
 struct blocks {
 	struct fdset {
 		bool present;
-		bool taken; /* by a node: the descriptor is the node's */
+		bool taken;        /* by a node: the descriptor is the node's */
+		const void *owner; /* the connection that has added it, and takes it along */
 		uint64_t id;
 		int fd;
 	} sets[BLOCKS_MAX];

@@ -17,6 +17,18 @@ json_t *query_version(struct call *call)
 	return json_out_version(call->session->subscribed);
 }
 
+/* The names of the devices that a reset waits for. */
+static json_t *devices_in_use(struct spapr *machine)
+{
+	json_t *list = json_array();
+	struct spapr_pci_info pci;
+
+	for (uint64_t from = 0; spapr_pci_info(machine, (uint32_t)from, &pci); from = pci.slot + 1)
+		if (!pci.at_rest)
+			list = json_out_append(list, json_string(pci.connector.device));
+	return list;
+}
+
 json_t *query_status(struct call *call)
 {
 	static const char *const names[] = {
@@ -29,8 +41,11 @@ json_t *query_status(struct call *call)
 	enum run_state state = call->guest->ops->run_state(call->guest->vmm);
 
 	/* QMP of this version always has singlestep, and typed clients require it. */
-	return json_pack("{s:b, s:b, s:s}", "running", state == RUN_STATE_RUNNING, "singlestep", 0,
-	    "status", names[state]);
+	return json_pack("{s:b, s:b, s:s, s:o*}", "running", state == RUN_STATE_RUNNING,
+	    "singlestep", 0, "status", names[state], "reset-waits",
+	    call->session->subscribed && call->guest->ops->reset_waits(call->guest->vmm)
+	        ? devices_in_use(call->guest->machine)
+	        : NULL);
 }
 
 json_t *query_name(struct call *call)

@@ -264,14 +264,16 @@ json_t *connection_exchange(struct ctl *ctl, json_t *request)
 	}
 }
 
-void reply_complain(const json_t *reply)
+void reply_complain(const struct ctl *ctl, const json_t *reply)
 {
 	const json_t *error = json_object_get(reply, "error");
 	const char *desc = json_string_value(json_object_get(error, "desc"));
 	const char *hint = json_string_value(json_object_get(error, "hint"));
 
-	complain("%s%s%s%s", desc != NULL ? desc : "the VMM's answer makes no sense",
-	    hint != NULL ? " (" : "", hint != NULL ? hint : "", hint != NULL ? ")" : "");
+	complain("%s%s%s%s%s%s", ctl->subject != NULL ? ctl->subject : "",
+	    ctl->subject != NULL ? ": " : "",
+	    desc != NULL ? desc : "the VMM's answer makes no sense", hint != NULL ? " (" : "",
+	    hint != NULL ? hint : "", hint != NULL ? ")" : "");
 }
 
 json_t *connection_ask(struct ctl *ctl, const char *command, json_t *arguments)
@@ -281,7 +283,7 @@ json_t *connection_ask(struct ctl *ctl, const char *command, json_t *arguments)
 	json_t *value = json_incref(json_object_get(reply, "return"));
 
 	if (reply != NULL && value == NULL)
-		reply_complain(reply);
+		reply_complain(ctl, reply);
 	json_decref(reply);
 	return value;
 }
@@ -345,7 +347,7 @@ static bool connection_subscribe(struct ctl *ctl, const json_t *version)
 		    ctl->socket_path, member_number(qemu, "major"), member_number(qemu, "minor"),
 		    member_text(error, "desc"));
 	else if (reply != NULL && !good)
-		reply_complain(reply);
+		reply_complain(ctl, reply);
 	json_decref(reply);
 	return good;
 }
@@ -363,7 +365,7 @@ bool connection_open(struct ctl *ctl)
 	if (received != RECEIVED)
 		connection_complain(ctl, received);
 	else if (greeting == NULL && json_object_get(object, "error") != NULL)
-		reply_complain(object);
+		reply_complain(ctl, object);
 	else if (greeting == NULL)
 		connection_complain(ctl, NONSENSE);
 	else

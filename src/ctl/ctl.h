@@ -29,6 +29,7 @@ struct ctl {
 	int64_t timeout_ms; /* value of --timeout; negative: none */
 	int64_t deadline;   /* clock_now_ms() at which it has passed; negative: never */
 	const char *device_id;
+	const char *subject; /* what error replies are about; NULL: they say it */
 	/* The command's arguments, set by its check. */
 	json_int_t number;
 	json_t *request;
@@ -63,7 +64,7 @@ bool connection_open(struct ctl *ctl);
 json_t *connection_exchange(struct ctl *ctl, json_t *request);
 
 /* Print the error of a reply, with its hint if there is one. */
-void reply_complain(const json_t *reply);
+void reply_complain(const struct ctl *ctl, const json_t *reply);
 
 /* Execute a command; arguments (may be NULL) is stolen. The value it returns, or NULL after a
  * complaint. */

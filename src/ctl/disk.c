@@ -94,6 +94,8 @@ enum exit_code verb_disk_add(struct ctl *ctl, char **arguments)
 	char id[DISK_ID_MAX];
 	enum exit_code code;
 
+	/* The VMM knows the descriptor only. */
+	ctl->subject = arguments[0];
 	if (!disk_choose_id(ctl, id) || !disk_make_node(ctl, ctl->file_fd, id))
 		return CTL_ERROR;
 	code = operation_begin(ctl, "device_add",

@@ -65,7 +65,7 @@ static const char *text_or_dash(const char *text)
 
 void status_print(const struct ctl *ctl, const json_t *all)
 {
-	const json_t *cpus = json_object_get(all, "cpus"), *operation, *cpu;
+	const json_t *cpus = json_object_get(all, "cpus"), *operation, *cpu, *device;
 	size_t i, running = 0;
 
 	json_array_foreach (cpus, i, cpu) {
@@ -73,6 +73,11 @@ void status_print(const struct ctl *ctl, const json_t *all)
 	}
 	printf("guest    %s\n", text_or_dash(member_text(json_object_get(all, "name"), "name")));
 	printf("status   %s\n", member_text(json_object_get(all, "status"), "status"));
+	json_array_foreach (
+	    json_object_get(json_object_get(all, "status"), "reset-waits"), i, device) {
+		printf("reset    waits for requests of %s that the host has begun\n",
+		    json_string_value(device));
+	}
 	printf("vcpus    %zu, %zu of them running\n", json_array_size(cpus), running);
 	printf("version  %s\n", member_text(json_object_get(all, "version"), "package"));
 	json_array_foreach (json_object_get(all, "operations"), i, operation) {

@@ -275,7 +275,7 @@ static bool dimm_make_backend(struct ctl *ctl, char *ret_name, size_t size)
 		taken = ctl->device_id == NULL && n < DIMMS_MAX &&
 		        strstr(desc, "duplicate property") != NULL;
 		if (reply != NULL && !good && !taken)
-			reply_complain(reply);
+			reply_complain(ctl, reply);
 		json_decref(reply);
 		if (!taken)
 			return good;

@@ -209,7 +209,7 @@ static enum exit_code verb_execute(struct ctl *ctl, char **arguments)
 	else if (value != NULL)
 		value_print_indented(value);
 	else if (reply != NULL)
-		reply_complain(reply);
+		reply_complain(ctl, reply);
 	json_decref(reply);
 	return value != NULL ? CTL_OK : CTL_ERROR;
 }

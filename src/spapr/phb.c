@@ -314,6 +314,7 @@ void phb_describe_use(const struct phb *phb, uint32_t slot, struct spapr_pci_inf
 	info->status = virtio_pci_use(phb->slots[slot].function).status;
 	info->requests = progress.done;
 	info->in_flight = progress.in_flight;
+	info->at_rest = virtio_at_rest(phb->slots[slot].device);
 }
 
 bool phb_confine(struct phb *phb, bool (*confine)(void *context, struct err *err), void *context,

@@ -244,6 +244,7 @@ struct spapr_pci_info {
 	uint8_t status;     /* of the device: 0 if no driver uses it */
 	uint64_t requests;  /* answered since a driver started it */
 	uint64_t in_flight; /* taken, not answered */
+	bool at_rest;       /* a reset need not wait for it */
 	struct spapr_connector_info connector;
 };
 

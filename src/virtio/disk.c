@@ -65,13 +65,13 @@ static bool disk_lock(const struct disk *disk, const char *name, struct err *err
 	}
 	if (disk_byte_is_held(disk->fd, LOCK_HAS + RIGHT_WRITE) ||
 	    disk_byte_is_held(disk->fd, LOCK_REFUSES + RIGHT_READ))
-		remedy = "end the program that writes to it first";
+		remedy = "end the program that has it open for writing first";
 	else if (!disk->readonly && disk_byte_is_held(disk->fd, LOCK_REFUSES + RIGHT_WRITE))
 		remedy = "end the program that has it, or add readonly";
 	if (remedy == NULL)
 		return true;
 	disk_unlock(disk->fd);
-	return err_set(err, ERR_USAGE, remedy, "disk %s is in use", name);
+	return err_set(err, ERR_USAGE, remedy, "disk %s is in use by another program", name);
 }
 
 /* --- What it is ------------------------------------------------------------------------------- */

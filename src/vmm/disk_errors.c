@@ -12,8 +12,32 @@ void disk_errors_init(struct disk_errors *errors, void (*wake)(void *context), v
 	errors->context = context;
 }
 
-struct disk_error *disk_errors_place(struct disk_errors *errors, const char *device,
+struct disk_identity disk_identity_of(const struct stat *status, bool readonly)
+{
+	if (S_ISBLK(status->st_mode))
+		return (struct disk_identity){.file = status->st_rdev, .readonly = readonly};
+	return (struct disk_identity){
+	    .host = status->st_dev, .file = status->st_ino, .readonly = readonly};
+}
+
+const char *disk_errors_owner(struct disk_errors *errors, const struct disk_identity *identity,
     bool (*gone)(void *context, const char *device), void *context)
+{
+	for (size_t i = 0; i < OPTION_DISKS_MAX; i++) {
+		const struct disk_error *place = &errors->list[i];
+
+		if (place->device[0] != '\0' && place->identity.host == identity->host &&
+		    place->identity.file == identity->file &&
+		    !(place->identity.readonly && identity->readonly) &&
+		    !gone(context, place->device))
+			return place->device;
+	}
+	return NULL;
+}
+
+struct disk_error *disk_errors_place(struct disk_errors *errors, const char *device,
+    const struct disk_identity *identity, bool (*gone)(void *context, const char *device),
+    void *context)
 {
 	struct disk_error *place = NULL;
 
@@ -26,7 +50,7 @@ struct disk_error *disk_errors_place(struct disk_errors *errors, const char *dev
 	if (place == NULL)
 		return NULL;
 	pthread_mutex_lock(&errors->lock);
-	*place = (struct disk_error){.all = errors};
+	*place = (struct disk_error){.all = errors, .identity = *identity};
 	snprintf(place->device, sizeof place->device, "%s", device);
 	pthread_mutex_unlock(&errors->lock);
 	return place;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * disk_errors.h - I/O errors of the host's disks, on their way from the threads of queues to the
- * loop.
+ * disk_errors.h - the guest's disks as the loop knows them: what file each has, and its I/O errors
+ * on their way from the threads of queues to the loop.
  *
  * A guest can cause errors as fast as it asks. So of each disk the last error is kept, and how many
  * there were, and they are reported at most once in DISK_ERROR_PERIOD_MS.
@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "virtio/blk.h"
 #include "vmm/options.h"
@@ -26,6 +27,11 @@ struct disk_error {
 	uint64_t count;             /* not reported yet */
 	struct virtio_blk_error last;
 	uint64_t reported_ms;
+	/* Which file or block device it is, and whether the guest only reads it. */
+	struct disk_identity {
+		uint64_t host, file; /* a file: its device and inode; a device: 0 and its number */
+		bool readonly;
+	} identity;
 };
 
 struct disk_errors {
@@ -40,6 +46,15 @@ void disk_errors_init(struct disk_errors *errors, void (*wake)(void *context), v
 /* For virtio_blk_config: what disk_errors_note() gets for a disk of this name. The loop's thread. A
  * place is taken from a disk that the machine has no more, as `gone` says. NULL: there is none. */
 struct disk_error *disk_errors_place(struct disk_errors *errors, const char *device,
+    const struct disk_identity *identity, bool (*gone)(void *context, const char *device),
+    void *context);
+
+/* Which file this is. */
+struct disk_identity disk_identity_of(const struct stat *status, bool readonly);
+
+/* The name of the guest's disk that has this file, if not both only read it; NULL: none. `gone` as
+ * in disk_errors_place(). */
+const char *disk_errors_owner(struct disk_errors *errors, const struct disk_identity *identity,
     bool (*gone)(void *context, const char *device), void *context);
 
 /* A request has failed. A queue's thread. */

@@ -19,6 +19,7 @@
 #include "vmm/check.h"
 #include "vmm/loader.h"
 #include "vmm/options.h"
+#include "vmm/plug.h"
 #include "vmm/run.h"
 
 #define CANNOT_WRITE_HINT "choose another place for the output"
@@ -85,7 +86,7 @@ static bool make_tree(const struct options *options, struct loader *loader, void
 {
 	struct spapr_config config = options_machine(options);
 	struct spapr *machine;
-	bool good = true;
+	bool good;
 
 	config.load = loader_load;
 	config.wake = ignore_wake;
@@ -95,9 +96,10 @@ static bool make_tree(const struct options *options, struct loader *loader, void
 	machine = spapr_create(&config, err);
 	if (machine == NULL)
 		return false;
+	good = plug_likenesses(machine, options, err);
 	/* With a kernel the tree also tells where the initrd is. */
 	spapr_stop(machine);
-	if (loader != NULL)
+	if (good && loader != NULL)
 		good = spapr_boot(machine, err);
 	good = good && spapr_device_tree(machine, ret_blob, ret_length, err);
 	spapr_destroy(machine);

@@ -10,11 +10,22 @@ static bool plug_is_gone(void *context, const char *device)
 	return !spapr_has_device(context, device);
 }
 
-/* Errors of the disk go there. There are as many places as slots of the bus. */
-static void plug_watch(
-    struct virtio_blk_config *config, struct disk_errors *errors, struct spapr *machine)
+/* The locks of an image tell that somebody has it, not that it is this guest. */
+static bool plug_check_own(struct disk_errors *errors, struct spapr *machine, const char *name,
+    const struct disk_identity *identity, struct err *err)
 {
-	config->context = disk_errors_place(errors, config->name, plug_is_gone, machine);
+	const char *owner = disk_errors_owner(errors, identity, plug_is_gone, machine);
+
+	return owner == NULL ||
+	       err_set(err, ERR_USAGE, "take another file, or make both read-only",
+	           "disk %s is in use: it is this guest's own disk '%s'", name, owner);
+}
+
+/* Errors of the disk go there. There are as many places as slots of the bus. */
+static void plug_watch(struct virtio_blk_config *config, const struct disk_identity *identity,
+    struct disk_errors *errors, struct spapr *machine)
+{
+	config->context = disk_errors_place(errors, config->name, identity, plug_is_gone, machine);
 	if (config->context != NULL)
 		config->error = disk_errors_note;
 }
@@ -27,11 +38,17 @@ struct virtio_device *plug_make_disk(struct spapr *machine, const struct guest_d
 	    .serial = disk->serial,
 	    .queues = disk->queues,
 	    .engine = &disk_engine_sync};
+	struct disk_identity identity;
+	struct stat status = {0};
 
-	if (!disk_take(&config.disk, disk->fd, disk->name, disk->readonly, err))
+	/* What cannot be looked at, disk_take() tells. */
+	fstat(disk->fd, &status);
+	identity = disk_identity_of(&status, disk->readonly);
+	if (!plug_check_own(errors, machine, disk->name, &identity, err) ||
+	    !disk_take(&config.disk, disk->fd, disk->name, disk->readonly, err))
 		return NULL;
 	config.disk.lent = true;
-	plug_watch(&config, errors, machine);
+	plug_watch(&config, &identity, errors, machine);
 	return virtio_blk_create(&config, spapr_memory(machine), err);
 }
 
@@ -70,12 +87,40 @@ static bool plug_disk(struct spapr *machine, const struct option_disk *option,
 {
 	struct virtio_blk_config config = {
 	    .name = option->id, .serial = option->serial, .queues = option->queues};
+	struct disk_identity identity = {0};
+	struct stat status;
 
-	if (!disk_open(&config.disk, option->file, option->readonly, option->direct, err))
+	if (stat(option->file, &status) == 0)
+		identity = disk_identity_of(&status, option->readonly);
+	if (!plug_check_own(errors, machine, option->file, &identity, err) ||
+	    !disk_open(&config.disk, option->file, option->readonly, option->direct, err))
 		return false;
-	plug_watch(&config, errors, machine);
+	plug_watch(&config, &identity, errors, machine);
 	return plug(
 	    machine, option->id, virtio_blk_create(&config, spapr_memory(machine), err), err);
+}
+
+static bool plug_rng(struct spapr *machine, const struct options *options, struct err *err)
+{
+	return !options->rng || plug(machine, "rng0", plug_make_rng(machine, "rng0", err), err);
+}
+
+/* What the guest's tree tells of a disk does not depend on its image. */
+bool plug_likenesses(struct spapr *machine, const struct options *options, struct err *err)
+{
+	for (size_t i = 0; i < options->disk_count; i++) {
+		const struct option_disk *option = &options->disks[i];
+		const struct virtio_blk_config config = {.name = option->id,
+		    .queues = option->queues,
+		    .engine = &disk_engine_sync,
+		    .disk = {
+		        .fd = -1, .bytes = DISK_SECTOR_BYTES, .block_bytes = DISK_SECTOR_BYTES}};
+
+		if (!plug(machine, option->id,
+		        virtio_blk_create(&config, spapr_memory(machine), err), err))
+			return false;
+	}
+	return plug_rng(machine, options, err);
 }
 
 bool plug_devices(struct spapr *machine, const struct options *options, struct disk_errors *errors,
@@ -84,5 +129,5 @@ bool plug_devices(struct spapr *machine, const struct options *options, struct d
 	for (size_t i = 0; i < options->disk_count; i++)
 		if (!plug_disk(machine, &options->disks[i], errors, err))
 			return false;
-	return !options->rng || plug(machine, "rng0", plug_make_rng(machine, "rng0", err), err);
+	return plug_rng(machine, options, err);
 }

@@ -17,6 +17,9 @@ struct virtio_device;
 bool plug_devices(struct spapr *machine, const struct options *options, struct disk_errors *errors,
     struct err *err);
 
+/* The same for a machine that never runs, whose device tree is wanted: no file is opened. */
+bool plug_likenesses(struct spapr *machine, const struct options *options, struct err *err);
+
 /* A device that has not been plugged in yet; NULL with *err filled. */
 struct virtio_device *plug_make_disk(struct spapr *machine, const struct guest_disk *disk,
     struct disk_errors *errors, struct err *err);

@@ -216,6 +216,19 @@ static void vmm_on_panic(struct vmm *vmm)
 	vmm_end(vmm, EXIT_GUEST_PANIC, true, "guest-panic");
 }
 
+/* query-status has the devices, too. */
+static void vmm_log_waiting(const struct vmm *vmm)
+{
+	struct spapr_pci_info pci;
+
+	for (uint64_t from = 0; spapr_pci_info(vmm->machine, (uint32_t)from, &pci);
+	     from = pci.slot + 1)
+		if (!pci.at_rest)
+			log_line(LOG_WARN,
+			    "a reset waits for the requests of %s that the host has begun: %llu",
+			    pci.connector.device, (unsigned long long)pci.in_flight);
+}
+
 /* Start again from the beginning. If that fails, the machine stays stopped until a reset succeeds.
  * While a device still has requests in flight, that has to wait: they would write into the memory
  * of the guest that is about to begin. */
@@ -224,7 +237,8 @@ static bool vmm_reboot(struct vmm *vmm, bool guest, const char *reason, struct e
 	bool good;
 
 	if (!spapr_quiesce(vmm->machine)) {
-		log_line(LOG_WARN, "a reset waits for requests of devices that are in flight");
+		if (vmm->reset_waits == NULL)
+			vmm_log_waiting(vmm);
 		vmm->reset_waits = reason;
 		vmm->reset_by_guest = guest;
 		return true;
@@ -298,6 +312,11 @@ static enum run_state vmm_run_state(const struct vmm *vmm)
 	return vmm->state;
 }
 
+static bool vmm_reset_waits(const struct vmm *vmm)
+{
+	return vmm->reset_waits != NULL;
+}
+
 static void vmm_stop(struct vmm *vmm)
 {
 	if (vmm->state != RUN_STATE_RUNNING)
@@ -355,6 +374,7 @@ static void vmm_quit(struct vmm *vmm)
 
 static const struct guest_ops vmm_ops = {
     .run_state = vmm_run_state,
+    .reset_waits = vmm_reset_waits,
     .stop = vmm_stop,
     .cont = vmm_cont,
     .reset = vmm_reset,

@@ -10,7 +10,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -26,13 +26,13 @@ class Vmm:
     """The program, until end() or the end of the test."""
 
     def __init__(self, directory: Path, cpus: str = "boot=2,max=4",
-                 memory: str = "512M") -> None:
+                 memory: str = "512M", options: Sequence[str] = ()) -> None:
         kernel = directory / "kernel"
         kernel.write_bytes(elf([0x48000000]))
         self.path = str(directory / "control")
         self.process = subprocess.Popen(
             [*FAKE, "--kernel", str(kernel), "--control", self.path,
-             "--console", "none", "--cpus", cpus, "--memory", memory, "--log-level", "info"],
+             "--console", "none", "--cpus", cpus, "--memory", memory, "--log-level", "info", *options],
             stderr=subprocess.PIPE, text=True)
         assert self.process.stderr is not None
         for line in self.process.stderr:

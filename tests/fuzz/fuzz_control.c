@@ -126,7 +126,14 @@ static bool vmm_add_rng(struct vmm *of, const char *name, uint64_t *ret_operatio
 	return err_set(err, ERR_STATE, NULL, "this machine has no PCI bus");
 }
 
+static bool vmm_reset_waits(const struct vmm *of)
+{
+	(void)of;
+	return false;
+}
+
 static const struct guest_ops vmm_ops = {.run_state = vmm_run_state,
+    .reset_waits = vmm_reset_waits,
     .stop = vmm_stop,
     .cont = vmm_cont,
     .reset = vmm_reset,

@@ -82,7 +82,13 @@ static bool vmm_add_disk(
 	return vmm_add_rng(vmm, disk->name, ret_operation, err);
 }
 
+static bool vmm_reset_waits(const struct vmm *vmm)
+{
+	return vmm->machine.busy_device[0] != '\0';
+}
+
 static const struct guest_ops vmm_ops = {.run_state = vmm_run_state,
+    .reset_waits = vmm_reset_waits,
     .add_disk = vmm_add_disk,
     .add_rng = vmm_add_rng,
     .stop = vmm_stop,
@@ -203,10 +209,13 @@ bool spapr_memory_info(struct spapr *machine, uint64_t from, struct spapr_memory
 
 bool spapr_pci_info(struct spapr *machine, uint32_t from, struct spapr_pci_info *ret_info)
 {
-	(void)machine;
-	(void)from;
-	(void)ret_info;
-	return false;
+	/* One that is at rest, and one that is not, if there is one. */
+	if (machine->busy_device[0] == '\0' || from > 2)
+		return false;
+	*ret_info = (struct spapr_pci_info){.slot = from < 2 ? 1 : 2, .at_rest = from < 2};
+	snprintf(ret_info->connector.device, sizeof ret_info->connector.device, "%s",
+	    from < 2 ? "idle" : machine->busy_device);
+	return true;
 }
 
 bool spapr_has_device(struct spapr *machine, const char *name)

@@ -53,6 +53,7 @@ struct spapr {
 	char devices[4][OP_DEVICE_MAX];
 	struct guest_disk disk;
 	char serial[32];
+	char busy_device[OP_DEVICE_MAX]; /* a reset waits for it */
 };
 
 struct vmm {

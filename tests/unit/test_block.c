@@ -122,6 +122,11 @@ static void a_descriptor_is_kept_until_it_is_forgotten(void **state)
 	peer_destroy(peer);
 }
 
+static bool fdset_is(const struct fixture *fixture, size_t place)
+{
+	return fixture->vmm.blocks.sets[place].present;
+}
+
 static void a_descriptor_that_no_command_takes_is_closed(void **state)
 {
 	struct peer *peer = peer_create_negotiated(*state);
@@ -152,13 +157,35 @@ static void a_descriptor_that_no_command_takes_is_closed(void **state)
 	turn(*state);
 	turn(*state);
 	assert_true(is_closed(ends[3]));
-	assert_false(is_closed(ends[2]));
-	peer = peer_create_negotiated(*state);
-	expect_json(value(peer, FORGET(7)), "{}");
+	/* And what no node has taken. */
 	assert_true(is_closed(ends[2]));
 	for (size_t i = 0; i < 4; i++)
 		close(ends[i]);
+}
+
+/* A client that ends before it has removed its set would leave it for ever. */
+static void descriptors_go_with_their_connection(void **state)
+{
+	struct peer *peer = peer_create_negotiated(*state), *other = peer_create_negotiated(*state);
+	int taken = pass(peer, 0), left = pass(peer, 1), of_other = pass(other, 2);
+
+	make_node(other, "node", 0); /* any client may use it */
 	peer_destroy(peer);
+	turn(*state);
+	turn(*state);
+	assert_true(is_closed(left));
+	assert_false(is_closed(of_other) || is_closed(taken));
+	assert_false(fdset_is(*state, 0) || fdset_is(*state, 1));
+	assert_true(fdset_is(*state, 2));
+	expect_json(value(other, DELETE("node")), "{}");
+	assert_true(is_closed(taken));
+	peer_destroy(other);
+	turn(*state);
+	turn(*state);
+	assert_true(is_closed(of_other));
+	close(taken);
+	close(left);
+	close(of_other);
 }
 
 static void there_are_so_many_descriptors_and_nodes(void **state)
@@ -415,6 +442,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 	    TEST(a_descriptor_is_kept_until_it_is_forgotten),
 	    TEST(a_descriptor_that_no_command_takes_is_closed),
+	    TEST(descriptors_go_with_their_connection),
 	    TEST(there_are_so_many_descriptors_and_nodes),
 	    TEST(nodes_are_made_in_these_ways),
 	    TEST(nodes_that_cannot_be_are_refused),

@@ -298,6 +298,23 @@ static void test_device_del(void **state)
 	peer_destroy(peer);
 }
 
+/* What a reset waits for is told to those who know of it. */
+static void test_a_reset_that_waits(void **state)
+{
+	struct peer *peer = peer_create_subscribed(*state), *plain = peer_create_negotiated(*state);
+	struct spapr *machine = &peer->fixture->vmm.machine;
+
+	expect_json(value(peer, "{'execute': 'query-status'}\n"),
+	    "{'running': true, 'singlestep': false, 'status': 'running'}");
+	snprintf(machine->busy_device, OP_DEVICE_MAX, "data");
+	expect_json(value(peer, "{'execute': 'query-status'}\n"),
+	    "{'running': true, 'singlestep': false, 'status': 'running', 'reset-waits': ['data']}");
+	expect_json(value(plain, "{'execute': 'query-status'}\n"),
+	    "{'running': true, 'singlestep': false, 'status': 'running'}");
+	peer_destroy(plain);
+	peer_destroy(peer);
+}
+
 /* A reply precedes the events it causes. */
 static void test_machine_commands(void **state)
 {
@@ -366,6 +383,7 @@ int main(void)
 	    TEST(test_device_add_takes_what_qmp_takes),
 	    TEST(test_device_add),
 	    TEST(test_device_del),
+	    TEST(test_a_reset_that_waits),
 	    TEST(test_machine_commands),
 	    TEST(test_subscribing),
 	};

@@ -23,6 +23,8 @@ static void wake(void *context)
 	woken++;
 }
 
+static const struct disk_identity unknown;
+
 static bool gone(void *context, const char *device)
 {
 	(void)context;
@@ -51,7 +53,7 @@ static const struct virtio_blk_error full = {
 
 static void an_error_is_reported_once(void **state)
 {
-	struct disk_error *place = disk_errors_place(&errors, "data", none_gone, NULL);
+	struct disk_error *place = disk_errors_place(&errors, "data", &unknown, none_gone, NULL);
 	struct disk_error error;
 	int64_t wait_ms;
 
@@ -72,7 +74,7 @@ static void an_error_is_reported_once(void **state)
 
 static void many_are_one_report_in_a_second(void **state)
 {
-	struct disk_error *place = disk_errors_place(&errors, "data", none_gone, NULL);
+	struct disk_error *place = disk_errors_place(&errors, "data", &unknown, none_gone, NULL);
 	struct disk_error error;
 	int64_t wait_ms;
 
@@ -92,8 +94,8 @@ static void many_are_one_report_in_a_second(void **state)
 
 static void each_disk_has_its_own(void **state)
 {
-	struct disk_error *first = disk_errors_place(&errors, "first", none_gone, NULL);
-	struct disk_error *second = disk_errors_place(&errors, "second", none_gone, NULL);
+	struct disk_error *first = disk_errors_place(&errors, "first", &unknown, none_gone, NULL);
+	struct disk_error *second = disk_errors_place(&errors, "second", &unknown, none_gone, NULL);
 	struct disk_error error;
 	int64_t wait_ms;
 
@@ -116,15 +118,15 @@ static void the_place_of_a_disk_that_has_left_is_used_again(void **state)
 	(void)state;
 	for (int i = 0; i < OPTION_DISKS_MAX; i++) {
 		snprintf(name, sizeof name, "disk%d", i);
-		places[i] = disk_errors_place(&errors, name, none_gone, NULL);
+		places[i] = disk_errors_place(&errors, name, &unknown, none_gone, NULL);
 		assert_non_null(places[i]);
 		assert_true(i == 0 || places[i] != places[i - 1]);
 	}
-	assert_null(disk_errors_place(&errors, "more", none_gone, NULL));
+	assert_null(disk_errors_place(&errors, "more", &unknown, none_gone, NULL));
 	there = "disk0";
-	assert_ptr_equal(disk_errors_place(&errors, "more", gone, NULL), places[1]);
+	assert_ptr_equal(disk_errors_place(&errors, "more", &unknown, gone, NULL), places[1]);
 	/* The same name is the same place. */
-	assert_ptr_equal(disk_errors_place(&errors, "disk0", gone, NULL), places[0]);
+	assert_ptr_equal(disk_errors_place(&errors, "disk0", &unknown, gone, NULL), places[0]);
 }
 
 static void *note_many(void *place)
@@ -136,7 +138,7 @@ static void *note_many(void *place)
 
 static void no_error_of_several_threads_is_lost(void **state)
 {
-	struct disk_error *place = disk_errors_place(&errors, "data", none_gone, NULL);
+	struct disk_error *place = disk_errors_place(&errors, "data", &unknown, none_gone, NULL);
 	struct disk_error error;
 	pthread_t threads[2];
 	uint64_t count = 0;
@@ -153,6 +155,31 @@ static void no_error_of_several_threads_is_lost(void **state)
 	assert_int_equal(count, 20000);
 }
 
+/* A file by its device and inode, a block device by its number; both only read is no conflict. */
+static void a_file_that_the_guest_has_is_found(void **state)
+{
+	const struct stat file = {.st_mode = S_IFREG, .st_dev = 1, .st_ino = 7},
+	                  other = {.st_mode = S_IFREG, .st_dev = 2, .st_ino = 7},
+	                  device = {.st_mode = S_IFBLK, .st_dev = 1, .st_ino = 8, .st_rdev = 9},
+	                  same_device = {
+	                      .st_mode = S_IFBLK, .st_dev = 3, .st_ino = 1, .st_rdev = 9};
+	struct disk_identity identity = disk_identity_of(&file, false);
+
+	(void)state;
+	assert_null(disk_errors_owner(&errors, &identity, none_gone, NULL));
+	disk_errors_place(&errors, "data", &identity, none_gone, NULL);
+	identity = disk_identity_of(&device, true);
+	disk_errors_place(&errors, "device", &identity, none_gone, NULL);
+	identity = disk_identity_of(&file, true);
+	assert_string_equal(disk_errors_owner(&errors, &identity, none_gone, NULL), "data");
+	identity = disk_identity_of(&other, false);
+	assert_null(disk_errors_owner(&errors, &identity, none_gone, NULL));
+	identity = disk_identity_of(&same_device, false);
+	assert_string_equal(disk_errors_owner(&errors, &identity, none_gone, NULL), "device");
+	identity = disk_identity_of(&same_device, true);
+	assert_null(disk_errors_owner(&errors, &identity, none_gone, NULL));
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -161,6 +188,7 @@ int main(void)
 	    cmocka_unit_test_setup(each_disk_has_its_own, set_up),
 	    cmocka_unit_test_setup(the_place_of_a_disk_that_has_left_is_used_again, set_up),
 	    cmocka_unit_test_setup(no_error_of_several_threads_is_lost, set_up),
+	    cmocka_unit_test_setup(a_file_that_the_guest_has_is_found, set_up),
 	};
 
 	return cmocka_run_group_tests_name("disk_errors", tests, NULL, NULL);
