@@ -520,7 +520,7 @@ void guest_removes(uint32_t slot)
 
 enum { SLOT = 2 };
 
-struct toy *in_use(struct fixture *fixture, struct driver_queue rings[TOY_QUEUES])
+struct toy *toy_in_use(struct fixture *fixture, struct driver_queue rings[TOY_QUEUES])
 {
 	struct toy *toy;
 	uint64_t id;

@@ -155,7 +155,7 @@ void guest_removes(uint32_t slot);
 /* --- A device that comes and goes ------------------------------------------------------------- */
 
 /* The boot device is in slot 1; another is added, taken, and used: slot 2. */
-struct toy *in_use(struct fixture *fixture, struct driver_queue rings[TOY_QUEUES]);
+struct toy *toy_in_use(struct fixture *fixture, struct driver_queue rings[TOY_QUEUES]);
 /* Nothing of it can be reached. */
 void expect_gone(struct fixture *fixture);
 /* It works: its driver's requests are answered. */

@@ -66,7 +66,7 @@ static void a_tool_at_work_is_waited_for(void **state)
 	struct driver_queue rings[TOY_QUEUES];
 	uint64_t id;
 
-	in_use(*state, rings);
+	toy_in_use(*state, rings);
 	id = force(*state, "data");
 	expect_refused(rings, 0);
 	expect_slot_event(SLOT, 2);
@@ -92,7 +92,7 @@ static void without_a_tool_it_goes_when_the_driver_lets_go(void **state)
 	struct driver_queue rings[TOY_QUEUES];
 	uint64_t id;
 
-	in_use(*state, rings);
+	toy_in_use(*state, rings);
 	id = force(*state, "data");
 	expect_slot_event(SLOT, 2);
 	expect_refused(rings, 0);
@@ -120,7 +120,7 @@ static void what_no_driver_uses_goes_at_once(void **state)
 	struct driver_queue rings[TOY_QUEUES];
 	uint64_t id;
 
-	in_use(*state, rings);
+	toy_in_use(*state, rings);
 	driver_down(SLOT);
 	operate(*state);
 	id = force(*state, "data");
@@ -148,7 +148,7 @@ static void what_the_guest_does_not_have_goes_at_once(void **state)
 static void what_has_been_begun_is_waited_for(void **state)
 {
 	struct driver_queue rings[TOY_QUEUES];
-	struct toy *toy = in_use(*state, rings);
+	struct toy *toy = toy_in_use(*state, rings);
 	uint64_t id;
 
 	request(&rings[1], SLOT, 1, true);
@@ -174,7 +174,7 @@ static void a_driver_that_never_lets_go_keeps_the_device(void **state)
 	struct driver_queue rings[TOY_QUEUES];
 	uint64_t id;
 
-	in_use(*state, rings);
+	toy_in_use(*state, rings);
 	id = force(*state, "data");
 	expect_slot_event(SLOT, 2);
 	expect_refused(rings, 0);
@@ -199,7 +199,7 @@ static void a_pending_removal_is_forced_without_another_event(void **state)
 	struct driver_queue rings[TOY_QUEUES];
 	uint64_t id;
 
-	in_use(*state, rings);
+	toy_in_use(*state, rings);
 	id = ask_back(*state, "data");
 	expect_slot_event(SLOT, 2);
 	expect_works(rings);
@@ -218,7 +218,7 @@ static void a_tool_that_stops_half_way_is_not_waited_for_twice(void **state)
 	struct driver_queue rings[TOY_QUEUES];
 	uint64_t id;
 
-	in_use(*state, rings);
+	toy_in_use(*state, rings);
 	id = force(*state, "data");
 	expect_slot_event(SLOT, 2);
 	assert_int_equal(indicate(9002, SLOT, 1), 0);
@@ -237,7 +237,7 @@ static void what_the_guest_refuses_it_is_served_again(void **state)
 	struct driver_queue rings[TOY_QUEUES];
 	uint64_t id;
 
-	in_use(*state, rings);
+	toy_in_use(*state, rings);
 	id = force(*state, "data");
 	expect_slot_event(SLOT, 2);
 	assert_int_equal(indicate(9001, SLOT, 0), 0);
@@ -254,7 +254,7 @@ static void a_reset_completes_it(void **state)
 	struct driver_queue rings[TOY_QUEUES];
 	uint64_t id;
 
-	in_use(*state, rings);
+	toy_in_use(*state, rings);
 	id = force(*state, "data");
 	expect_refused(rings, 0);
 	while (!spapr_quiesce(((struct fixture *)*state)->machine))
@@ -270,7 +270,7 @@ static void only_pci_devices_can_be_forced(void **state)
 {
 	struct driver_queue rings[TOY_QUEUES];
 
-	in_use(*state, rings);
+	toy_in_use(*state, rings);
 	force_fails(*state, "core1", "'core1' cannot be removed by force");
 	force_fails(*state, "nothing", "Device 'nothing' not found");
 }

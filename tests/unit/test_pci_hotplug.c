@@ -62,7 +62,7 @@ static void a_removal_is_done_when_the_guest_has_isolated_it(void **state)
 	struct driver_queue rings[TOY_QUEUES];
 	uint64_t id;
 
-	in_use(*state, rings);
+	toy_in_use(*state, rings);
 	id = ask_back(*state, "data");
 	expect_passed(*state, id, "requested notified");
 	expect_slot_event(SLOT, 2);
@@ -180,7 +180,7 @@ static void a_device_that_fails_to_start_is_not_added(void **state)
 static void what_is_isolated_in_use_stays_alive_until_its_driver_lets_go(void **state)
 {
 	struct driver_queue rings[TOY_QUEUES];
-	struct toy *toy = in_use(*state, rings);
+	struct toy *toy = toy_in_use(*state, rings);
 	uint64_t id = ask_back(*state, "data");
 
 	expect_slot_event(SLOT, 2);
@@ -216,7 +216,7 @@ static void a_device_taken_back_while_it_is_released_is_a_refusal(void **state)
 	struct driver_queue rings[TOY_QUEUES];
 	uint64_t id;
 
-	in_use(*state, rings);
+	toy_in_use(*state, rings);
 	id = ask_back(*state, "data");
 	expect_slot_event(SLOT, 2);
 	assert_int_equal(indicate(9001, SLOT, 0), 0);
@@ -236,7 +236,7 @@ static void a_tool_that_finds_no_device_says_no(void **state)
 	struct driver_queue rings[TOY_QUEUES];
 	uint64_t id;
 
-	in_use(*state, rings);
+	toy_in_use(*state, rings);
 	/* Without a request the light says nothing. */
 	assert_int_equal(indicate(9002, SLOT, 1), 0);
 	assert_int_equal(indicate(9002, SLOT, 0), 0);
@@ -259,7 +259,7 @@ static void a_device_that_was_isolated_before_is_asked_for_when_it_is_taken_back
 	struct driver_queue rings[TOY_QUEUES];
 	uint64_t id;
 
-	in_use(*state, rings);
+	toy_in_use(*state, rings);
 	assert_int_equal(indicate(9001, SLOT, 0), 0);
 	id = ask_back(*state, "data");
 	expect_passed(*state, id, "requested");
@@ -277,7 +277,7 @@ static void what_the_guest_gives_back_unasked_is_as_it_was_made(void **state)
 	uint64_t id;
 	uint32_t ret[3];
 
-	in_use(*state, rings);
+	toy_in_use(*state, rings);
 	driver_down(SLOT);
 	accept_features(SLOT, VIRTIO_F_VERSION_1 | 3);
 	set_reg(SLOT, REG_QUEUE_SELECT, 2, 1);
@@ -328,7 +328,7 @@ static void a_slot_with_an_old_order_is_not_used(void **state)
 	struct driver_queue rings[TOY_QUEUES];
 	uint64_t id;
 
-	in_use(*state, rings);
+	toy_in_use(*state, rings);
 	id = ask_back(*state, "data");
 	expect_slot_event(SLOT, 2);
 	cancel(*state, id);
@@ -431,7 +431,7 @@ static void a_reset_ends_what_is_pending(void **state)
 {
 	struct fixture *fixture = *state;
 	struct driver_queue rings[TOY_QUEUES];
-	struct toy *toy = in_use(fixture, rings);
+	struct toy *toy = toy_in_use(fixture, rings);
 	uint64_t removal, add;
 
 	toy_add(fixture, "late", &add);
