@@ -110,5 +110,5 @@ def test_the_device_tree_has_the_disks(tmp_path: Path) -> None:
     source = subprocess.run(["dtc", "-q", "-I", "dtb", "-O", "dts", str(tree)], check=True,
                             capture_output=True, text=True).stdout
     bus = source[source.index("pci@800000020000000 {"):]
-    found = re.findall(r"(\S+@\d+) {.*?ibm,req#msi-x = <(0x\d+)>", bus, re.S)
+    found = re.findall(r"([\w-]+@\d+) {[^{}]*ibm,req#msi-x = <(0x\d+)>", bus)
     assert found == [("scsi@1", "0x02"), ("scsi@2", "0x05"), ("legacy-device@3", "0x02")], found
