@@ -139,6 +139,16 @@ void pci_port_init(struct pci_port *port, uint32_t number, bool present)
 	port_set(port, msi + (uint32_t)MSI_DATA, 1);
 }
 
+void pci_port_begin(
+    struct pci_port *port, uint32_t number, bool present, bool in_tree, bool removing)
+{
+	pci_port_init(port, number, present && in_tree);
+	if (present && !in_tree)
+		port->told = EVENT_LINK_STATUS;
+	else if (present && removing)
+		port->told = EVENT_BUTTON;
+}
+
 uint32_t pci_port_read(const struct pci_port *port, uint32_t offset, uint32_t size)
 {
 	return pci_config_get(&port->config, offset, size);
@@ -161,6 +171,12 @@ static unsigned port_note_control(const struct pci_port *port, uint32_t before)
 	}
 }
 
+static void port_set_present(struct pci_port *port)
+{
+	port_set(port, LINK_STATUS, LINK_SPEED_WIDTH | LINK_ACTIVE);
+	port_set(port, SLOT_STATUS, port_get(port, SLOT_STATUS) | SLOT_PRESENT);
+}
+
 unsigned pci_port_write(struct pci_port *port, uint32_t offset, uint32_t size, uint32_t value)
 {
 	uint32_t control = port_get(port, SLOT_CONTROL);
@@ -178,6 +194,8 @@ unsigned pci_port_write(struct pci_port *port, uint32_t offset, uint32_t size, u
 		port->pressed = false;
 	/* What a driver clears before it listens it has not looked at: it is told again. */
 	if ((said & PCI_PORT_LISTENS) != 0) {
+		if ((port->told & EVENT_LINK_STATUS) != 0)
+			port_set_present(port);
 		port_set(port, SLOT_STATUS, port_get(port, SLOT_STATUS) | port->told);
 	} else if ((control & CONTROL_INTERRUPT) != 0 && (port->told & clear) != 0) {
 		port->told &= ~clear;
@@ -194,8 +212,7 @@ static void port_tell(struct pci_port *port, uint32_t event)
 
 void pci_port_insert(struct pci_port *port)
 {
-	port_set(port, LINK_STATUS, LINK_SPEED_WIDTH | LINK_ACTIVE);
-	port_set(port, SLOT_STATUS, port_get(port, SLOT_STATUS) | SLOT_PRESENT);
+	port_set_present(port);
 	port_tell(port, EVENT_LINK_STATUS);
 }
 

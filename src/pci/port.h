@@ -37,6 +37,11 @@ enum {
  * bus below the port. */
 void pci_port_init(struct pci_port *port, uint32_t number, bool present);
 
+/* A kernel begins, by kexec, with the device tree of the one before: as after a reset. A device
+ * that is not in that tree, and a removal that is pending, are told of when the kernel listens. */
+void pci_port_begin(
+    struct pci_port *port, uint32_t number, bool present, bool in_tree, bool removing);
+
 const struct pci_identity *pci_port_identity(void);
 
 /* The guest's accesses: pci_config_has() holds. write returns what it says. */

@@ -89,7 +89,7 @@ static void hcall_kernel_begins(struct spapr *machine)
 	if (!irqchip_begin(&machine->irqchip, &err))
 		log_guest(&machine->events.limit, LOG_ERROR, "%s", err.message);
 	devices_announce(&machine->devices);
-	phb_forget_orders(&machine->phb);
+	phb_begin_kernel(&machine->phb);
 	vty_announce(&machine->vty);
 	pthread_mutex_unlock(&machine->lock);
 }

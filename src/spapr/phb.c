@@ -78,6 +78,7 @@ static void phb_set_slot(
 	pthread_rwlock_wrlock(&phb->lock);
 	phb_slot(device)->function = function;
 	phb_slot(device)->device = virtio;
+	phb_slot(device)->in_tree = false;
 	pthread_rwlock_unlock(&phb->lock);
 }
 
@@ -439,6 +440,12 @@ bool phb_stop(struct phb *phb)
 	return at_rest;
 }
 
+static void phb_forget_orders(struct phb *phb)
+{
+	for (unsigned i = PHB_FIRST_SLOT; i < PHB_SLOTS; i++)
+		phb->slots[i].orders = 0;
+}
+
 bool phb_reset(struct phb *phb, struct err *err)
 {
 	phb_forget_orders(phb);
@@ -465,8 +472,8 @@ void phb_note_act(struct phb *phb, uint32_t index, bool tool_begins)
 		slot->orders--;
 }
 
-void phb_forget_orders(struct phb *phb)
+void phb_begin_kernel(struct phb *phb)
 {
-	for (unsigned i = PHB_FIRST_SLOT; i < PHB_SLOTS; i++)
-		phb->slots[i].orders = 0;
+	phb_forget_orders(phb);
+	phb_begin_ports(phb);
 }

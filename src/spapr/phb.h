@@ -42,6 +42,7 @@ struct phb_slot {
 	struct virtio_pci *function; /* NULL: empty */
 	struct virtio_device *device;
 	struct pci_port port; /* if it has one; with the machine's lock */
+	bool in_tree;         /* the device has been there since the guest was booted */
 	/* Events that the guest has read and on which no tool has acted. One may still do so, and
 	 * would then take away, or add, what is in the slot by that time. */
 	uint32_t orders;
@@ -107,11 +108,13 @@ uint32_t phb_port_irq(const struct phb *phb, const struct pci_port *port);
 void phb_tell_port(struct phb *phb, const struct connector *connector);
 void phb_eject(struct phb *phb, const struct connector *connector);
 bool phb_reset_ports(struct phb *phb);
+void phb_begin_ports(struct phb *phb);
 
 /* The guest makes an indicator call on the connector with this index: it acts on an event. */
 void phb_note_act(struct phb *phb, uint32_t drc_index, bool tool_begins);
-/* It acts on no event that was read before. */
-void phb_forget_orders(struct phb *phb);
+/* A kernel begins, perhaps by kexec: it acts on no event that was read before, and has the device
+ * tree of the boot. */
+void phb_begin_kernel(struct phb *phb);
 
 /* Interrupt sources for the function: the first count vectors get one. False: the host refuses. */
 bool phb_set_irqs(struct phb *phb, struct virtio_pci *function, uint32_t count);

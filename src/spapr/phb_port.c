@@ -80,18 +80,30 @@ bool phb_reset_ports(struct phb *phb)
 	for (uint32_t slot = PHB_FIRST_SLOT; slot <= phb->ports; slot++) {
 		struct pci_port *port = &phb->slots[slot].port;
 
-		pci_port_init(port, slot, phb_connector(phb, slot) != NULL);
+		phb->slots[slot].in_tree = phb_connector(phb, slot) != NULL;
+		pci_port_init(port, slot, phb->slots[slot].in_tree);
 		if (!phb_reset_port_irq(phb, port))
 			return false;
 	}
 	return true;
 }
 
+void phb_begin_ports(struct phb *phb)
+{
+	for (uint32_t slot = PHB_FIRST_SLOT; slot <= phb->ports; slot++) {
+		const struct connector *connector = phb_connector(phb, slot);
+
+		pci_port_begin(&phb->slots[slot].port, slot, connector != NULL,
+		    phb->slots[slot].in_tree, connector != NULL && connector->drc.removing);
+	}
+}
+
 static void phb_note_indicator(
     struct phb *phb, struct connector *connector, unsigned said, const struct op_evidence *by)
 {
 	const struct drc *drc = &connector->drc;
-	bool isolated = drc->state == DRC_UNUSABLE;
+	/* Also one that was isolated in use, and waits for its driver. */
+	bool isolated = drc->state == DRC_UNUSABLE || drc->state == DRC_AVAILABLE;
 
 	if ((said & PCI_PORT_WORKS) != 0) {
 		phb_note_act(phb, connector->drc_index, true);

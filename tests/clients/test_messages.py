@@ -87,6 +87,7 @@ REMEDIES = [
     (["--control", "x"], "--control", r"(another command)", []),
     (["--log-level", "loud"], "loud", r"use (\w+)", ["--log-level", "{}"]),
     (["--kvm-fd", "2"], "2", r"(open descriptor)", []),
+    (["--hotplug-ports", "32"], "32", r"to (\d+)", ["--hotplug-ports", "{}"]),
 ]
 
 

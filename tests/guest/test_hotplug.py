@@ -305,7 +305,7 @@ def test_a_guest_that_does_not_listen(start: Starter, host: Host, scratch: str) 
     ctl(guest, "disk", "add", image, "--id", "data")
     adding = last(guest, "add", "data")["id"]
     said = guest.control.wait_step(adding, "unresolved")
-    assert said["phase"] == "notified" and "not fetched" in said["stuck"], said
+    assert said["phase"] == "notified" and "never fetched" in said["stuck"], said
     guest.control.execute("operation-cancel", id=adding)
     assert guest.control.wait_end(adding)["outcome"] == "cancelled"
     assert troubles(guest) == []

@@ -344,7 +344,8 @@ static void test_unknown(void **state)
 static void test_empty(void **state)
 {
 	static const char *const names[] = {"--initrd", "--control", "--name", "--uuid", "--config",
-	    "--console", "--cpus", "--memory", "--unplug-deadline", "--log-level", "--kvm-fd"};
+	    "--console", "--cpus", "--memory", "--unplug-deadline", "--log-level", "--kvm-fd",
+	    "--hotplug-ports"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
@@ -356,6 +357,19 @@ static void test_empty(void **state)
 	config_refuses("{\"control\": \"\"}", "--control");
 	assert_true(run_with("--append", ""));
 	assert_string_equal(options.append, "");
+}
+
+static void test_ports(void **state)
+{
+	(void)state;
+	assert_true(run_with("--pci", NULL));
+	assert_int_equal(options_machine(&options).pci_ports, 0);
+	assert_true(run_with("--hotplug-ports", "31"));
+	assert_int_equal(options_machine(&options).pci_ports, 31);
+	assert_true(options_machine(&options).pci);
+	refuses("--hotplug-ports", "32", "--hotplug-ports");
+	refuses("--hotplug-ports", "-1", "--hotplug-ports");
+	config_refuses("{\"hotplug-ports\": 32}", "--hotplug-ports");
 }
 
 /* The kind of guest: each option is one of the words that --help shows. */
@@ -611,6 +625,7 @@ int main(void)
 	    cmocka_unit_test(test_deadline),
 	    cmocka_unit_test(test_unknown),
 	    cmocka_unit_test(test_empty),
+	    cmocka_unit_test(test_ports),
 	    cmocka_unit_test(test_mode),
 	    cmocka_unit_test(test_others),
 	    cmocka_unit_test(test_no_value),

@@ -55,6 +55,12 @@ static void pciehp_begins(void)
 	    PORT, SLOT_CONTROL, 2, LISTENS | (config_read(PORT, SLOT_CONTROL, 2) & 0x0300));
 }
 
+static void kernel_begins(void)
+{
+	assert_int_equal(fake_hcall(0, 0x37c, (uint64_t[9]){0x1d, 0x20000, 0, 4}, NULL),
+	    0); /* the process table */
+}
+
 /* There is this event, for which there was one more interrupt; it is taken note of. */
 static void hear(uint32_t event, uint64_t pulses)
 {
@@ -289,6 +295,25 @@ static void what_its_driver_uses_stays_alive(void **state)
 	expect_empty(fixture);
 }
 
+/* It has given up the slot in use, and changes its mind. */
+static void what_waits_for_its_driver_can_be_taken_again(void **state)
+{
+	struct fixture *fixture = *state;
+	struct driver_queue rings[TOY_QUEUES];
+
+	power_on_with_ports(fixture);
+	pciehp_begins();
+	in_use(fixture, rings);
+	indicator(OFF);
+	assert_int_equal(slot_info(fixture, PORT).drc.state, DRC_AVAILABLE);
+	indicator(BLINKS);
+	assert_int_equal(slot_info(fixture, PORT).drc.state, DRC_UNISOLATED);
+	driver_down(SLOT);
+	assert_true(visible());
+	indicator(ON);
+	assert_int_equal(slot_info(fixture, PORT).drc.state, DRC_CONFIGURED);
+}
+
 /* By its own operator: the power file of the slot. */
 static void the_guest_gives_it_back_and_takes_it_again(void **state)
 {
@@ -374,6 +399,47 @@ static void a_reset_puts_it_into_the_tree(void **state)
 	free(tree);
 }
 
+/* By kexec: its tree is that of the boot, and has nothing in the slot. */
+static void the_next_kernel_finds_what_has_come_since_the_boot(void **state)
+{
+	struct fixture *fixture = *state;
+	struct driver_queue rings[TOY_QUEUES];
+	uint64_t pulses;
+
+	power_on_with_ports(fixture);
+	pciehp_begins();
+	pulses = in_use(fixture, rings);
+	kernel_begins();
+	assert_int_equal(config_read(PORT, SLOT_STATUS, 2), 0);
+	assert_int_equal(config_read(1, SLOT_STATUS, 2), PRESENT);
+	pciehp_begins();
+	hear(LINK_CHANGED, pulses + 1);
+	/* pciehp removes what the tree has in the slot; the last driver has not let go. */
+	indicator(OFF);
+	indicator(BLINKS);
+	driver_down(SLOT);
+	assert_true(visible());
+	driver_up(fixture, SLOT, rings);
+	indicator(ON);
+	assert_int_equal(slot_info(fixture, PORT).drc.state, DRC_CONFIGURED);
+	assert_true(visible());
+}
+
+static void the_next_kernel_is_asked_for_what_the_last_one_was(void **state)
+{
+	struct fixture *fixture = *state;
+	uint64_t id;
+
+	power_on_with_ports(fixture);
+	id = ask_back(fixture, "toy");
+	kernel_begins();
+	config_write(1, SLOT_CONTROL, 2, LISTENS | ON);
+	assert_int_equal(fake_irq_pulses(PORT_IRQ - 32), 1);
+	assert_int_equal(config_read(1, SLOT_STATUS, 2), BUTTON | PRESENT);
+	config_write(1, SLOT_STATUS, 2, BUTTON);
+	expect_passed(fixture, id, "requested notified fetched");
+}
+
 static int teardown(void **state)
 {
 	assert_int_equal(fixture_teardown(state), 0);
@@ -392,10 +458,13 @@ int main(void)
 	    PORT_TEST(a_guest_that_cannot_add_it_refuses),
 	    PORT_TEST(a_guest_that_thinks_better_of_it_refuses),
 	    PORT_TEST(what_its_driver_uses_stays_alive),
+	    PORT_TEST(what_waits_for_its_driver_can_be_taken_again),
 	    PORT_TEST(the_guest_gives_it_back_and_takes_it_again),
 	    PORT_TEST(what_came_before_the_guest_listens_is_told_then),
 	    PORT_TEST(an_add_that_is_cancelled_leaves_the_slot_empty),
 	    PORT_TEST(a_reset_puts_it_into_the_tree),
+	    PORT_TEST(the_next_kernel_finds_what_has_come_since_the_boot),
+	    PORT_TEST(the_next_kernel_is_asked_for_what_the_last_one_was),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
