@@ -303,15 +303,15 @@ static void what_waits_for_its_driver_can_be_taken_again(void **state)
 
 	power_on_with_ports(fixture);
 	pciehp_begins();
-	in_use(fixture, rings);
+	taken_by_the_guest(fixture, rings);
 	indicator(OFF);
-	assert_int_equal(slot_info(fixture, PORT).drc.state, DRC_AVAILABLE);
+	assert_int_equal(slot_info(fixture, PORT).connector.drc.state, DRC_AVAILABLE);
 	indicator(BLINKS);
-	assert_int_equal(slot_info(fixture, PORT).drc.state, DRC_UNISOLATED);
+	assert_int_equal(slot_info(fixture, PORT).connector.drc.state, DRC_UNISOLATED);
 	driver_down(SLOT);
 	assert_true(visible());
 	indicator(ON);
-	assert_int_equal(slot_info(fixture, PORT).drc.state, DRC_CONFIGURED);
+	assert_int_equal(slot_info(fixture, PORT).connector.drc.state, DRC_CONFIGURED);
 }
 
 /* By its own operator: the power file of the slot. */
@@ -408,7 +408,7 @@ static void the_next_kernel_finds_what_has_come_since_the_boot(void **state)
 
 	power_on_with_ports(fixture);
 	pciehp_begins();
-	pulses = in_use(fixture, rings);
+	pulses = taken_by_the_guest(fixture, rings);
 	kernel_begins();
 	assert_int_equal(config_read(PORT, SLOT_STATUS, 2), 0);
 	assert_int_equal(config_read(1, SLOT_STATUS, 2), PRESENT);
@@ -421,7 +421,7 @@ static void the_next_kernel_finds_what_has_come_since_the_boot(void **state)
 	assert_true(visible());
 	driver_up(fixture, SLOT, rings);
 	indicator(ON);
-	assert_int_equal(slot_info(fixture, PORT).drc.state, DRC_CONFIGURED);
+	assert_int_equal(slot_info(fixture, PORT).connector.drc.state, DRC_CONFIGURED);
 	assert_true(visible());
 }
 
