@@ -98,7 +98,6 @@ static void *blk_open(void *model, struct virtio_worker *worker, int doorbell, s
 		blk_close(lane);
 		return NULL;
 	}
-	blk->lanes[blk->lane_count++] = lane;
 	return lane;
 }
 
@@ -182,20 +181,4 @@ struct virtio_device *virtio_blk_create(
 	                         .config = &device->space,
 	                         .config_bytes = sizeof device->space},
 	    gmem, err);
-}
-
-struct virtio_blk_counters virtio_blk_counters(const struct virtio_device *device)
-{
-	const struct blk *blk = virtio_model(device);
-	struct virtio_blk_counters sum = {0};
-
-	for (unsigned i = 0; i < blk->lane_count; i++) {
-		const struct blk_counts *counts = &blk->lanes[i]->counts;
-
-		sum.requests += atomic_load(&counts->requests);
-		sum.read_bytes += atomic_load(&counts->read_bytes);
-		sum.written_bytes += atomic_load(&counts->written_bytes);
-		sum.errors += atomic_load(&counts->errors);
-	}
-	return sum;
 }

@@ -36,14 +36,6 @@ struct virtio_blk_config {
 struct virtio_device *virtio_blk_create(
     const struct virtio_blk_config *config, const struct gmem *gmem, struct err *err);
 
-/* Since the device was made. Any thread. */
-struct virtio_blk_counters {
-	uint64_t requests; /* answered, flushes and refused ones included */
-	uint64_t read_bytes, written_bytes;
-	uint64_t errors; /* of the disk */
-};
-struct virtio_blk_counters virtio_blk_counters(const struct virtio_device *device);
-
 /* Bits of the features, section 5.2.3. */
 #define VIRTIO_BLK_F_SEG_MAX (UINT64_C(1) << 2)
 #define VIRTIO_BLK_F_RO (UINT64_C(1) << 5)

@@ -28,17 +28,11 @@ struct blk_range {
 
 /* --- Answers ---------------------------------------------------------------------------------- */
 
-static void blk_count(_Atomic uint64_t *counter, uint64_t amount)
-{
-	atomic_fetch_add_explicit(counter, amount, memory_order_relaxed);
-}
-
 /* What was written is only said if it is known: a failed read may have filled anything. */
 static void blk_answer(
     struct blk_lane *lane, struct blk_request *request, enum blk_status status, uint64_t written)
 {
 	*request->status = (uint8_t)status;
-	blk_count(&lane->counts.requests, 1);
 	lane->free[lane->free_count++] = (uint16_t)(request - lane->requests);
 	virtio_answer(lane->worker, request->chain.head, (uint32_t)written);
 }
@@ -55,10 +49,6 @@ static void blk_end(struct blk_lane *lane, struct blk_request *request)
 	bool read = disk->operation == DISK_READ;
 
 	if (disk->error == 0) {
-		if (read)
-			blk_count(&lane->counts.read_bytes, request->bytes);
-		else if (disk->operation == DISK_WRITE)
-			blk_count(&lane->counts.written_bytes, request->bytes);
 		blk_answer(lane, request, BLK_OK, read ? request->bytes + 1 : 1);
 		return;
 	}
@@ -67,7 +57,6 @@ static void blk_end(struct blk_lane *lane, struct blk_request *request)
 		blk_answer(lane, request, BLK_UNSUPP, 1);
 		return;
 	}
-	blk_count(&lane->counts.errors, 1);
 	if (blk->error != NULL)
 		blk->error(blk->context, &error);
 	blk_answer(lane, request, BLK_IOERR, read ? 0 : 1);

@@ -6,18 +6,11 @@
 #ifndef PAPRIKA_VIRTIO_BLK_REQUEST_H
 #define PAPRIKA_VIRTIO_BLK_REQUEST_H
 
-#include <stdatomic.h>
-
 #include "virtio/blk.h"
 #include "virtio/model.h"
 
 /* In one discard or write of zeroes, a call of fallocate() that is not to take for ever: 1 GiB. */
 enum { RANGE_SECTORS_MAX = 1 << 21 };
-
-/* What a queue has done; written by its thread. */
-struct blk_counts {
-	_Atomic uint64_t requests, read_bytes, written_bytes, errors;
-};
 
 struct blk_request {
 	struct disk_request disk; /* first: engines return it */
@@ -36,7 +29,6 @@ struct blk_lane {
 	struct virtio_worker *worker;
 	const struct disk_engine *ops;
 	void *engine;
-	struct blk_counts counts;
 	struct blk_request *requests;
 	unsigned free_count;
 	uint16_t free[REQUESTS];
@@ -48,8 +40,6 @@ struct blk {
 	char serial[VIRTIO_BLK_SERIAL_BYTES];
 	void (*error)(void *context, const struct virtio_blk_error *error);
 	void *context;
-	unsigned lane_count;
-	struct blk_lane *lanes[VIRTIO_QUEUES_MAX];
 };
 
 /* struct virtio_model_ops; `lane` is a struct blk_lane. */
