@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/io_uring.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -107,6 +108,10 @@ static const struct sandbox_rule rows[] = {
 	DEVICES(LOOP, "ioctl", "how large is the block device?", IS(1, BLKGETSIZE64)),
 	DEVICES(LOOP, "ioctl", "the size of its blocks", IS(1, BLKSSZGET)),
 	DEVICES(LOOP, "statx", "alignment for direct I/O"),
+	DEVICES(LOOP, "io_uring_register", "the file of a ring that was made, and limited, before",
+	    IS(1, IORING_REGISTER_FILES_UPDATE)),
+	DEVICES(LOOP, "io_uring_register", "its doorbell", IS(1, IORING_REGISTER_EVENTFD)),
+	DEVICES(LOOP, "io_uring_register", "none", IS(1, IORING_UNREGISTER_EVENTFD)),
 	DEVICES(LOOP, "fstatfs", "can the file system zero ranges?"),
 	DEVICES(LOOP, "fstatfs64", "the same (ppc64)"),
 

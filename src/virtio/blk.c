@@ -70,13 +70,12 @@ static bool blk_open_engine(struct blk_lane *lane, int doorbell, struct err *err
 	struct err refusal = {0};
 
 	lane->ops = blk->engine != NULL ? blk->engine : &disk_engine_uring;
-	lane->engine = lane->ops->open(
-	    &blk->disk, VIRTIO_QUEUE_SIZE_MAX, doorbell, blk->engine != NULL ? err : &refusal);
+	lane->engine = lane->ops->open(&blk->disk, doorbell, blk->engine != NULL ? err : &refusal);
 	if (lane->engine != NULL || blk->engine != NULL)
 		return lane->engine != NULL;
 	log_line(LOG_INFO, "%s; its requests are done one after the other", refusal.message);
 	lane->ops = &disk_engine_sync;
-	lane->engine = lane->ops->open(&blk->disk, VIRTIO_QUEUE_SIZE_MAX, doorbell, err);
+	lane->engine = lane->ops->open(&blk->disk, doorbell, err);
 	return lane->engine != NULL;
 }
 

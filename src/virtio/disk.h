@@ -18,6 +18,8 @@
 
 enum { DISK_SECTOR_BYTES = 512 };
 
+struct disk_rings;
+
 struct disk {
 	int fd;    /* owned */
 	bool lent; /* not closed with the disk: it goes on being its owner's */
@@ -27,6 +29,8 @@ struct disk {
 	uint32_t block_bytes;  /* what offsets and lengths are multiples of; 512 or more */
 	uint32_t memory_align; /* what addresses of buffers are multiples of, if direct */
 	bool discard, zero;    /* it can */
+	/* Where its rings come from; NULL: they are made. */
+	struct disk_rings *rings;
 };
 
 /* Open a file or block device by its path, and lock it. The messages name the path, the hints
@@ -60,10 +64,11 @@ struct disk_request {
 /* Moves data. A lane serves one thread; only open and close may be called by another. */
 struct disk_engine {
 	const char *name;
-	/* At most `depth` requests will be begun and not collected. After submit(), if anything is
-	 * to collect that was not there before, the doorbell is rung. The disk outlives the lane.
+	/* At most VIRTIO_QUEUE_SIZE_MAX requests will be begun and not collected. After submit(),
+	 * if anything is to collect that was not there before, the doorbell is rung. The disk
+	 * outlives the lane.
 	 */
-	void *(*open)(const struct disk *disk, unsigned depth, int doorbell, struct err *err);
+	void *(*open)(const struct disk *disk, int doorbell, struct err *err);
 	void (*close)(void *lane); /* nothing is in flight */
 	void (*begin)(void *lane, struct disk_request *request);
 	void (*submit)(void *lane); /* let the host's kernel begin what has been begun */
@@ -76,5 +81,12 @@ extern const struct disk_engine disk_engine_sync;
 /* By io_uring, restricted to these requests on the disk's descriptor. Not every host lets us have
  * it: then open() fails. */
 extern const struct disk_engine disk_engine_uring;
+
+/* Rings of io_uring that are made while the program may make some, for the queues of disks that
+ * come later. Operator's thread. At most count of them; NULL if there are none. destroy takes NULL,
+ * after the disks that have one. */
+enum { DISK_RINGS_MAX = 16 };
+struct disk_rings *disk_rings_create(unsigned count);
+void disk_rings_destroy(struct disk_rings *rings);
 
 #endif

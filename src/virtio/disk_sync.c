@@ -141,7 +141,7 @@ struct sync_lane {
 	struct disk_request *ended;
 };
 
-static void *sync_open(const struct disk *disk, unsigned depth, int doorbell, struct err *err)
+static void *sync_open(const struct disk *disk, int doorbell, struct err *err)
 {
 	struct sync_lane *lane = calloc(1, sizeof *lane);
 

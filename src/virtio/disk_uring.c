@@ -4,7 +4,8 @@
  *
  * A ring can do no more than the sync engine does: it is restricted to these operations on the one
  * registered file before it is enabled, so whoever has taken over a queue's thread cannot open
- * anything with it. The end of a request rings the queue's doorbell.
+ * anything with it. (Another file is registered by the operator's thread only: those of queues lack
+ * the system call.) The end of a request rings the queue's doorbell.
  */
 #include "virtio/disk_sync.h"
 
@@ -17,18 +18,26 @@
 
 struct uring_lane {
 	const struct disk *disk;
-	struct io_uring ring;
+	struct io_uring *ring;
 	void *bounce;
 	bool failed; /* the ring does not take requests any more: they are executed here */
 	struct disk_request *begun, **begun_end; /* not submitted, in order */
 	struct disk_request *ended;
 };
 
-/* --- Making ------------------------------------------------------------------------------------
+/* --- Rings -------------------------------------------------------------------------------------
  */
 
-/* 0 or a negative errno. */
-static int uring_restrict(struct io_uring *ring)
+/* A stack. */
+struct disk_rings {
+	unsigned count;
+	struct io_uring *list[DISK_RINGS_MAX];
+};
+
+static const int no_file = -1;
+
+/* 0 or a negative errno. What may still be registered is the file and the doorbell. */
+static int ring_restrict(struct io_uring *ring)
 {
 	struct io_uring_restriction rules[] = {
 	    {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_READV},
@@ -36,31 +45,103 @@ static int uring_restrict(struct io_uring *ring)
 	    {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_FSYNC},
 	    {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_FALLOCATE},
 	    {.opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED, .sqe_flags = IOSQE_FIXED_FILE},
+	    {.opcode = IORING_RESTRICTION_REGISTER_OP, .register_op = IORING_REGISTER_FILES_UPDATE},
+	    {.opcode = IORING_RESTRICTION_REGISTER_OP, .register_op = IORING_REGISTER_EVENTFD},
+	    {.opcode = IORING_RESTRICTION_REGISTER_OP, .register_op = IORING_UNREGISTER_EVENTFD},
 	};
 
 	return io_uring_register_restrictions(ring, rules, sizeof rules / sizeof rules[0]);
 }
 
-static int uring_set_up(struct uring_lane *lane, unsigned depth, int doorbell)
+static void ring_destroy(struct io_uring *ring)
 {
-	struct io_uring_params params = {.flags = IORING_SETUP_R_DISABLED};
-	int error = io_uring_queue_init_params(depth, &lane->ring, &params);
-
-	if (error < 0)
-		return error;
-	error = io_uring_register_files(&lane->ring, &lane->disk->fd, 1);
-	if (error >= 0)
-		error = io_uring_register_eventfd(&lane->ring, doorbell);
-	if (error >= 0)
-		error = uring_restrict(&lane->ring);
-	if (error >= 0)
-		error = io_uring_enable_rings(&lane->ring);
-	if (error < 0)
-		io_uring_queue_exit(&lane->ring);
-	return error < 0 ? error : 0;
+	io_uring_queue_exit(ring);
+	free(ring);
 }
 
-static void *uring_open(const struct disk *disk, unsigned depth, int doorbell, struct err *err)
+/* A ring without a file; NULL, and errno. */
+static struct io_uring *ring_create(void)
+{
+	struct io_uring_params params = {.flags = IORING_SETUP_R_DISABLED};
+	struct io_uring *ring = calloc(1, sizeof *ring);
+	int error = ring == NULL ? -ENOMEM
+	                         : io_uring_queue_init_params(VIRTIO_QUEUE_SIZE_MAX, ring, &params);
+
+	if (error < 0) {
+		free(ring);
+		errno = -error;
+		return NULL;
+	}
+	error = io_uring_register_files(ring, &no_file, 1);
+	if (error >= 0)
+		error = ring_restrict(ring);
+	if (error >= 0)
+		error = io_uring_enable_rings(ring);
+	if (error >= 0)
+		return ring;
+	ring_destroy(ring);
+	errno = -error;
+	return NULL;
+}
+
+static struct io_uring *rings_take(struct disk_rings *rings)
+{
+	errno = EAGAIN;
+	return rings->count > 0 ? rings->list[--rings->count] : NULL;
+}
+
+/* A ring that does not let go of its file is not used again. Nothing is in it. */
+static void rings_give(struct disk_rings *rings, struct io_uring *ring)
+{
+	if (rings != NULL && io_uring_unregister_eventfd(ring) >= 0 &&
+	    io_uring_register_files_update(ring, 0, &no_file, 1) >= 0)
+		rings->list[rings->count++] = ring;
+	else
+		ring_destroy(ring);
+}
+
+struct disk_rings *disk_rings_create(unsigned count)
+{
+	struct disk_rings *rings = calloc(1, sizeof *rings);
+	struct io_uring *ring;
+
+	while (rings != NULL && rings->count < count && (ring = ring_create()) != NULL)
+		rings->list[rings->count++] = ring;
+	if (rings != NULL && rings->count > 0)
+		return rings;
+	free(rings);
+	return NULL;
+}
+
+void disk_rings_destroy(struct disk_rings *rings)
+{
+	while (rings != NULL && rings->count > 0)
+		ring_destroy(rings->list[--rings->count]);
+	free(rings);
+}
+
+/* --- Making ------------------------------------------------------------------------------------
+ */
+
+/* 0 or an errno. */
+static int uring_set_up(struct uring_lane *lane, int doorbell)
+{
+	struct disk_rings *rings = lane->disk->rings;
+	int error;
+
+	lane->ring = rings != NULL ? rings_take(rings) : ring_create();
+	if (lane->ring == NULL)
+		return errno;
+	error = io_uring_register_files_update(lane->ring, 0, &lane->disk->fd, 1);
+	if (error >= 0)
+		error = io_uring_register_eventfd(lane->ring, doorbell);
+	if (error >= 0)
+		return 0;
+	ring_destroy(lane->ring);
+	return -error;
+}
+
+static void *uring_open(const struct disk *disk, int doorbell, struct err *err)
 {
 	struct uring_lane *lane = calloc(1, sizeof *lane);
 	int error;
@@ -72,10 +153,10 @@ static void *uring_open(const struct disk *disk, unsigned depth, int doorbell, s
 	lane->disk = disk;
 	lane->begun_end = &lane->begun;
 	if (disk_bounce_create(disk, &lane->bounce, err)) {
-		error = uring_set_up(lane, depth, doorbell);
+		error = uring_set_up(lane, doorbell);
 		if (error == 0)
 			return lane;
-		err_system(err, -error, "allow it (kernel.io_uring_disabled, seccomp)",
+		err_system(err, error, "allow it (kernel.io_uring_disabled, seccomp)",
 		    "cannot use io_uring");
 		err->class = ERR_HOST;
 	}
@@ -88,7 +169,11 @@ static void uring_close(void *from)
 {
 	struct uring_lane *lane = from;
 
-	io_uring_queue_exit(&lane->ring);
+	/* One that has failed has requests in it that the kernel did not take. */
+	if (lane->failed)
+		ring_destroy(lane->ring);
+	else
+		rings_give(lane->disk->rings, lane->ring);
 	free(lane->bounce);
 	free(lane);
 }
@@ -137,7 +222,7 @@ static void uring_begin(void *to, struct disk_request *request)
 	struct io_uring_sqe *sqe = NULL;
 
 	if (!lane->failed && disk_takes(lane->disk, request))
-		sqe = io_uring_get_sqe(&lane->ring);
+		sqe = io_uring_get_sqe(lane->ring);
 	if (sqe == NULL) {
 		uring_execute(lane, request);
 		return;
@@ -168,7 +253,7 @@ static void uring_submit(void *to)
 
 	while (lane->begun != NULL && !lane->failed) {
 		do {
-			taken = io_uring_submit(&lane->ring);
+			taken = io_uring_submit(lane->ring);
 		} while (taken == -EINTR);
 		if (taken <= 0) {
 			lane->failed = true;
@@ -215,10 +300,10 @@ static struct disk_request *uring_collect(void *from)
 	struct io_uring_cqe *cqe;
 	int result;
 
-	while (lane->ended == NULL && io_uring_peek_cqe(&lane->ring, &cqe) == 0) {
+	while (lane->ended == NULL && io_uring_peek_cqe(lane->ring, &cqe) == 0) {
 		request = io_uring_cqe_get_data(cqe);
 		result = cqe->res;
-		io_uring_cqe_seen(&lane->ring, cqe);
+		io_uring_cqe_seen(lane->ring, cqe);
 		if (uring_finish(lane, request, result))
 			return request;
 		uring_submit(lane);

@@ -31,13 +31,12 @@ static void plug_watch(struct virtio_blk_config *config, const struct disk_ident
 }
 
 struct virtio_device *plug_make_disk(struct spapr *machine, const struct guest_disk *disk,
-    struct disk_errors *errors, struct err *err)
+    struct disk_rings *rings, struct disk_errors *errors, struct err *err)
 {
-	/* A ring of io_uring cannot be made once the sandbox has closed. */
 	struct virtio_blk_config config = {.name = disk->name,
 	    .serial = disk->serial,
 	    .queues = disk->queues,
-	    .engine = &disk_engine_sync};
+	    .engine = rings == NULL ? &disk_engine_sync : NULL};
 	struct disk_identity identity;
 	struct stat status = {0};
 
@@ -48,6 +47,7 @@ struct virtio_device *plug_make_disk(struct spapr *machine, const struct guest_d
 	    !disk_take(&config.disk, disk->fd, disk->name, disk->readonly, err))
 		return NULL;
 	config.disk.lent = true;
+	config.disk.rings = rings;
 	plug_watch(&config, &identity, errors, machine);
 	return virtio_blk_create(&config, spapr_memory(machine), err);
 }

@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 #include "control/guest.h"
+#include "virtio/disk.h"
 #include "vmm/disk_errors.h"
 #include "vmm/options.h"
 
@@ -20,9 +21,10 @@ bool plug_devices(struct spapr *machine, const struct options *options, struct d
 /* The same for a machine that never runs, whose device tree is wanted: no file is opened. */
 bool plug_likenesses(struct spapr *machine, const struct options *options, struct err *err);
 
-/* A device that has not been plugged in yet; NULL with *err filled. */
+/* A device that has not been plugged in yet; NULL with *err filled. A disk's requests are done by
+ * the rings, NULL if there are none: the sandbox has closed. */
 struct virtio_device *plug_make_disk(struct spapr *machine, const struct guest_disk *disk,
-    struct disk_errors *errors, struct err *err);
+    struct disk_rings *rings, struct disk_errors *errors, struct err *err);
 struct virtio_device *plug_make_rng(struct spapr *machine, const char *name, struct err *err);
 
 /* Add it, if there is one, to a machine that has booted, its threads confined. It is taken over in

@@ -36,6 +36,9 @@
  * at the console. */
 #define CLIENT_FILES (CONTROL_CLIENTS_MAX + 1 + 2)
 
+/* Rings of io_uring for the queues of disks that are added. The kernel has two pages for each. */
+enum { LATER_RINGS = 8 };
+
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
 struct run {
@@ -324,6 +327,8 @@ static bool run_set_up(struct run *run, struct err *err)
 	vmm->machine = vmm->guest.machine = spapr_create(&config, err);
 	if (vmm->machine == NULL || !plug_devices(vmm->machine, options, &vmm->disk_errors, err))
 		return false;
+	if (options->pci)
+		vmm->disk_rings = disk_rings_create(LATER_RINGS);
 	signals_start(run);
 	vmm->console = console_create(vmm->loop, options, vmm->machine, run_on_escape, vmm, err);
 	if (vmm->console == NULL)
@@ -362,8 +367,10 @@ static void run_finish(struct run *run)
 
 	control_destroy(run->control);
 	console_destroy(run->vmm.console);
-	if (run_devices_end(run->vmm.machine))
+	if (run_devices_end(run->vmm.machine)) {
 		spapr_destroy(run->vmm.machine);
+		disk_rings_destroy(run->vmm.disk_rings);
+	}
 	loader_destroy(run->loader);
 	signals_block();
 	vmm_finish(&run->vmm);

@@ -355,7 +355,8 @@ static void vmm_powerdown(struct vmm *vmm)
 static bool vmm_add_disk(
     struct vmm *vmm, const struct guest_disk *disk, uint64_t *ret_operation, struct err *err)
 {
-	struct virtio_device *device = plug_make_disk(vmm->machine, disk, &vmm->disk_errors, err);
+	struct virtio_device *device =
+	    plug_make_disk(vmm->machine, disk, vmm->disk_rings, &vmm->disk_errors, err);
 
 	return plug_add(vmm->machine, disk->name, device, vmm->confine_io, vmm->confine_context,
 	    ret_operation, err);

@@ -26,6 +26,7 @@ struct vmm {
 	struct backends backends;
 	struct blocks blocks;
 	struct disk_errors disk_errors;
+	struct disk_rings *disk_rings; /* for disks that are added; NULL: none */
 	/* Called by each thread of a device that is added. */
 	bool (*confine_io)(void *context, struct err *err);
 	void *confine_context;

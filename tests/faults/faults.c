@@ -331,8 +331,12 @@ CALL(io_uring_queue_init_params, int,
     (entries, ring, params), -EPERM, EPERM, PLAIN)
 CALL(io_uring_register_files, int, (struct io_uring *ring, const int *files, unsigned count),
     (ring, files, count), -ENOMEM, ENOMEM, PLAIN)
+CALL(io_uring_register_files_update, int,
+    (struct io_uring *ring, unsigned at, const int *files, unsigned count),
+    (ring, at, files, count), -ENOMEM, ENOMEM, PLAIN)
 CALL(io_uring_register_eventfd, int, (struct io_uring *ring, int fd), (ring, fd), -ENOMEM, ENOMEM,
     PLAIN)
+CALL(io_uring_unregister_eventfd, int, (struct io_uring *ring), (ring), -ENXIO, ENXIO, PLAIN)
 CALL(io_uring_register_restrictions, int,
     (struct io_uring *ring, struct io_uring_restriction *rules, unsigned count),
     (ring, rules, count), -EINVAL, EINVAL, PLAIN)

@@ -135,7 +135,7 @@ FUZZ_UNSEEN static void check_disk(bool readonly)
 static struct disk_request *slow_begun, *slow_ended;
 static int slow_error;
 
-static void *slow_open(const struct disk *disk, unsigned depth, int doorbell, struct err *err)
+static void *slow_open(const struct disk *disk, int doorbell, struct err *err)
 {
 	return &slow_begun;
 }

@@ -11,9 +11,8 @@
 
 struct fake_disk fake = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-static void *fake_open(const struct disk *disk, unsigned depth, int doorbell, struct err *err)
+static void *fake_open(const struct disk *disk, int doorbell, struct err *err)
 {
-	assert_int_equal(depth, VIRTIO_QUEUE_SIZE_MAX);
 	if (fake.fail_open) {
 		err_set(err, ERR_HOST, NULL, "no engine");
 		return NULL;

@@ -164,14 +164,33 @@ WRAP(int, io_uring_queue_init_params, unsigned entries, struct io_uring *ring,
 WRAP(int, io_uring_register_files, struct io_uring *ring, const int *files, unsigned count)
 {
 	assert_int_equal(count, 1);
-	fake.file = files[0];
+	assert_int_equal(files[0], -1);
 	return fake.real ? __real_io_uring_register_files(ring, files, count) : set_up_step();
+}
+
+WRAP(int, io_uring_register_files_update, struct io_uring *ring, unsigned at, const int *files,
+    unsigned count)
+{
+	int result = fake.real ? __real_io_uring_register_files_update(ring, at, files, count)
+	                       : set_up_step();
+
+	assert_int_equal(at, 0);
+	assert_int_equal(count, 1);
+	if (result >= 0)
+		fake.file = files[0];
+	return result < 0 ? result : 1;
 }
 
 WRAP(int, io_uring_register_eventfd, struct io_uring *ring, int fd)
 {
 	fake.doorbell = fd;
 	return fake.real ? __real_io_uring_register_eventfd(ring, fd) : set_up_step();
+}
+
+WRAP(int, io_uring_unregister_eventfd, struct io_uring *ring)
+{
+	fake.doorbell = -1;
+	return fake.real ? __real_io_uring_unregister_eventfd(ring) : set_up_step();
 }
 
 WRAP(int, io_uring_register_restrictions, struct io_uring *ring, struct io_uring_restriction *rules,
@@ -251,7 +270,7 @@ struct fixture {
 
 static bool fixture_open(struct fixture *f, struct err *err)
 {
-	f->lane = f->engine->open(&f->disk, DEPTH, f->doorbell, err);
+	f->lane = f->engine->open(&f->disk, f->doorbell, err);
 	return f->lane != NULL;
 }
 
@@ -654,11 +673,11 @@ static void each_step_of_the_set_up_can_fail(void **state)
 	struct fixture *f = *state;
 	struct err none = {0};
 
-	assert_int_equal(fake.step, 5);
+	assert_int_equal(fake.step, 6);
 	assert_int_equal(fake.file, f->disk.fd);
 	assert_int_equal(fake.doorbell, f->doorbell);
 	f->engine->close(f->lane);
-	for (unsigned n = 1; n <= 5; n++) {
+	for (unsigned n = 1; n <= 6; n++) {
 		struct err err = {0};
 
 		fake.step = fake.exits = 0;
@@ -672,12 +691,94 @@ static void each_step_of_the_set_up_can_fail(void **state)
 	assert_true(fixture_open(f, &none));
 }
 
+/* One that keeps the file of a disk that has gone is worse than none. */
+static void a_ring_that_keeps_its_file_is_ended(void **state)
+{
+	struct fixture *f = *state;
+	struct disk_request requests[8];
+	struct iovec parts[8];
+	struct err err = {0};
+
+	f->engine->close(f->lane);
+	f->disk.rings = disk_rings_create(2);
+	for (unsigned n = 1; n <= 2; n++) {
+		assert_true(fixture_open(f, &err));
+		fake.step = fake.exits = 0;
+		fake.fail_at = n;
+		f->engine->close(f->lane);
+		assert_int_equal(fake.exits, 1);
+		fake.fail_at = 0;
+	}
+	assert_false(fixture_open(f, &err));
+	disk_rings_destroy(f->disk.rings);
+	/* Nor is one used again with requests in it that the kernel has not taken. */
+	fake.step = fake.exits = 0;
+	f->disk.rings = disk_rings_create(1);
+	assert_true(fixture_open(f, &err));
+	fake.submit_at = 0;
+	fake.submits[0] = -EBUSY;
+	reads_of_sectors(f, requests, parts, 8);
+	expect_all(f, requests, 8);
+	f->engine->close(f->lane);
+	assert_int_equal(fake.exits, 1);
+	assert_false(fixture_open(f, &err));
+	disk_rings_destroy(f->disk.rings);
+	disk_rings_destroy(NULL);
+	fake.fail_at = 1;
+	fake.step = 0;
+	assert_null(disk_rings_create(2));
+}
+
 /* Whether the host lets us; else the test has not been run, and has said so. */
 #define NEEDS_RING(f)                                                                              \
 	do {                                                                                       \
 		if ((f)->lane == NULL)                                                             \
 			skip();                                                                    \
 	} while (0)
+
+/* Rings that were made before: taken and given back, with no step of making one. */
+static void rings_can_be_made_before(void **state)
+{
+	enum { RINGS = 2 };
+	struct fixture *f = *state;
+	struct disk_request requests[8];
+	struct iovec parts[8];
+	struct err err = {0};
+	void *lanes[RINGS];
+
+	NEEDS_RING(f);
+	f->engine->close(f->lane);
+	f->disk.rings = disk_rings_create(RINGS);
+	assert_non_null(f->disk.rings);
+	fake.exits = 0;
+	for (unsigned turn = 0; turn < 3; turn++) {
+		for (unsigned i = 0; i < RINGS; i++) {
+			fake.ring = NULL;
+			lanes[i] = f->engine->open(&f->disk, f->doorbell, &err);
+			assert_non_null(lanes[i]);
+			assert_null(fake.ring);
+			assert_int_equal(fake.file, f->disk.fd);
+			assert_int_equal(fake.doorbell, f->doorbell);
+			f->lane = lanes[i];
+			memset(f->memory, 0, 512 * 8);
+			if (fake.real) {
+				reads_of_sectors(f, requests, parts, 8);
+				expect_all(f, requests, 8);
+			}
+		}
+		assert_null(f->engine->open(&f->disk, f->doorbell, &err));
+		assert_string_equal(
+		    err.message, "cannot use io_uring: Resource temporarily unavailable");
+		for (unsigned i = 0; i < RINGS; i++)
+			f->engine->close(lanes[i]);
+		assert_int_equal(fake.file, -1);
+		assert_int_equal(fake.doorbell, -1);
+	}
+	f->lane = NULL;
+	assert_int_equal(fake.exits, 0);
+	disk_rings_destroy(f->disk.rings);
+	assert_int_equal(fake.exits, RINGS);
+}
 
 static void the_host_carries_a_whole_queue(void **state)
 {
@@ -770,7 +871,9 @@ static void a_ring_can_do_nothing_else(void **state)
 	io_uring_prep_readv(sqe, 0, &part, 1, 0);
 	sqe->flags |= IOSQE_FIXED_FILE;
 	assert_int_equal(result_of(ring), 1);
-	assert_true(io_uring_register_files_update(ring, 0, &f->doorbell, 1) < 0);
+	assert_true(__real_io_uring_register_files(ring, &f->doorbell, 1) < 0);
+	assert_true(io_uring_register_buffers(ring, &part, 1) < 0);
+	assert_true(io_uring_register_personality(ring) < 0);
 	assert_true(io_uring_unregister_files(ring) < 0);
 }
 
@@ -794,6 +897,9 @@ int main(void)
 	    FAKE(what_must_wait_is_done_by_the_thread),
 	    FAKE(a_ring_that_takes_no_more_is_not_used_again),
 	    FAKE(each_step_of_the_set_up_can_fail),
+	    FAKE(rings_can_be_made_before),
+	    FAKE(a_ring_that_keeps_its_file_is_ended),
+	    REAL(rings_can_be_made_before),
 	    REAL(the_host_carries_a_whole_queue),
 	    REAL(the_host_does_all_operations),
 	    REAL(a_ring_can_do_nothing_else),
