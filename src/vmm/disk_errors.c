@@ -23,7 +23,10 @@ struct disk_identity disk_identity_of(const struct stat *status, bool readonly)
 const char *disk_errors_owner(struct disk_errors *errors, const struct disk_identity *identity,
     bool (*gone)(void *context, const char *device), void *context)
 {
-	for (size_t i = 0; i < OPTION_DISKS_MAX; i++) {
+	/* One that cannot be looked at is not known. */
+	bool known = identity->host != 0 || identity->file != 0;
+
+	for (size_t i = 0; known && i < OPTION_DISKS_MAX; i++) {
 		const struct disk_error *place = &errors->list[i];
 
 		if (place->device[0] != '\0' && place->identity.host == identity->host &&

@@ -167,6 +167,8 @@ static void a_file_that_the_guest_has_is_found(void **state)
 
 	(void)state;
 	assert_null(disk_errors_owner(&errors, &identity, none_gone, NULL));
+	disk_errors_place(&errors, "unknown", &unknown, none_gone, NULL);
+	assert_null(disk_errors_owner(&errors, &unknown, none_gone, NULL));
 	disk_errors_place(&errors, "data", &identity, none_gone, NULL);
 	identity = disk_identity_of(&device, true);
 	disk_errors_place(&errors, "device", &identity, none_gone, NULL);
