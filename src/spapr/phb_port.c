@@ -134,4 +134,7 @@ void phb_write_port(struct phb *phb, struct pci_port *port, uint32_t offset, uin
 	if ((said & PCI_PORT_HEARD) != 0)
 		device_event_fetched(phb->devices, connector->number);
 	phb_note_indicator(phb, connector, said, &by);
+	/* A removal that was asked for while the guest was adding it. */
+	if ((said & PCI_PORT_ON) != 0 && connector->drc.removing)
+		phb_tell_port(phb, connector);
 }

@@ -274,6 +274,32 @@ static void a_guest_that_thinks_better_of_it_refuses(void **state)
 	expect_empty(fixture);
 }
 
+static void a_removal_in_the_middle_of_an_add_comes_after_it(void **state)
+{
+	struct fixture *fixture = *state;
+	struct driver_queue rings[TOY_QUEUES];
+	uint64_t add, removal;
+
+	power_on_with_ports(fixture);
+	pciehp_begins();
+	toy_add(fixture, "data", &add);
+	hear(LINK_CHANGED, 1);
+	indicator(BLINKS);
+	removal = ask_back(fixture, "data");
+	assert_int_equal(config_read(PORT, SLOT_STATUS, 2), PRESENT);
+	driver_up(fixture, SLOT, rings);
+	indicator(ON);
+	hear(BUTTON, 2);
+	indicator(BLINKS);
+	driver_down(SLOT);
+	indicator(OFF);
+	operate(fixture);
+	drop_reports(fixture);
+	expect_end(fixture, add, OP_DONE, OP_BY_GUEST, OP_STARTED);
+	expect_end(fixture, removal, OP_DONE, OP_BY_GUEST, OP_ISOLATED);
+	expect_empty(fixture);
+}
+
 static void what_its_driver_uses_stays_alive(void **state)
 {
 	struct fixture *fixture = *state;
@@ -292,6 +318,34 @@ static void what_its_driver_uses_stays_alive(void **state)
 	operate(fixture);
 	drop_reports(fixture);
 	expect_end(fixture, id, OP_DONE, OP_BY_DRIVER, OP_RELEASED);
+	expect_empty(fixture);
+}
+
+/* The guest cannot be told of that: a second press would be late, or a request of its own. */
+static void a_removal_that_is_cancelled_is_carried_out(void **state)
+{
+	struct fixture *fixture = *state;
+	struct driver_queue rings[TOY_QUEUES];
+	struct err err = {0};
+	uint64_t id, again;
+
+	power_on_with_ports(fixture);
+	pciehp_begins();
+	in_use(fixture, rings);
+	id = ask_back(fixture, "data");
+	indicator(BLINKS);
+	assert_true(spapr_operation_cancel(fixture->machine, id, &err));
+	driver_down(SLOT);
+	indicator(OFF);
+	operate(fixture);
+	drop_reports(fixture);
+	expect_end(fixture, id, OP_CANCELLED, OP_BY_OPERATOR, OP_ANSWERED);
+	assert_int_equal(slot_info(fixture, PORT).connector.drc.state, DRC_UNUSABLE);
+	/* It is out of use, so that a request takes it at once. */
+	again = ask_back(fixture, "data");
+	operate(fixture);
+	drop_reports(fixture);
+	expect_end(fixture, again, OP_DONE, OP_BY_OPERATOR, OP_REQUESTED);
 	expect_empty(fixture);
 }
 
@@ -457,7 +511,9 @@ int main(void)
 	    PORT_TEST(the_kernel_adds_and_removes),
 	    PORT_TEST(a_guest_that_cannot_add_it_refuses),
 	    PORT_TEST(a_guest_that_thinks_better_of_it_refuses),
+	    PORT_TEST(a_removal_in_the_middle_of_an_add_comes_after_it),
 	    PORT_TEST(what_its_driver_uses_stays_alive),
+	    PORT_TEST(a_removal_that_is_cancelled_is_carried_out),
 	    PORT_TEST(what_waits_for_its_driver_can_be_taken_again),
 	    PORT_TEST(the_guest_gives_it_back_and_takes_it_again),
 	    PORT_TEST(what_came_before_the_guest_listens_is_told_then),
