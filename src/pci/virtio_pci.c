@@ -62,6 +62,11 @@ static void transport_interrupt_config(struct virtio_pci *function)
 	msix_signal(&function->msix, atomic_load(&function->registers.config_vector));
 }
 
+static void transport_changed(void *context)
+{
+	transport_interrupt_config(context);
+}
+
 static void transport_broken(void *context)
 {
 	struct virtio_pci *function = context;
@@ -305,7 +310,8 @@ struct virtio_pci *virtio_pci_create(struct virtio_device *device, struct kvm_vm
 	virtio_listen(device, &(struct virtio_listener){.context = function,
 	                          .interrupt = transport_interrupt,
 	                          .broken = transport_broken,
-	                          .at_rest = transport_at_rest});
+	                          .at_rest = transport_at_rest,
+	                          .changed = transport_changed});
 	return function;
 }
 

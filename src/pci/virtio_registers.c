@@ -11,7 +11,7 @@ enum {
 	CONFIG_VECTOR = 16,
 	NUM_QUEUES = 18,
 	DEVICE_STATUS = 20,
-	CONFIG_GENERATION = 21, /* 0: the configuration never changes */
+	CONFIG_GENERATION = 21,
 	QUEUE_SELECT = 22,
 	QUEUE_SIZE = 24,
 	QUEUE_VECTOR = 26,
@@ -146,6 +146,7 @@ uint64_t virtio_registers_read(
 	case CONFIG_VECTOR: return atomic_load(&registers->config_vector);
 	case NUM_QUEUES: return virtio_queues(registers->device);
 	case DEVICE_STATUS: return registers->status;
+	case CONFIG_GENERATION: return virtio_config_generation(registers->device);
 	case QUEUE_SELECT: return registers->queue_select;
 	default:
 		/* A queue that is not there has size 0. */

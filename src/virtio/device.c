@@ -37,6 +37,7 @@ struct virtio_worker {
 	/* Of the owner. */
 	struct virtqueue queue;
 	bool told_broken;
+	bool fresh; /* since virtio_start() */
 	/* For other threads to look at. */
 	_Atomic uint64_t in_flight, done, refused;
 	/* virtio_confine(); under the device's lock, but for the flag. */
@@ -56,8 +57,10 @@ struct virtio_device {
 	_Atomic unsigned active; /* workers that are not at rest */
 	_Atomic bool cut_off;
 	struct log_limit limit; /* guests that break the rules */
+	pthread_mutex_t lock;   /* a leaf */
+	/* Under lock, as is what model.config points to. */
+	uint8_t generation;
 	/* virtio_confine() */
-	pthread_mutex_t lock;
 	pthread_cond_t confined;
 	bool (*confine)(void *context, struct err *err);
 	void *confine_context;
@@ -76,12 +79,34 @@ static void worker_ring(struct virtio_worker *worker)
 		;
 }
 
+void virtio_wake(struct virtio_worker *worker)
+{
+	worker_ring(worker);
+}
+
+/* Wait for the doorbell, or what else the lane waits for. True: the doorbell has rung. */
+static bool worker_poll(struct virtio_worker *worker)
+{
+	const struct virtio_model_ops *ops = worker->device->model.ops;
+	bool serves = atomic_load(&worker->state) == WORKER_RUNNING;
+	struct pollfd both[2] = {
+	    {.fd = worker->doorbell, .events = POLLIN}, ops->wait(worker->lane, serves)};
+
+	while (poll(both, 2, -1) < 0 && errno == EINTR)
+		;
+	if (both[1].revents != 0)
+		ops->woken(worker->lane, both[1].revents);
+	return both[0].revents != 0;
+}
+
 /* False if there can be no more rings. */
 static bool worker_wait(struct virtio_worker *worker)
 {
 	uint64_t rings;
 	ssize_t length;
 
+	if (worker->device->model.ops->wait != NULL && !worker_poll(worker))
+		return true;
 	do {
 		length = read(worker->doorbell, &rings, sizeof rings);
 	} while (length < 0 && errno == EINTR);
@@ -106,6 +131,11 @@ void virtio_reject(struct virtio_worker *worker, uint16_t head, const char *reas
 {
 	virtio_answer(worker, head, 0);
 	virtqueue_break(&worker->queue, reason);
+}
+
+struct virtio_device *virtio_worker_device(const struct virtio_worker *worker)
+{
+	return worker->device;
 }
 
 uint64_t virtio_accepted(const struct virtio_worker *worker)
@@ -140,14 +170,27 @@ static bool worker_takes(const struct virtio_worker *worker)
 	return atomic_load_explicit(&worker->state, memory_order_acquire) == WORKER_RUNNING;
 }
 
-/* What is available now, and interrupts for what is answered at once. */
-static void worker_take(struct virtio_worker *worker)
+bool virtio_is_stopping(const struct virtio_worker *worker)
+{
+	return !worker_takes(worker);
+}
+
+unsigned virtio_queue_size(const struct virtio_worker *worker)
+{
+	return worker->queue.size;
+}
+
+/* What is available now, and interrupts for what is answered at once. False: the lane takes no more
+ * until it is woken, so that no notification is needed, either. */
+static bool worker_take(struct virtio_worker *worker)
 {
 	const struct virtio_model_ops *ops = worker->device->model.ops;
 
 	while (worker_takes(worker)) {
 		struct virtio_chain *chain = ops->room(worker->lane);
 
+		if (chain == NULL)
+			return false;
 		if (!virtqueue_pop(&worker->queue, chain))
 			break;
 		worker_show_in_flight(worker);
@@ -159,22 +202,27 @@ static void worker_take(struct virtio_worker *worker)
 		}
 		worker_tell(worker);
 	}
+	return true;
 }
 
 static void worker_serve(struct virtio_worker *worker)
 {
 	const struct virtio_model_ops *ops = worker->device->model.ops;
+	bool taken;
 
+	if (worker->fresh && ops->started != NULL)
+		ops->started(worker->lane);
+	worker->fresh = false;
 	do {
 		if (ops->collect != NULL)
 			ops->collect(worker->lane);
 		worker_tell(worker);
 		virtqueue_quiet(&worker->queue);
-		worker_take(worker);
+		taken = worker_take(worker);
 		if (ops->submit != NULL)
 			ops->submit(worker->lane);
 		worker_tell(worker);
-	} while (virtqueue_listen(&worker->queue) && worker_takes(worker));
+	} while (taken && virtqueue_listen(&worker->queue) && worker_takes(worker));
 	worker_tell_broken(worker);
 }
 
@@ -341,7 +389,9 @@ bool virtio_confine(struct virtio_device *device, bool (*confine)(void *context,
 
 void virtio_listen(struct virtio_device *device, const struct virtio_listener *listener)
 {
+	pthread_mutex_lock(&device->lock);
 	device->listener = *listener;
+	pthread_mutex_unlock(&device->lock);
 }
 
 /* --- What is constant ------------------------------------------------------------------------- */
@@ -362,18 +412,6 @@ unsigned virtio_queues(const struct virtio_device *device)
 	return device->model.queues;
 }
 
-void virtio_read_config(
-    const struct virtio_device *device, uint32_t offset, void *to, size_t length)
-{
-	const struct virtio_model *model = &device->model;
-	size_t there = offset < model->config_bytes ? model->config_bytes - offset : 0;
-
-	memset(to, 0, length);
-	if (there > 0)
-		memcpy(
-		    to, (const uint8_t *)model->config + offset, there < length ? there : length);
-}
-
 int virtio_doorbell(const struct virtio_device *device, unsigned queue)
 {
 	return device->workers[queue].doorbell;
@@ -382,6 +420,44 @@ int virtio_doorbell(const struct virtio_device *device, unsigned queue)
 void *virtio_model(const struct virtio_device *device)
 {
 	return device->model.self;
+}
+
+/* --- The configuration space ------------------------------------------------------------------ */
+
+void virtio_read_config(struct virtio_device *device, uint32_t offset, void *to, size_t length)
+{
+	const struct virtio_model *model = &device->model;
+	size_t there = offset < model->config_bytes ? model->config_bytes - offset : 0;
+
+	memset(to, 0, length);
+	if (there == 0)
+		return;
+	pthread_mutex_lock(&device->lock);
+	memcpy(to, (const uint8_t *)model->config + offset, there < length ? there : length);
+	pthread_mutex_unlock(&device->lock);
+}
+
+uint8_t virtio_config_generation(struct virtio_device *device)
+{
+	uint8_t generation;
+
+	pthread_mutex_lock(&device->lock);
+	generation = device->generation;
+	pthread_mutex_unlock(&device->lock);
+	return generation;
+}
+
+void virtio_set_config(struct virtio_device *device, size_t offset, const void *from, size_t length)
+{
+	struct virtio_listener listener;
+
+	pthread_mutex_lock(&device->lock);
+	memcpy((uint8_t *)device->model.config + offset, from, length);
+	device->generation++;
+	listener = device->listener;
+	pthread_mutex_unlock(&device->lock);
+	if (listener.changed != NULL)
+		listener.changed(listener.context);
 }
 
 /* --- The driver's acts ------------------------------------------------------------------------ */
@@ -411,6 +487,7 @@ bool virtio_start(struct virtio_device *device, uint64_t features, const struct 
 		if (!rings[i].enabled)
 			continue;
 		worker->told_broken = false;
+		worker->fresh = true;
 		atomic_store(&worker->state, WORKER_RUNNING);
 		worker_ring(worker);
 	}

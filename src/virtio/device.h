@@ -43,6 +43,8 @@ struct virtio_listener {
 	/* After virtio_stop(): the last queue has come to rest. The device may have been started
 	 * again meanwhile, so ask virtio_at_rest(). */
 	void (*at_rest)(void *context);
+	/* The configuration has changed. Also called by the operator's thread; may be NULL. */
+	void (*changed)(void *context);
 };
 
 /* Operator's thread, at rest. Takes NULL. */
@@ -62,11 +64,15 @@ void virtio_listen(struct virtio_device *device, const struct virtio_listener *l
 const struct virtio_kind *virtio_kind(const struct virtio_device *device);
 uint64_t virtio_features(const struct virtio_device *device); /* offered */
 unsigned virtio_queues(const struct virtio_device *device);
-/* Bytes of the configuration space; zeros past its end. */
-void virtio_read_config(
-    const struct virtio_device *device, uint32_t offset, void *to, size_t length);
 /* The eventfd to write to, or to be written to by KVM, when the guest notifies the queue. */
 int virtio_doorbell(const struct virtio_device *device, unsigned queue);
+
+/* --- The configuration space: any thread ----------------------------------------------------- */
+
+/* Bytes of it; zeros past its end. */
+void virtio_read_config(struct virtio_device *device, uint32_t offset, void *to, size_t length);
+/* A number that is another one after each change (virtio 1.2, section 2.5.1). */
+uint8_t virtio_config_generation(struct virtio_device *device);
 
 /* --- The driver's acts: any thread, without waiting, one at a time --------------------------- */
 
