@@ -121,7 +121,7 @@ static void transport_note(struct driver_transport *transport, unsigned *counter
 {
 	pthread_mutex_lock(&transport->lock);
 	++*counter;
-	pthread_cond_broadcast(&transport->changed);
+	pthread_cond_broadcast(&transport->news);
 	pthread_mutex_unlock(&transport->lock);
 }
 
@@ -146,20 +146,28 @@ static void transport_at_rest(void *context)
 	transport_note(transport, &transport->at_rest);
 }
 
+static void transport_changed(void *context)
+{
+	struct driver_transport *transport = context;
+
+	transport_note(transport, &transport->changed);
+}
+
 void transport_init(struct driver_transport *transport, struct virtio_device *device)
 {
 	*transport = (struct driver_transport){0};
 	pthread_mutex_init(&transport->lock, NULL);
-	pthread_cond_init(&transport->changed, NULL);
+	pthread_cond_init(&transport->news, NULL);
 	virtio_listen(device, &(struct virtio_listener){.context = transport,
 	                          .interrupt = transport_interrupt,
 	                          .broken = transport_broken,
-	                          .at_rest = transport_at_rest});
+	                          .at_rest = transport_at_rest,
+	                          .changed = transport_changed});
 }
 
 void transport_finish(struct driver_transport *transport)
 {
-	pthread_cond_destroy(&transport->changed);
+	pthread_cond_destroy(&transport->news);
 	pthread_mutex_destroy(&transport->lock);
 }
 
@@ -177,7 +185,7 @@ void transport_wait_used(
 		driver_want_interrupt(queue, (uint16_t)(index - 1));
 	pthread_mutex_lock(&transport->lock);
 	while ((int16_t)(driver_used_index(queue) - index) < 0)
-		pthread_cond_wait(&transport->changed, &transport->lock);
+		pthread_cond_wait(&transport->news, &transport->lock);
 	pthread_mutex_unlock(&transport->lock);
 }
 
@@ -186,7 +194,7 @@ static void transport_wait(
 {
 	pthread_mutex_lock(&transport->lock);
 	while (*counter < count)
-		pthread_cond_wait(&transport->changed, &transport->lock);
+		pthread_cond_wait(&transport->news, &transport->lock);
 	assert_int_equal(*counter, count);
 	pthread_mutex_unlock(&transport->lock);
 }
@@ -201,11 +209,19 @@ void transport_wait_at_rest(struct driver_transport *transport, unsigned count)
 	transport_wait(transport, &transport->at_rest, count);
 }
 
+void transport_wait_changed(struct driver_transport *transport, unsigned count)
+{
+	pthread_mutex_lock(&transport->lock);
+	while (transport->changed < count)
+		pthread_cond_wait(&transport->news, &transport->lock);
+	pthread_mutex_unlock(&transport->lock);
+}
+
 void transport_stop(struct driver_transport *transport, struct virtio_device *device)
 {
 	virtio_stop(device);
 	pthread_mutex_lock(&transport->lock);
 	while (!virtio_at_rest(device))
-		pthread_cond_wait(&transport->changed, &transport->lock);
+		pthread_cond_wait(&transport->news, &transport->lock);
 	pthread_mutex_unlock(&transport->lock);
 }

@@ -73,8 +73,8 @@ void driver_want_interrupt(struct driver_queue *queue, uint16_t event);
 
 struct driver_transport {
 	pthread_mutex_t lock;
-	pthread_cond_t changed;
-	unsigned interrupts[VIRTIO_QUEUES_MAX], broken, at_rest;
+	pthread_cond_t news;
+	unsigned interrupts[VIRTIO_QUEUES_MAX], broken, at_rest, changed;
 };
 
 void transport_init(struct driver_transport *transport, struct virtio_device *device);
@@ -87,6 +87,8 @@ void transport_wait_used(
 void transport_wait_broken(struct driver_transport *transport, unsigned count);
 /* Each comes after virtio_at_rest() is true. */
 void transport_wait_at_rest(struct driver_transport *transport, unsigned count);
+/* At least so many changes of the configuration. */
+void transport_wait_changed(struct driver_transport *transport, unsigned count);
 void transport_stop(struct driver_transport *transport, struct virtio_device *device);
 
 #endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * net.h - the network device (virtio 1.2, section 5.1), above a port of the host's.
+ *
+ * If the other end of the port closes, or sends what is no frame, the link goes down: the driver
+ * sees it, its frames are dropped, and the operator is told. The device stays.
+ */
+#ifndef PAPRIKA_VIRTIO_NET_H
+#define PAPRIKA_VIRTIO_NET_H
+
+#include "virtio/device.h"
+#include "virtio/net_port.h"
+
+enum { VIRTIO_NET_ID = 1, VIRTIO_NET_MTU_MIN = 68, VIRTIO_NET_MTU_MAX = 65521 };
+
+struct virtio_net_config {
+	struct net_port port; /* is closed with the device */
+	const char *name;     /* for messages and the threads' names */
+	uint8_t mac[6];
+	uint16_t mtu; /* 0: the driver is told none */
+	/* The port has ended; `reason` is constant. Called by a queue's thread, so it must not
+	 * wait. May be NULL. */
+	void (*ended)(void *context, const char *reason);
+	void *context;
+};
+
+/* A device at rest. If it cannot be made: NULL with *err filled, and the port is closed. */
+struct virtio_device *virtio_net_create(
+    const struct virtio_net_config *config, const struct gmem *gmem, struct err *err);
+
+/* What the operator wants; a port that has ended stays down. Operator's thread. */
+void virtio_net_set_link(struct virtio_device *device, bool up);
+
+/* Bits of the features, section 5.1.3. */
+#define VIRTIO_NET_F_CSUM (UINT64_C(1) << 0)
+#define VIRTIO_NET_F_GUEST_CSUM (UINT64_C(1) << 1)
+#define VIRTIO_NET_F_MTU (UINT64_C(1) << 3)
+#define VIRTIO_NET_F_MAC (UINT64_C(1) << 5)
+#define VIRTIO_NET_F_GUEST_TSO4 (UINT64_C(1) << 7)
+#define VIRTIO_NET_F_GUEST_TSO6 (UINT64_C(1) << 8)
+#define VIRTIO_NET_F_GUEST_ECN (UINT64_C(1) << 9)
+#define VIRTIO_NET_F_HOST_TSO4 (UINT64_C(1) << 11)
+#define VIRTIO_NET_F_HOST_TSO6 (UINT64_C(1) << 12)
+#define VIRTIO_NET_F_HOST_ECN (UINT64_C(1) << 13)
+#define VIRTIO_NET_F_MRG_RXBUF (UINT64_C(1) << 15)
+#define VIRTIO_NET_F_STATUS (UINT64_C(1) << 16)
+#define VIRTIO_NET_F_CTRL_VQ (UINT64_C(1) << 17)
+#define VIRTIO_NET_F_MQ (UINT64_C(1) << 22)
+
+#endif
