@@ -90,8 +90,8 @@ FLOORS: dict[str, list[set[str]]] = {
     "vmm": [
         {"options.h"},
         {"option_row"},
-        {"options.c", "option_unknown", "option_disk", "config", "check", "loader", "loop",
-         "disk_errors", "terminal"},
+        {"options.c", "option_unknown", "option_disk", "option_net", "config", "check", "loader", "loop",
+         "disk_errors", "net_ends", "passt", "terminal"},
         {"plug"},
         {"console"},
         {"vmm"},
@@ -113,6 +113,7 @@ SHARES_HEADER = {
     "spapr/rtas_pci.c": "rtas.h",
     "spapr/rtas_system.c": "rtas.h",
     "vmm/option_disk.c": "option_row.h",
+    "vmm/option_net.c": "option_row.h",
 }
 # What other rooms may include of these; of the rooms not named here, everything.
 PUBLIC = {"spapr": {"spapr.h"}, "kvm": {"kvm.h"}}

@@ -33,6 +33,10 @@ static const struct event events[] = {
   .doc = "The guest has shut down, or is being ended." },
 { .name = "BLOCK_IO_ERROR", .data = "{qom-path, device, operation, action, nospace, reason}",
   .doc = "A request of a disk has failed on the host. At most one event of a disk in a second." },
+{ .name = "NETDEV_STREAM_DISCONNECTED", .data = "{netdev-id}",
+  .doc = "The other end of a network device's stream has closed it, or sent what is no frame." },
+{ .name = "NET_LINK_LOST", .data = "{device, reason}", .ours = true,
+  .doc = "What a network device is connected to has ended, and its link is down." },
 { .name = "GUEST_PANICKED", .data = "{action}", .doc = "The guest has crashed and says so." },
 };
 /* clang-format on */

@@ -18,6 +18,7 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <linux/io_uring.h>
+#include <linux/if_tun.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -58,6 +59,12 @@
 #define DEVICES(kind, name, why, ...)                                                              \
 	{.who = SANDBOX_##kind,                                                                    \
 	    .with = SANDBOX_PCI,                                                                   \
+	    .call = name,                                                                          \
+	    .reason = why,                                                                         \
+	    .conditions = {__VA_ARGS__}}
+#define NETS(kind, name, why, ...)                                                                 \
+	{.who = SANDBOX_##kind,                                                                    \
+	    .with = SANDBOX_PCI | SANDBOX_NET,                                                     \
 	    .call = name,                                                                          \
 	    .reason = why,                                                                         \
 	    .conditions = {__VA_ARGS__}}
@@ -114,6 +121,20 @@ static const struct sandbox_rule rows[] = {
 	DEVICES(LOOP, "io_uring_register", "none", IS(1, IORING_UNREGISTER_EVENTFD)),
 	DEVICES(LOOP, "fstatfs", "can the file system zero ranges?"),
 	DEVICES(LOOP, "fstatfs64", "the same (ppc64)"),
+
+	/* Network devices. */
+	NETS(IO, "recv", "frames of a stream (ppc64)", IS(3, MSG_DONTWAIT)),
+	NETS(IO, "recvfrom", "the same (other processors)", IS(3, MSG_DONTWAIT), IS(4, 0)),
+	NETS(IO, "sendmsg", "frames to it", IS(2, MSG_DONTWAIT | MSG_NOSIGNAL)),
+	NETS(IO, "writev", "frames to a tap"),
+	NETS(IO, "ioctl", "checksums are left to the driver", IS(1, TUNSETOFFLOAD)),
+	NETS(IO, "ioctl", "queues that the driver serves", IS(1, TUNSETQUEUE)),
+	/* One is added: of descriptors that a client passes. */
+	NETS(LOOP, "getsockopt", "is it a stream?", IS(1, SOL_SOCKET), IS(2, SO_TYPE)),
+	NETS(LOOP, "ioctl", "is it a tap?", IS(1, TUNGETIFF)),
+	NETS(LOOP, "ioctl", "the header of its frames", IS(1, TUNSETVNETHDRSZ)),
+	NETS(LOOP, "ioctl", "the header's endianness", IS(1, TUNSETVNETLE)),
+	NETS(LOOP, "fcntl", "a tap must not wait", IS(1, F_SETFL)),
 
 	/* The loop. */
 	LOOP("epoll_wait", "wait for what happens"),

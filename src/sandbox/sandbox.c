@@ -306,11 +306,10 @@ void sandbox_destroy(struct sandbox *sandbox)
 }
 
 bool sandbox_enter(struct sandbox *sandbox, uint32_t more_files, const char *const *removable,
-    size_t removable_count, int wake_fd, bool devices, struct err *err)
+    size_t removable_count, int wake_fd, unsigned features, struct err *err)
 {
-	struct sandbox_values values = {.self = (uint64_t)getpid(),
-	    .wake_fd = (uint64_t)wake_fd,
-	    .features = devices ? SANDBOX_PCI : 0};
+	struct sandbox_values values = {
+	    .self = (uint64_t)getpid(), .wake_fd = (uint64_t)wake_fd, .features = features};
 	struct sock_fprog loop = {0};
 	int highest;
 	bool good;
@@ -325,7 +324,8 @@ bool sandbox_enter(struct sandbox *sandbox, uint32_t more_files, const char *con
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return sandbox_cannot(err, "become undumpable");
 	good = sandbox_program(SANDBOX_VCPU, &values, &sandbox->vcpu, err) &&
-	       (!devices || sandbox_program(SANDBOX_IO, &values, &sandbox->io, err)) &&
+	       ((features & SANDBOX_PCI) == 0 ||
+	           sandbox_program(SANDBOX_IO, &values, &sandbox->io, err)) &&
 	       sandbox_program(SANDBOX_LOOP, &values, &loop, err) &&
 	       landlock_enter(removable, removable_count, err) && seccomp_install(&loop, err);
 	free(loop.filter);

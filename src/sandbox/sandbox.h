@@ -20,6 +20,7 @@
 
 #include "base/err.h"
 #include "kvm/kvm.h"
+#include "sandbox/rules.h"
 
 struct sandbox;
 
@@ -36,10 +37,10 @@ void sandbox_destroy(struct sandbox *sandbox);
  * Everything is open and nothing runs yet: limit this thread, and the process, to what is in
  * the tables. more_files is how many descriptors may be opened from now on; removable are
  * paths of sockets that are to be removed at the end ("" for none); wake_fd is what every thread
- * may write to, to wake the loop; devices: the guest has some, or can get some.
+ * may write to, to wake the loop; features: enum sandbox_feature, what the guest has or can get.
  */
 bool sandbox_enter(struct sandbox *sandbox, uint32_t more_files, const char *const *removable,
-    size_t removable_count, int wake_fd, bool devices, struct err *err);
+    size_t removable_count, int wake_fd, unsigned features, struct err *err);
 
 /* Limit the calling thread, of a vCPU that has been made. The signature is that of
  * spapr_config.confine_vcpu, but for its context. */

@@ -31,20 +31,4 @@ struct virtio_device *virtio_net_create(
 /* What the operator wants; a port that has ended stays down. Operator's thread. */
 void virtio_net_set_link(struct virtio_device *device, bool up);
 
-/* Bits of the features, section 5.1.3. */
-#define VIRTIO_NET_F_CSUM (UINT64_C(1) << 0)
-#define VIRTIO_NET_F_GUEST_CSUM (UINT64_C(1) << 1)
-#define VIRTIO_NET_F_MTU (UINT64_C(1) << 3)
-#define VIRTIO_NET_F_MAC (UINT64_C(1) << 5)
-#define VIRTIO_NET_F_GUEST_TSO4 (UINT64_C(1) << 7)
-#define VIRTIO_NET_F_GUEST_TSO6 (UINT64_C(1) << 8)
-#define VIRTIO_NET_F_GUEST_ECN (UINT64_C(1) << 9)
-#define VIRTIO_NET_F_HOST_TSO4 (UINT64_C(1) << 11)
-#define VIRTIO_NET_F_HOST_TSO6 (UINT64_C(1) << 12)
-#define VIRTIO_NET_F_HOST_ECN (UINT64_C(1) << 13)
-#define VIRTIO_NET_F_MRG_RXBUF (UINT64_C(1) << 15)
-#define VIRTIO_NET_F_STATUS (UINT64_C(1) << 16)
-#define VIRTIO_NET_F_CTRL_VQ (UINT64_C(1) << 17)
-#define VIRTIO_NET_F_MQ (UINT64_C(1) << 22)
-
 #endif

@@ -23,6 +23,22 @@ enum {
 	NET_BUFFER_BYTES = 128 << 10, /* more than one of the longest frames */
 };
 
+/* Bits of the features, section 5.1.3. */
+#define VIRTIO_NET_F_CSUM (UINT64_C(1) << 0)
+#define VIRTIO_NET_F_GUEST_CSUM (UINT64_C(1) << 1)
+#define VIRTIO_NET_F_MTU (UINT64_C(1) << 3)
+#define VIRTIO_NET_F_MAC (UINT64_C(1) << 5)
+#define VIRTIO_NET_F_GUEST_TSO4 (UINT64_C(1) << 7)
+#define VIRTIO_NET_F_GUEST_TSO6 (UINT64_C(1) << 8)
+#define VIRTIO_NET_F_GUEST_ECN (UINT64_C(1) << 9)
+#define VIRTIO_NET_F_HOST_TSO4 (UINT64_C(1) << 11)
+#define VIRTIO_NET_F_HOST_TSO6 (UINT64_C(1) << 12)
+#define VIRTIO_NET_F_HOST_ECN (UINT64_C(1) << 13)
+#define VIRTIO_NET_F_MRG_RXBUF (UINT64_C(1) << 15)
+#define VIRTIO_NET_F_STATUS (UINT64_C(1) << 16)
+#define VIRTIO_NET_F_CTRL_VQ (UINT64_C(1) << 17)
+#define VIRTIO_NET_F_MQ (UINT64_C(1) << 22)
+
 /* struct virtio_net_hdr, with num_buffers (virtio 1.2, section 5.1.6). */
 struct net_header {
 	uint8_t flags, gso_type;
@@ -71,6 +87,7 @@ struct net_port {
 	uint64_t features; /* that it can offer the driver */
 	unsigned pairs;
 	int fds[NET_PAIRS_MAX]; /* one for each pair */
+	bool is_stream;         /* a socket */
 	bool lent;              /* they are closed by somebody else */
 };
 
@@ -79,6 +96,16 @@ struct net_port {
 bool net_stream_take(struct net_port *port, int fd, const char *name, bool lent, struct err *err);
 /* The same, connected to a socket in the file system. */
 bool net_stream_connect(struct net_port *port, const char *path, struct err *err);
+
+/* A tap that exists, by its name, with so many pairs of queues; or by descriptors, one for each
+ * pair. It must have IFF_VNET_HDR and no packet information. */
+bool net_tap_open(struct net_port *port, const char *name, unsigned queues, struct err *err);
+bool net_tap_take(struct net_port *port, const int *fds, unsigned count, const char *name,
+    bool lent, struct err *err);
+
+/* Sockets, or taps: what they are is looked at. */
+bool net_port_take(struct net_port *port, const int *fds, unsigned count, const char *name,
+    bool lent, struct err *err);
 
 void net_port_close(struct net_port *port);
 

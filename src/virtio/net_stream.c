@@ -133,7 +133,8 @@ bool net_stream_take(struct net_port *port, int fd, const char *name, bool lent,
 	int type = 0;
 	socklen_t length = sizeof type;
 
-	*port = (struct net_port){.ops = &stream_ops, .pairs = 1, .fds = {fd}, .lent = lent};
+	*port = (struct net_port){
+	    .ops = &stream_ops, .pairs = 1, .is_stream = true, .fds = {fd}, .lent = lent};
 	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0 && type == SOCK_STREAM)
 		return true;
 	err_set(err, ERR_USAGE, "pass a connected stream socket, or a tap",

@@ -12,9 +12,7 @@
 
 #define HINT "write --disk file=PATH,id=NAME,readonly,serial=TEXT,queues=N,direct"
 
-/* Copy the next item, and go behind its comma; *text is NULL behind the last. False: it is too
- * long. */
-static bool disk_next_item(const char **text, char *item, size_t size)
+bool option_next_item(const char **text, char *item, size_t size)
 {
 	const char *at = *text;
 	size_t length = 0;
@@ -40,18 +38,31 @@ static bool disk_copy(
 	return true;
 }
 
-static bool disk_set_id(
-    const struct options *options, struct option_disk *disk, const char *value, struct err *err)
+static bool option_has_id(const struct options *options, const char *id)
 {
+	for (size_t i = 0; i < options->disk_count; i++)
+		if (strcmp(options->disks[i].id, id) == 0)
+			return true;
+	for (size_t i = 0; i < options->net_count; i++)
+		if (strcmp(options->nets[i].id, id) == 0)
+			return true;
+	return false;
+}
+
+bool option_set_id(const struct options *options, const struct option_row *row, char id[64],
+    const char *value, struct err *err)
+{
+	if (id[0] != '\0')
+		return err_set(err, ERR_USAGE, "give it one id", "--%s names id twice", row->name);
 	if (!op_is_device_name(value))
 		return err_set(err, ERR_USAGE,
 		    "give a letter followed by letters, digits, '-', '.' and '_', at most 63",
-		    "--disk id cannot be \"%.64s\"", value);
-	for (size_t i = 0; i < options->disk_count; i++)
-		if (strcmp(options->disks[i].id, value) == 0)
-			return err_set(err, ERR_USAGE, "give each its own id",
-			    "there are two disks with the id \"%s\"", value);
-	return disk_copy(disk->id, sizeof disk->id, "id", value, HINT, err);
+		    "--%s id cannot be \"%.64s\"", row->name, value);
+	if (option_has_id(options, value))
+		return err_set(err, ERR_USAGE, "give each its own id",
+		    "there are two devices with the id \"%s\"", value);
+	strcpy(id, value);
+	return true;
 }
 
 static bool disk_set_queues(struct option_disk *disk, const char *value, struct err *err)
@@ -75,8 +86,8 @@ static bool disk_set_switch(bool *field, const char *key, const char *value, str
 	           "--disk %s cannot be \"%.64s\"", key, value);
 }
 
-static bool disk_set_item(
-    const struct options *options, struct option_disk *disk, char *item, struct err *err)
+static bool disk_set_item(const struct options *options, const struct option_row *row,
+    struct option_disk *disk, char *item, struct err *err)
 {
 	char *value = strchr(item, '=');
 
@@ -91,7 +102,7 @@ static bool disk_set_item(
 	if (strcmp(item, "file") == 0)
 		return disk_copy(disk->file, sizeof disk->file, item, value, HINT, err);
 	if (strcmp(item, "id") == 0)
-		return disk_set_id(options, disk, value, err);
+		return option_set_id(options, row, disk->id, value, err);
 	if (strcmp(item, "serial") == 0)
 		return disk_copy(disk->serial, sizeof disk->serial, item, value,
 		    "give at most 20 characters", err);
@@ -119,10 +130,10 @@ bool option_set_disk(
 		    "there are more than the %d disks that a guest can have", OPTION_DISKS_MAX);
 	*disk = (struct option_disk){.queues = 1};
 	do {
-		if (!disk_next_item(&text, item, sizeof item))
+		if (!option_next_item(&text, item, sizeof item))
 			return err_set(
 			    err, ERR_USAGE, "give a shorter path", "a value of --disk is too long");
-		if (!disk_set_item(options, disk, item, err))
+		if (!disk_set_item(options, row, disk, item, err))
 			return false;
 	} while (text != NULL);
 	if (disk->file[0] == '\0')
@@ -131,7 +142,7 @@ bool option_set_disk(
 		char id[sizeof disk->id];
 
 		snprintf(id, sizeof id, "disk%zu", options->disk_count);
-		if (!disk_set_id(options, disk, id, err))
+		if (!option_set_id(options, row, disk->id, id, err))
 			return false;
 	}
 	options->disk_count++;

@@ -23,9 +23,19 @@ struct option_row {
 /* The row of an option that one of these commands knows; NULL if there is none. */
 const struct option_row *option_find(const char *name, size_t length, unsigned commands);
 
-/* --disk (option_disk.c). */
+/* --disk (option_disk.c), --net (option_net.c). */
 bool option_set_disk(
     struct options *options, const struct option_row *row, const char *text, struct err *err);
+bool option_set_net(
+    struct options *options, const struct option_row *row, const char *text, struct err *err);
+
+/* For these two. Copy the next item of a list with commas, and go behind its comma; *text is NULL
+ * behind the last. False: it is too long. */
+bool option_next_item(const char **text, char *item, size_t size);
+
+/* A device's id, which no other one has. */
+bool option_set_id(const struct options *options, const struct option_row *row, char id[64],
+    const char *value, struct err *err);
 
 /* Always false: err says that this option is not known, and what there is instead. */
 bool option_refuse(const char *typed, enum option_command command, struct err *err);

@@ -41,7 +41,12 @@ static bool option_parse_number(const char *text, size_t length, uint64_t max, u
 bool options_have_pci(const struct options *options)
 {
 	return options->pci || options->rng || options->disk_count > 0 ||
-	       options->hotplug_ports > 0;
+	       options->hotplug_ports > 0 || options->net_count > 0;
+}
+
+bool options_have_net(const struct options *options)
+{
+	return options->pci || options->hotplug_ports > 0 || options->net_count > 0;
 }
 
 struct spapr_config options_machine(const struct options *options)
@@ -430,6 +435,8 @@ static const struct option_row option_rows[] = {
         "its interrupt controller (xics)"},
     {"disk", "file=PATH,id=NAME,...", 0, MACHINE, AS_STRING | AS_LIST, option_set_disk, 0, 0,
         "a disk: a raw image or a block device; readonly, serial=TEXT, queues=N, direct"},
+    {"net", "passt|tap=NAME|fd=N|unix=PATH,...", 0, MACHINE, AS_STRING | AS_LIST, option_set_net, 0,
+        0, "a network device, and where its frames go; mac=M, id=NAME, mtu=N, queues=N"},
     {"rng", NULL, 0, MACHINE, AS_BOOLEAN, option_set_switch, FIELD(rng),
         "a source of random numbers (virtio-rng)"},
     {"pci", NULL, 0, MACHINE, AS_BOOLEAN, option_set_switch, FIELD(pci),

@@ -28,6 +28,20 @@ struct option_disk {
 	bool readonly, direct;
 };
 
+/* One network device. */
+enum { OPTION_NETS_MAX = 31, OPTION_NET_QUEUES_MAX = 7 };
+enum net_kind { NET_KIND_PASST = 1, NET_KIND_TAP, NET_KIND_FD, NET_KIND_UNIX };
+struct option_net {
+	enum net_kind kind;
+	char path[108]; /* of a socket; or the name of a tap */
+	int fds[OPTION_NET_QUEUES_MAX];
+	unsigned fd_count, queues;
+	char id[64];
+	bool has_mac;
+	uint8_t mac[6];
+	uint16_t mtu; /* 0: none is told */
+};
+
 struct options {
 	char kernel[OPTION_TEXT_MAX];
 	char initrd[OPTION_TEXT_MAX]; /* empty: none */
@@ -50,6 +64,8 @@ struct options {
 	char output[OPTION_TEXT_MAX]; /* dtb -o */
 	struct option_disk disks[OPTION_DISKS_MAX];
 	size_t disk_count;
+	struct option_net nets[OPTION_NETS_MAX];
+	size_t net_count;
 	bool rng, pci;
 	uint32_t hotplug_ports; /* so many slots of the PCI bus that need no tool in the guest */
 	bool json;              /* check --json */
@@ -73,8 +89,16 @@ bool options_parse(
  * points into *options. */
 struct spapr_config options_machine(const struct options *options);
 
-/* The guest has a PCI bus. */
+/* The guest has a PCI bus; it has a network device on it, or may get one. */
 bool options_have_pci(const struct options *options);
+bool options_have_net(const struct options *options);
+
+/* The address of a network device: the one that was given, or one that depends on the names of
+ * guest and device alone. It is locally administered. */
+void options_mac(const struct options *options, const char *id, uint8_t ret_mac[6]);
+
+/* "52:54:00:12:34:56", of one device; false if it is not. */
+bool parse_mac(const char *text, uint8_t ret_mac[6]);
 
 /* "512M", "2G", "1048576" (bytes); K, M, G, T are powers of 1024. */
 bool parse_size(const char *text, uint64_t *ret_bytes, struct err *err);

@@ -3,7 +3,9 @@
 #include "vmm/plug.h"
 
 #include "virtio/blk.h"
+#include "virtio/net.h"
 #include "virtio/rng.h"
+#include "vmm/passt.h"
 
 static bool plug_is_gone(void *context, const char *device)
 {
@@ -123,11 +125,46 @@ bool plug_likenesses(struct spapr *machine, const struct options *options, struc
 	return plug_rng(machine, options, err);
 }
 
+static bool plug_open_port(const struct option_net *option, struct net_port *port, struct err *err)
+{
+	int fd;
+
+	switch (option->kind) {
+	case NET_KIND_PASST:
+		fd = passt_start(option->id, option->mtu, err);
+		return fd >= 0 && net_stream_take(port, fd, option->id, false, err);
+	case NET_KIND_UNIX: return net_stream_connect(port, option->path, err);
+	case NET_KIND_FD:
+		return net_port_take(port, option->fds, option->fd_count, option->id, false, err);
+	case NET_KIND_TAP: break;
+	}
+	return net_tap_open(port, option->path, option->queues, err);
+}
+
+static bool plug_net(struct spapr *machine, const struct options *options,
+    const struct option_net *option, struct net_ends *ends, struct err *err)
+{
+	struct virtio_net_config config = {.name = option->id, .mtu = option->mtu};
+
+	options_mac(options, option->id, config.mac);
+	if (!plug_open_port(option, &config.port, err))
+		return false;
+	config.context =
+	    net_ends_place(ends, option->id, config.port.is_stream, plug_is_gone, machine);
+	if (config.context != NULL)
+		config.ended = net_ends_note;
+	return plug(
+	    machine, option->id, virtio_net_create(&config, spapr_memory(machine), err), err);
+}
+
 bool plug_devices(struct spapr *machine, const struct options *options, struct disk_errors *errors,
-    struct err *err)
+    struct net_ends *ends, struct err *err)
 {
 	for (size_t i = 0; i < options->disk_count; i++)
 		if (!plug_disk(machine, &options->disks[i], errors, err))
+			return false;
+	for (size_t i = 0; i < options->net_count; i++)
+		if (!plug_net(machine, options, &options->nets[i], ends, err))
 			return false;
 	return plug_rng(machine, options, err);
 }

@@ -10,13 +10,14 @@
 #include "control/guest.h"
 #include "virtio/disk.h"
 #include "vmm/disk_errors.h"
+#include "vmm/net_ends.h"
 #include "vmm/options.h"
 
 struct virtio_device;
 
 /* Plug in all devices that the options name: a machine that has not booted. */
 bool plug_devices(struct spapr *machine, const struct options *options, struct disk_errors *errors,
-    struct err *err);
+    struct net_ends *ends, struct err *err);
 
 /* The same for a machine that never runs, whose device tree is wanted: no file is opened. */
 bool plug_likenesses(struct spapr *machine, const struct options *options, struct err *err);

@@ -282,7 +282,10 @@ static bool run_enter_sandbox(struct run *run, struct err *err)
 		return sandbox_enter(run->sandbox,
 		    options->max_cpus - options->boot_cpus + CLIENT_FILES +
 		        run_device_files(options),
-		    sockets, COUNT_OF(sockets), run->wake.fd, options_have_pci(options), err);
+		    sockets, COUNT_OF(sockets), run->wake.fd,
+		    (options_have_pci(options) ? SANDBOX_PCI : 0) |
+		        (options_have_net(options) ? SANDBOX_NET : 0),
+		    err);
 	log_line(LOG_WARN, "--no-sandbox: a guest that breaks into this process has all rights of "
 	                   "the user who started it");
 	return true;
@@ -311,6 +314,7 @@ static bool run_set_up(struct run *run, struct err *err)
 	struct vmm *vmm = &run->vmm;
 
 	disk_errors_init(&vmm->disk_errors, run_on_machine_news, run);
+	net_ends_init(&vmm->net_ends, run_on_machine_news, run);
 	vmm->confine_io = run_on_confine_io;
 	vmm->confine_context = run;
 	config.load = run_on_load;
@@ -325,7 +329,8 @@ static bool run_set_up(struct run *run, struct err *err)
 	 * free. Fixed, what a client needs goes back to the system with it. */
 	mallopt(M_MMAP_THRESHOLD, 64 << 10);
 	vmm->machine = vmm->guest.machine = spapr_create(&config, err);
-	if (vmm->machine == NULL || !plug_devices(vmm->machine, options, &vmm->disk_errors, err))
+	if (vmm->machine == NULL ||
+	    !plug_devices(vmm->machine, options, &vmm->disk_errors, &vmm->net_ends, err))
 		return false;
 	if (options->pci)
 		vmm->disk_rings = disk_rings_create(LATER_RINGS);
@@ -385,12 +390,17 @@ static void run_finish(struct run *run)
 static bool run_create_sandbox(struct run *run, struct err *err)
 {
 	const struct options *options = run->options;
-	const int keep[] = {
+	int keep[2 + OPTION_NETS_MAX * OPTION_NET_QUEUES_MAX] = {
 	    options->kvm_fd, strcmp(options->control, LISTEN_SYSTEMD) == 0 ? LISTEN_FD : -1};
+	size_t count = 2;
+
+	for (size_t i = 0; i < options->net_count; i++)
+		for (unsigned j = 0; j < options->nets[i].fd_count; j++)
+			keep[count++] = options->nets[i].fds[j];
 
 	if (options->no_sandbox)
 		return true;
-	run->sandbox = sandbox_create(keep, COUNT_OF(keep), err);
+	run->sandbox = sandbox_create(keep, count, err);
 	return run->sandbox != NULL;
 }
 

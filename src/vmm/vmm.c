@@ -135,6 +135,21 @@ static int64_t report_disk_errors(struct vmm *vmm)
 	return wait_ms;
 }
 
+/* The guest sees the link. QMP knows the end of a stream, by its netdev. */
+static void report_net_ends(struct vmm *vmm)
+{
+	struct net_end end;
+
+	while (net_ends_take(&vmm->net_ends, &end)) {
+		log_line(LOG_WARN, "net %s: the link is down for good: %s", end.device, end.reason);
+		bus_publish(&vmm->bus, "NET_LINK_LOST",
+		    json_pack("{s:s, s:s}", "device", end.device, "reason", end.reason));
+		if (end.is_stream)
+			bus_publish(&vmm->bus, "NETDEV_STREAM_DISCONNECTED",
+			    json_pack("{s:s}", "netdev-id", end.device));
+	}
+}
+
 /* Report what has become of operations, and arm the timer for the next deadline. */
 static void report_up_to(struct vmm *vmm, unsigned max)
 {
@@ -142,6 +157,7 @@ static void report_up_to(struct vmm *vmm, unsigned max)
 	int64_t more_ms = report_steps(vmm, max);
 	int64_t errors_ms = report_disk_errors(vmm);
 
+	report_net_ends(vmm);
 	if (more_ms >= 0 && (due_ms < 0 || more_ms < due_ms))
 		due_ms = more_ms;
 	if (errors_ms >= 0 && (due_ms < 0 || errors_ms < due_ms))

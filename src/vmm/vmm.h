@@ -17,6 +17,7 @@
 #include "control/guest.h"
 #include "vmm/console.h"
 #include "vmm/disk_errors.h"
+#include "vmm/net_ends.h"
 
 struct vmm {
 	struct ev_loop *loop;
@@ -27,6 +28,7 @@ struct vmm {
 	struct blocks blocks;
 	struct disk_errors disk_errors;
 	struct disk_rings *disk_rings; /* for disks that are added; NULL: none */
+	struct net_ends net_ends;
 	/* Called by each thread of a device that is added. */
 	bool (*confine_io)(void *context, struct err *err);
 	void *confine_context;

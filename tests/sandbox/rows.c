@@ -387,7 +387,7 @@ int main(int argc, char **argv)
 	}
 	/* A guest without devices; then the filters of one with them, in full. */
 	probe_features();
-	values.features = SANDBOX_PCI;
+	values.features = SANDBOX_PCI | SANDBOX_NET;
 	if (!make_programs())
 		return 1;
 	for (; sandbox_rule(rows, &rule); rows++) {
