@@ -78,7 +78,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"guest", "framer", "json_out", "listen", "output", "parse", "watch"},
         {"bus"},
         {"command.h"},
-        {"block"},
+        {"block", "netdev"},
         {"devices"},
         {"query"},
         {"command.c", "commands"},
@@ -98,7 +98,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"run"},
         {"main"},
     ],
-    "ctl": [{"ctl"}, {"connection", "disk", "lists", "paprikactl", "print", "resize", "verbs",
+    "ctl": [{"ctl"}, {"connection", "disk", "lists", "net", "paprikactl", "print", "resize", "verbs",
                                 "wait"}],
 }
 # These files have no header of their own; they share one that is on their floor.

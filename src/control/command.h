@@ -57,7 +57,7 @@ struct call {
 	const char *class; /* the protocol's class of err; NULL: GenericError */
 };
 
-#define ARGUMENTS_MAX 9
+#define ARGUMENTS_MAX 13
 
 struct command {
 	const char *name;

@@ -8,6 +8,7 @@
 
 #include "control/block.h"
 #include "control/devices.h"
+#include "control/netdev.h"
 #include "control/query.h"
 #include "spapr/spapr.h"
 
@@ -122,7 +123,7 @@ const struct command commands[] = {
   .doc = "All places for a core, the highest first; qom-path only where there is one." },
 { .name = "device_add", .run = run_device_add, .as_options = true,
   .arguments = {
-	{"driver", ARGUMENT_STRING, true, "host-spapr-cpu-core, pc-dimm, virtio-blk-pci or virtio-rng-pci"},
+	{"driver", ARGUMENT_STRING, true, "host-spapr-cpu-core, pc-dimm, virtio-blk-pci, virtio-net-pci or virtio-rng-pci"},
 	{"core-id", ARGUMENT_INTEGER, false, "of a core: the place; see query-hotpluggable-cpus"},
 	{"id", ARGUMENT_STRING, false, "name of the device; if not given core<core-id>, or memdev"},
 	{"nr-threads", ARGUMENT_INTEGER, false, "of a core: must be what the machine has"},
@@ -130,7 +131,11 @@ const struct command commands[] = {
 	{"addr", ARGUMENT_INTEGER, false, "of pc-dimm: where it begins; if not given where it fits"},
 	{"drive", ARGUMENT_STRING, false, "of virtio-blk-pci: the block node, made by blockdev-add"},
 	{"serial", ARGUMENT_STRING, false, "... its serial number, at most 20 characters"},
-	{"num-queues", ARGUMENT_INTEGER, false, "... how many queues it has (1)"}},
+	{"num-queues", ARGUMENT_INTEGER, false, "... how many queues it has (1)"},
+	{"netdev", ARGUMENT_STRING, false, "of virtio-net-pci: the netdev, made by netdev_add"},
+	{"mac", ARGUMENT_STRING, false, "... its address; if not given one that depends on its name"},
+	{"mq", ARGUMENT_BOOLEAN, false, "... ignored: it has as many queues as its netdev"},
+	{"host_mtu", ARGUMENT_INTEGER, false, "... the MTU that the guest is told"}},
   .returns = "{operation}",
   .doc = "Add a core, memory or a PCI device. The reply means that this has begun." },
 { .name = "add-fd", .run = run_add_fd,
@@ -164,6 +169,38 @@ const struct command commands[] = {
 { .name = "query-named-block-nodes", .run = query_named_block_nodes,
   .returns = "[{node-name, drv, ro}]",
   .doc = "The block nodes." },
+{ .name = "getfd", .run = run_getfd,
+  .arguments = {{"fdname", ARGUMENT_STRING, true, "its name"}},
+  .returns = "{}",
+  .doc = "Take the descriptor that came with this request (SCM_RIGHTS), under a name." },
+{ .name = "closefd", .run = run_closefd,
+  .arguments = {{"fdname", ARGUMENT_STRING, true, "its name"}},
+  .returns = "{}",
+  .doc = "Close a descriptor that no netdev has been made of." },
+{ .name = "netdev_add", .run = run_netdev_add, .as_options = true,
+  .arguments = {
+	{"type", ARGUMENT_STRING, true, "stream or tap"},
+	{"id", ARGUMENT_STRING, true, "its name"},
+	{"addr", ARGUMENT_OBJECT, false, "of stream: {type: fd, str}, the name of a descriptor"},
+	{"server", ARGUMENT_BOOLEAN, false, "... ignored"},
+	{"fd", ARGUMENT_STRING, false, "of tap: the name of a descriptor"},
+	{"fds", ARGUMENT_STRING, false, "... or names with colons between them, one for each pair of queues"},
+	{"vhost", ARGUMENT_BOOLEAN, false, "... ignored"}},
+  .returns = "{}",
+  .doc = "Make what a virtio-net-pci is connected to, of descriptors passed with getfd." },
+{ .name = "netdev_del", .run = run_netdev_del,
+  .arguments = {{"id", ARGUMENT_STRING, true, "its name"}},
+  .returns = "{}",
+  .doc = "Close a netdev that no device has." },
+{ .name = "set_link", .run = run_set_link,
+  .arguments = {
+	{"name", ARGUMENT_STRING, true, "of a network device, or its netdev"},
+	{"up", ARGUMENT_BOOLEAN, true, "whether its link is up"}},
+  .returns = "{}",
+  .doc = "Take the link of a network device down or up." },
+{ .name = "query-netdevs", .run = query_netdevs,
+  .returns = "[{id, type, device}]",
+  .doc = "The netdevs, and the devices that have them." },
 { .name = "device_del", .run = run_device_del,
   .arguments = {
 	{"id", ARGUMENT_STRING, true, "name of the device, or its qom-path"},

@@ -9,11 +9,13 @@
 #include "control/devices.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "control/block.h"
 #include "control/json_out.h"
+#include "control/netdev.h"
 
 static bool check_id(struct call *call, const char *id)
 {
@@ -135,6 +137,53 @@ static bool add_disk(struct call *call, const char *id, uint64_t *ret_operation)
 	return true;
 }
 
+/* Pairs of hexadecimal digits with colons, not of a group. */
+static bool read_mac(const char *text, uint8_t ret_mac[6])
+{
+	for (unsigned i = 0; i < 6; i++, text += 3) {
+		char *end;
+
+		if (strspn(text, "0123456789abcdefABCDEF") != 2 || text[2] != (i < 5 ? ':' : '\0'))
+			return false;
+		ret_mac[i] = (uint8_t)strtoul(text, &end, 16);
+	}
+	return (ret_mac[0] & 1) == 0;
+}
+
+static bool add_net(struct call *call, const char *id, uint64_t *ret_operation)
+{
+	const char *name = call_string(call, "netdev"), *mac = call_string(call, "mac");
+	struct netdev *netdev = name != NULL ? netdev_find(call->guest->netdevs, name) : NULL;
+	struct guest_net net = {.has_mac = mac != NULL};
+	json_int_t mtu;
+
+	if (name == NULL)
+		return call_fail(call, NULL, "'netdev' property is not set");
+	if (name[0] == '\0' || netdev == NULL)
+		return call_fail(
+		    call, NULL, "Property 'virtio-net-device.netdev' can't find value '%s'", name);
+	if (netdev_is_used(call->guest->machine, netdev))
+		return call_fail(call, NULL,
+		    "Property 'virtio-net-device.netdev' can't take value '%s', it's in use", name);
+	if (mac != NULL && !read_mac(mac, net.mac))
+		return call_fail(
+		    call, NULL, "Property 'virtio-net-device.mac' doesn't take value '%.64s'", mac);
+	if (!call_integer(call, "host_mtu", &mtu))
+		mtu = 0;
+	if (mtu != 0 && (mtu < 68 || mtu > 65520))
+		return call_fail(
+		    call, NULL, "host_mtu %lld out of range: 68 to 65520", (long long)mtu);
+	net.name = id != NULL ? id : name;
+	net.netdev = name;
+	net.fds = netdev->fds;
+	net.fd_count = netdev->fd_count;
+	net.mtu = (uint16_t)mtu;
+	if (!call->guest->ops->add_net(call->guest->vmm, &net, ret_operation, &call->err))
+		return false;
+	snprintf(netdev->device, sizeof netdev->device, "%s", net.name);
+	return true;
+}
+
 static bool add_rng(struct call *call, const char *id, uint64_t *ret_operation)
 {
 	return call->guest->ops->add_rng(
@@ -146,11 +195,12 @@ static bool add_rng(struct call *call, const char *id, uint64_t *ret_operation)
 static const struct {
 	const char *name;
 	bool (*add)(struct call *call, const char *id, uint64_t *ret_operation);
-	const char *arguments[4]; /* that it takes, besides driver and id */
+	const char *arguments[5]; /* that it takes, besides driver and id */
 } drivers[] = {
     {"spapr-cpu-core", add_core, {"core-id", "nr-threads"}},
     {"pc-dimm", add_memory, {"memdev", "addr"}},
     {"virtio-blk-pci", add_disk, {"drive", "serial", "num-queues"}},
+    {"virtio-net-pci", add_net, {"netdev", "mac", "mq", "host_mtu"}},
     {"virtio-rng-pci", add_rng, {NULL}},
 };
 
@@ -189,6 +239,7 @@ json_t *run_device_add(struct call *call)
 		return NULL;
 	}
 	blocks_forget_devices(call->guest);
+	netdevs_forget_devices(call->guest);
 	for (size_t i = 0; i < DRIVERS; i++)
 		if (ends_with(driver, drivers[i].name))
 			return check_id(call, id) && check_driver_arguments(call, i) &&

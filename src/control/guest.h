@@ -31,6 +31,18 @@ struct guest_disk {
 	unsigned queues;
 };
 
+/* The same of a network device. */
+enum { GUEST_NET_FDS = 7 };
+struct guest_net {
+	const char *name;   /* of the device */
+	const char *netdev; /* what it is made of */
+	const int *fds;     /* as above; one for each pair of queues */
+	unsigned fd_count;
+	bool has_mac;
+	uint8_t mac[6];
+	uint16_t mtu; /* 0: the guest is told none */
+};
+
 /* The commands stop, cont, system_reset, system_powerdown and quit. Each publishes its event. */
 struct guest_ops {
 	enum run_state (*run_state)(const struct vmm *vmm);
@@ -44,6 +56,9 @@ struct guest_ops {
 	    struct err *err);
 	bool (*add_rng)(
 	    struct vmm *vmm, const char *name, uint64_t *ret_operation, struct err *err);
+	bool (*add_net)(
+	    struct vmm *vmm, const struct guest_net *net, uint64_t *ret_operation, struct err *err);
+	bool (*set_link)(struct vmm *vmm, const char *device, bool up, struct err *err);
 	void (*quit)(struct vmm *vmm); /* with exit code 0, once the replies are sent */
 };
 
@@ -75,12 +90,29 @@ struct blocks {
 	} nodes[BLOCKS_MAX];
 };
 
+/* Descriptors with names, and what network devices are made of: netdev.h. */
+#define NETDEVS_MAX 32
+struct netdevs {
+	struct named_fd {
+		char name[OP_DEVICE_MAX]; /* empty: free */
+		int fd;
+	} fds[NETDEVS_MAX];
+	struct netdev {
+		char id[OP_DEVICE_MAX]; /* empty: free */
+		const char *type;
+		int fds[GUEST_NET_FDS];
+		unsigned fd_count;
+		char device[OP_DEVICE_MAX]; /* the last that was added with it */
+	} list[NETDEVS_MAX];
+};
+
 struct guest {
 	const struct guest_ops *ops;
 	struct vmm *vmm; /* the argument of ops */
 	struct spapr *machine;
 	struct backends *backends;
 	struct blocks *blocks;
+	struct netdevs *netdevs;
 	const char *name; /* empty: none */
 };
 

@@ -34,6 +34,7 @@ struct ctl {
 	json_int_t number;
 	json_t *request;
 	int file_fd; /* 0: none */
+	bool net_is_tap;
 	int pass_fd; /* to go with the next request; 0: none */
 	int fd;
 	bool lost; /* the connection: nothing can be asked any more */
@@ -147,6 +148,18 @@ enum exit_code verb_memory_remove(struct ctl *ctl, char **arguments);
 bool verb_check_file(struct ctl *ctl, char **arguments);
 enum exit_code verb_disk_add(struct ctl *ctl, char **arguments);
 enum exit_code verb_disk_remove(struct ctl *ctl, char **arguments);
+
+/* Execute a command whose reply says nothing; arguments is stolen. */
+bool connection_tell(struct ctl *ctl, const char *command, json_t *arguments);
+
+/* The member of this text in a list of objects. */
+bool list_has(const json_t *list, const char *key, const char *text);
+
+/* --- net.c: commands of the table in verbs.c ---------------------------------------------- */
+
+bool verb_check_net(struct ctl *ctl, char **arguments);
+enum exit_code verb_net_add(struct ctl *ctl, char **arguments);
+enum exit_code verb_net_remove(struct ctl *ctl, char **arguments);
 
 /* --- verbs.c ------------------------------------------------------------------------------ */
 

@@ -14,8 +14,7 @@
 
 #define DISK_ID_MAX 64
 
-/* Execute a command whose reply says nothing. */
-static bool disk_ask(struct ctl *ctl, const char *command, json_t *arguments)
+bool connection_tell(struct ctl *ctl, const char *command, json_t *arguments)
 {
 	json_t *value = connection_ask(ctl, command, arguments);
 
@@ -23,8 +22,7 @@ static bool disk_ask(struct ctl *ctl, const char *command, json_t *arguments)
 	return value != NULL;
 }
 
-/* The member of this text in a list of objects. */
-static bool list_has(const json_t *list, const char *key, const char *text)
+bool list_has(const json_t *list, const char *key, const char *text)
 {
 	json_t *object;
 	size_t i;
@@ -52,7 +50,7 @@ static bool disk_choose_id(struct ctl *ctl, char id[DISK_ID_MAX])
 		snprintf(id, DISK_ID_MAX, "disk%u", n);
 	/* A node that was left by a device that has gone. */
 	if (good && list_has(nodes, "node-name", id) && !list_has(devices, "device", id))
-		good = disk_ask(ctl, "blockdev-del", json_pack("{s:s}", "node-name", id));
+		good = connection_tell(ctl, "blockdev-del", json_pack("{s:s}", "node-name", id));
 	json_decref(nodes);
 	json_decref(devices);
 	return good;
@@ -73,10 +71,10 @@ static bool disk_make_node(struct ctl *ctl, int fd, const char *id)
 	number = member_number(set, "fdset-id");
 	json_decref(set);
 	snprintf(path, sizeof path, "/dev/fdset/%lld", (long long)number);
-	made = disk_ask(ctl, "blockdev-add",
+	made = connection_tell(ctl, "blockdev-add",
 	    json_pack("{s:s, s:s, s:s, s:b}", "driver", "file", "node-name", id, "filename", path,
 	        "read-only", (int)ctl->readonly));
-	return disk_ask(ctl, "remove-fd", json_pack("{s:I}", "fdset-id", number)) && made;
+	return connection_tell(ctl, "remove-fd", json_pack("{s:I}", "fdset-id", number)) && made;
 }
 
 bool verb_check_file(struct ctl *ctl, char **arguments)
@@ -101,7 +99,7 @@ enum exit_code verb_disk_add(struct ctl *ctl, char **arguments)
 	code = operation_begin(ctl, "device_add",
 	    json_pack("{s:s, s:s, s:s}", "driver", "virtio-blk-pci", "id", id, "drive", id));
 	if (code == CTL_ERROR || code == CTL_REJECTED || code == CTL_CANCELLED)
-		disk_ask(ctl, "blockdev-del", json_pack("{s:s}", "node-name", id));
+		connection_tell(ctl, "blockdev-del", json_pack("{s:s}", "node-name", id));
 	return code;
 }
 
@@ -145,7 +143,7 @@ enum exit_code verb_disk_remove(struct ctl *ctl, char **arguments)
 		return code;
 	nodes = connection_ask(ctl, "query-named-block-nodes", NULL);
 	if (list_has(nodes, "node-name", arguments[0]))
-		disk_ask(ctl, "blockdev-del", json_pack("{s:s}", "node-name", arguments[0]));
+		connection_tell(ctl, "blockdev-del", json_pack("{s:s}", "node-name", arguments[0]));
 	json_decref(nodes);
 	return code;
 }

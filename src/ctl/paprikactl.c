@@ -24,7 +24,7 @@ static void ctl_print_help(void)
 	    "  -s, --socket PATH   control socket; else $PAPRIKA_SOCKET, else " SOCKET_DEFAULT "\n"
 	    "  -j, --json          print replies, events and outcomes as JSON, one per line\n"
 	    "  -i, --id NAME       name of the device to add; else core<CORE-ID>, dimm<N>, "
-	    "disk<N>\n"
+	    "disk<N>, net<N>\n"
 	    "  -w, --wait          wait until the operation has ended, and say how\n"
 	    "  -t, --timeout S     take at most so many seconds for all of it (implies --wait);\n"
 	    "                      what is pending then stays pending\n"

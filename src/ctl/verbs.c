@@ -247,6 +247,11 @@ static const struct verb {
 	"add a disk: a raw image or a block device"},
     {"disk remove", "DEVICE [--force] [--wait] [--timeout S]", 1, 1, NULL, verb_disk_remove, NULL,
 	"ask the guest for a PCI device back"},
+    {"net list", "", 0, 0, NULL, verb_disk_list, NULL, "the same"},
+    {"net add", "unix=PATH|tap=NAME [--id NAME] [--wait] [--timeout S]", 1, 1, verb_check_net, verb_net_add, NULL,
+	"add a network device"},
+    {"net remove", "DEVICE [--wait] [--timeout S]", 1, 1, NULL, verb_net_remove, NULL,
+	"ask the guest for a PCI device back"},
     {"connectors", "", 0, 0, NULL, verb_connectors, NULL, "what the guest has done with each device"},
     {"operations", "[ID]", 0, 1, verb_check_operation_id, verb_operations, NULL,
 	"what was asked, and how it ended"},
@@ -302,7 +307,7 @@ static void verb_complain_unknown(char **words, int count)
 	snprintf(typed, sizeof typed, "%s%s%s", words[0], count > 1 ? " " : "",
 	    count > 1 ? words[1] : "");
 	if (strcmp(words[0], "cpu") == 0 || strcmp(words[0], "memory") == 0 ||
-	    strcmp(words[0], "disk") == 0)
+	    strcmp(words[0], "disk") == 0 || strcmp(words[0], "net") == 0)
 		same = strlen(words[0]);
 	for (size_t i = 0; i < VERBS && used < sizeof near; i++) {
 		if (strncmp(verbs[i].words, typed, same) == 0)

@@ -377,6 +377,25 @@ bool spapr_has_device(struct spapr *machine, const char *name)
 	return here;
 }
 
+bool spapr_with_pci_device(struct spapr *machine, const char *name,
+    bool (*act)(struct virtio_device *device, void *context), void *context)
+{
+	bool done = false;
+
+	pthread_mutex_lock(&machine->lock);
+	for (uint32_t from = 0; !done && from < PHB_SLOTS; from++) {
+		const struct device *device = phb_device(&machine->phb, from);
+
+		if (device == NULL)
+			break;
+		from = device->unit;
+		done = strcmp(device->name, name) == 0 &&
+		       act(machine->phb.slots[from].device, context);
+	}
+	pthread_mutex_unlock(&machine->lock);
+	return done;
+}
+
 void spapr_look_at_drivers(struct spapr *machine)
 {
 	pthread_mutex_lock(&machine->lock);

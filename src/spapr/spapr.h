@@ -111,6 +111,11 @@ bool spapr_pci_add(struct spapr *machine, const char *name, struct virtio_device
 /* Does the machine have a device of this name? */
 bool spapr_has_device(struct spapr *machine, const char *name);
 
+/* Call act with the virtio device of this name on the PCI bus, the machine's lock held. False if
+ * there is none, or act returns it. */
+bool spapr_with_pci_device(struct spapr *machine, const char *name,
+    bool (*act)(struct virtio_device *device, void *context), void *context);
+
 /* Notice what drivers have done with devices. */
 void spapr_look_at_drivers(struct spapr *machine);
 

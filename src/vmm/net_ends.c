@@ -12,7 +12,7 @@ void net_ends_init(struct net_ends *ends, void (*wake)(void *context), void *con
 	ends->context = context;
 }
 
-struct net_end *net_ends_place(struct net_ends *ends, const char *device, bool is_stream,
+struct net_end *net_ends_place(struct net_ends *ends, const char *device, const char *netdev,
     bool (*gone)(void *context, const char *device), void *context)
 {
 	struct net_end *place = NULL;
@@ -26,8 +26,9 @@ struct net_end *net_ends_place(struct net_ends *ends, const char *device, bool i
 	if (place == NULL)
 		return NULL;
 	pthread_mutex_lock(&ends->lock);
-	*place = (struct net_end){.all = ends, .is_stream = is_stream};
+	*place = (struct net_end){.all = ends};
 	snprintf(place->device, sizeof place->device, "%s", device);
+	snprintf(place->netdev, sizeof place->netdev, "%s", netdev);
 	pthread_mutex_unlock(&ends->lock);
 	return place;
 }

@@ -16,7 +16,7 @@ struct net_ends;
 struct net_end {
 	struct net_ends *all;
 	char device[OP_DEVICE_MAX]; /* empty: free */
-	bool is_stream;             /* QMP has an event for the end of one */
+	char netdev[OP_DEVICE_MAX]; /* of a stream: QMP has an event for its end */
 	const char *reason;         /* not reported yet; NULL: it has not ended */
 };
 
@@ -29,10 +29,11 @@ struct net_ends {
 
 void net_ends_init(struct net_ends *ends, void (*wake)(void *context), void *context);
 
-/* For virtio_net_config: what net_ends_note() gets for a device of this name. The loop's thread. A
+/* For virtio_net_config: what net_ends_note() gets for a device of this name; netdev is empty if it
+ * is no stream. The loop's thread. A
  * place is taken from a device that the machine has no more, as `gone` says. NULL: there is none.
  */
-struct net_end *net_ends_place(struct net_ends *ends, const char *device, bool is_stream,
+struct net_end *net_ends_place(struct net_ends *ends, const char *device, const char *netdev,
     bool (*gone)(void *context, const char *device), void *context);
 
 /* The port has ended. A queue's thread. */

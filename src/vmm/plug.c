@@ -2,6 +2,8 @@
 /* plug.c - see plug.h. */
 #include "vmm/plug.h"
 
+#include <string.h>
+
 #include "virtio/blk.h"
 #include "virtio/net.h"
 #include "virtio/rng.h"
@@ -52,6 +54,35 @@ struct virtio_device *plug_make_disk(struct spapr *machine, const struct guest_d
 	config.disk.rings = rings;
 	plug_watch(&config, &identity, errors, machine);
 	return virtio_blk_create(&config, spapr_memory(machine), err);
+}
+
+/* Its end goes there. */
+static void plug_watch_port(struct virtio_net_config *config, const char *netdev,
+    struct net_ends *ends, struct spapr *machine)
+{
+	config->context = net_ends_place(
+	    ends, config->name, config->port.is_stream ? netdev : "", plug_is_gone, machine);
+	if (config->context != NULL)
+		config->ended = net_ends_note;
+}
+
+struct virtio_device *plug_make_net(struct spapr *machine, const struct options *options,
+    const struct guest_net *net, struct net_ends *ends, struct err *err)
+{
+	struct virtio_net_config config = {.name = net->name, .mtu = net->mtu};
+
+	if (!options_have_net(options)) {
+		err_set(err, ERR_STATE, "start it with --pci, or with a --net",
+		    "the guest was started without a network: its sandbox has no place for one");
+		return NULL;
+	}
+	if (!net_port_take(&config.port, net->fds, net->fd_count, net->name, true, err))
+		return NULL;
+	options_mac(options, net->name, config.mac);
+	if (net->has_mac)
+		memcpy(config.mac, net->mac, sizeof config.mac);
+	plug_watch_port(&config, net->netdev, ends, machine);
+	return virtio_net_create(&config, spapr_memory(machine), err);
 }
 
 struct virtio_device *plug_make_rng(struct spapr *machine, const char *name, struct err *err)
@@ -149,10 +180,7 @@ static bool plug_net(struct spapr *machine, const struct options *options,
 	options_mac(options, option->id, config.mac);
 	if (!plug_open_port(option, &config.port, err))
 		return false;
-	config.context =
-	    net_ends_place(ends, option->id, config.port.is_stream, plug_is_gone, machine);
-	if (config.context != NULL)
-		config.ended = net_ends_note;
+	plug_watch_port(&config, option->id, ends, machine);
 	return plug(
 	    machine, option->id, virtio_net_create(&config, spapr_memory(machine), err), err);
 }

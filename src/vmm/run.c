@@ -267,7 +267,9 @@ static void run_use_libraries(void)
 /* Descriptors that devices may need that are added, and clients pass for them. */
 static uint32_t run_device_files(const struct options *options)
 {
-	return options_have_pci(options) ? SPAPR_PCI_SLOTS * SPAPR_PCI_FILES + 2 * BLOCKS_MAX : 0;
+	return options_have_pci(options) ? SPAPR_PCI_SLOTS * SPAPR_PCI_FILES + 2 * BLOCKS_MAX +
+	                                       NETDEVS_MAX * (1 + GUEST_NET_FDS)
+	                                 : 0;
 }
 
 static bool run_enter_sandbox(struct run *run, struct err *err)
@@ -315,6 +317,7 @@ static bool run_set_up(struct run *run, struct err *err)
 
 	disk_errors_init(&vmm->disk_errors, run_on_machine_news, run);
 	net_ends_init(&vmm->net_ends, run_on_machine_news, run);
+	vmm->options = options;
 	vmm->confine_io = run_on_confine_io;
 	vmm->confine_context = run;
 	config.load = run_on_load;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "control/json_out.h"
+#include "virtio/net.h"
 #include "vmm/plug.h"
 
 /* --- Reports ------------------------------------------------------------------------------- */
@@ -144,9 +145,9 @@ static void report_net_ends(struct vmm *vmm)
 		log_line(LOG_WARN, "net %s: the link is down for good: %s", end.device, end.reason);
 		bus_publish(&vmm->bus, "NET_LINK_LOST",
 		    json_pack("{s:s, s:s}", "device", end.device, "reason", end.reason));
-		if (end.is_stream)
+		if (end.netdev[0] != '\0')
 			bus_publish(&vmm->bus, "NETDEV_STREAM_DISCONNECTED",
-			    json_pack("{s:s}", "netdev-id", end.device));
+			    json_pack("{s:s}", "netdev-id", end.netdev));
 	}
 }
 
@@ -384,6 +385,31 @@ static bool vmm_add_rng(struct vmm *vmm, const char *name, uint64_t *ret_operati
 	    vmm->confine_context, ret_operation, err);
 }
 
+static bool vmm_add_net(
+    struct vmm *vmm, const struct guest_net *net, uint64_t *ret_operation, struct err *err)
+{
+	struct virtio_device *device =
+	    plug_make_net(vmm->machine, vmm->options, net, &vmm->net_ends, err);
+
+	return plug_add(vmm->machine, net->name, device, vmm->confine_io, vmm->confine_context,
+	    ret_operation, err);
+}
+
+/* With the machine's lock held. */
+static bool vmm_set_device_link(struct virtio_device *device, void *up)
+{
+	if (virtio_kind(device)->id != VIRTIO_NET_ID)
+		return false;
+	virtio_net_set_link(device, *(const bool *)up);
+	return true;
+}
+
+static bool vmm_set_link(struct vmm *vmm, const char *device, bool up, struct err *err)
+{
+	return spapr_with_pci_device(vmm->machine, device, vmm_set_device_link, &up) ||
+	       err_set(err, ERR_NOT_FOUND, NULL, "Device '%s' not found", device);
+}
+
 static void vmm_quit(struct vmm *vmm)
 {
 	vmm_end(vmm, EXIT_POWERED_OFF, false, "host-qmp-quit");
@@ -398,6 +424,8 @@ static const struct guest_ops vmm_ops = {
     .powerdown = vmm_powerdown,
     .add_disk = vmm_add_disk,
     .add_rng = vmm_add_rng,
+    .add_net = vmm_add_net,
+    .set_link = vmm_set_link,
     .quit = vmm_quit,
 };
 
@@ -413,6 +441,7 @@ void vmm_init(struct vmm *vmm, struct ev_loop *loop, const char *name, bool no_r
 	    .vmm = vmm,
 	    .backends = &vmm->backends,
 	    .blocks = &vmm->blocks,
+	    .netdevs = &vmm->netdevs,
 	    .name = name};
 	vmm->no_reboot = no_reboot;
 	vmm->state = RUN_STATE_RUNNING;

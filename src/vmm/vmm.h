@@ -29,6 +29,8 @@ struct vmm {
 	struct disk_errors disk_errors;
 	struct disk_rings *disk_rings; /* for disks that are added; NULL: none */
 	struct net_ends net_ends;
+	struct netdevs netdevs;
+	const struct options *options;
 	/* Called by each thread of a device that is added. */
 	bool (*confine_io)(void *context, struct err *err);
 	void *confine_context;
@@ -49,7 +51,7 @@ struct vmm {
 	const char *end_reason; /* of the event SHUTDOWN */
 };
 
-/* vmm is zeroed. name is kept. machine and console are the caller's to fill in. */
+/* vmm is zeroed. name is kept. machine, console and options are the caller's to fill in. */
 void vmm_init(struct vmm *vmm, struct ev_loop *loop, const char *name, bool no_reboot);
 void vmm_finish(struct vmm *vmm);
 

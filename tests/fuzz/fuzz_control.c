@@ -39,6 +39,7 @@ struct vmm {
 	struct spapr *machine;
 	struct backends backends;
 	struct blocks blocks;
+	struct netdevs netdevs;
 	struct guest guest;
 	struct bus bus;
 	struct control *control;
@@ -132,6 +133,25 @@ static bool vmm_reset_waits(const struct vmm *of)
 	return false;
 }
 
+/* Nor is there a netdev. */
+static bool vmm_add_net(
+    struct vmm *of, const struct guest_net *net, uint64_t *ret_operation, struct err *err)
+{
+	(void)of;
+	(void)net;
+	(void)ret_operation;
+	(void)err;
+	FUZZ_CHECK(false);
+	return false;
+}
+
+static bool vmm_set_link(struct vmm *of, const char *device, bool up, struct err *err)
+{
+	(void)of;
+	(void)up;
+	return err_set(err, ERR_NOT_FOUND, NULL, "Device '%s' not found", device);
+}
+
 static const struct guest_ops vmm_ops = {.run_state = vmm_run_state,
     .reset_waits = vmm_reset_waits,
     .stop = vmm_stop,
@@ -140,6 +160,8 @@ static const struct guest_ops vmm_ops = {.run_state = vmm_run_state,
     .powerdown = vmm_powerdown,
     .add_disk = vmm_add_disk,
     .add_rng = vmm_add_rng,
+    .add_net = vmm_add_net,
+    .set_link = vmm_set_link,
     .quit = vmm_quit};
 
 static void clean_up(void)
@@ -161,6 +183,7 @@ static void start(void)
 	    .vmm = &vmm,
 	    .backends = &vmm.backends,
 	    .blocks = &vmm.blocks,
+	    .netdevs = &vmm.netdevs,
 	    .name = "fuzz"};
 	atexit(clean_up);
 }

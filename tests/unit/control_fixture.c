@@ -3,6 +3,7 @@
 #include "control_fixture.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,10 +88,29 @@ static bool vmm_reset_waits(const struct vmm *vmm)
 	return vmm->machine.busy_device[0] != '\0';
 }
 
+static bool vmm_add_net(
+    struct vmm *vmm, const struct guest_net *net, uint64_t *ret_operation, struct err *err)
+{
+	vmm->machine.net = *net;
+	memcpy(vmm->machine.net_fds, net->fds, net->fd_count * sizeof *net->fds);
+	return vmm_add_rng(vmm, net->name, ret_operation, err);
+}
+
+static bool vmm_set_link(struct vmm *vmm, const char *device, bool up, struct err *err)
+{
+	if (!spapr_has_device(&vmm->machine, device))
+		return err_set(err, ERR_NOT_FOUND, NULL, "Device '%s' not found", device);
+	snprintf(vmm->machine.link, sizeof vmm->machine.link, "%s", device);
+	vmm->machine.link_up = up;
+	return true;
+}
+
 static const struct guest_ops vmm_ops = {.run_state = vmm_run_state,
     .reset_waits = vmm_reset_waits,
     .add_disk = vmm_add_disk,
     .add_rng = vmm_add_rng,
+    .add_net = vmm_add_net,
+    .set_link = vmm_set_link,
     .stop = vmm_stop,
     .cont = vmm_cont,
     .reset = vmm_reset,
@@ -315,6 +335,7 @@ int fixture_setup(void **state)
 	    .vmm = &fixture->vmm,
 	    .backends = &fixture->vmm.backends,
 	    .blocks = &fixture->vmm.blocks,
+	    .netdevs = &fixture->vmm.netdevs,
 	    .machine = &fixture->vmm.machine,
 	    .name = "test"};
 	fixture->vmm.control = control_create(
@@ -591,4 +612,47 @@ void peer_destroy(struct peer *peer)
 	turn(peer->fixture);
 	turn(peer->fixture);
 	free(peer);
+}
+
+/* --- Descriptors ----------------------------------------------------------------------------- */
+
+int pipe_in(int *ret_write)
+{
+	int ends[2];
+
+	assert_int_equal(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+	*ret_write = ends[1];
+	return ends[0];
+}
+
+bool is_closed(int read_end)
+{
+	char byte;
+
+	return read(read_end, &byte, 1) == 0;
+}
+
+void say_with(struct peer *peer, const char *json, const int *fds, size_t count)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(8 * sizeof(int))];
+	} control = {0};
+	char *text = strdup(json);
+	struct iovec from = {text, strlen(json)};
+	struct msghdr message = {.msg_iov = &from,
+	    .msg_iovlen = 1,
+	    .msg_control = &control,
+	    .msg_controllen = CMSG_SPACE(count * sizeof(int))};
+	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+
+	for (char *c = strchr(text, '\''); c != NULL; c = strchr(c, '\''))
+		*c = '"';
+	header->cmsg_level = SOL_SOCKET;
+	header->cmsg_type = SCM_RIGHTS;
+	header->cmsg_len = CMSG_LEN(count * sizeof(int));
+	memcpy(CMSG_DATA(header), fds, count * sizeof(int));
+	assert_int_equal(sendmsg(peer->fd, &message, MSG_NOSIGNAL), strlen(json));
+	free(text);
+	turn(peer->fixture);
 }

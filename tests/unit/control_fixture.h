@@ -54,12 +54,18 @@ struct spapr {
 	struct guest_disk disk;
 	char serial[32];
 	char busy_device[OP_DEVICE_MAX]; /* a reset waits for it */
+	/* The last network device, and the last link. */
+	struct guest_net net;
+	int net_fds[GUEST_NET_FDS];
+	char link[OP_DEVICE_MAX];
+	bool link_up;
 };
 
 struct vmm {
 	struct spapr machine;
 	struct backends backends;
 	struct blocks blocks;
+	struct netdevs netdevs;
 	struct guest guest;
 	struct bus bus;
 	struct control *control;
@@ -137,5 +143,12 @@ void expect_error(struct peer *peer, const char *class, const char *desc);
 void expect_silence(struct peer *peer);
 void expect_alive(struct peer *peer);
 void expect_end(struct peer *peer);
+
+/* A pipe of the test's: the write end is passed, and the read end tells when it is open nowhere. */
+int pipe_in(int *ret_write);
+bool is_closed(int read_end);
+
+/* Say something with descriptors. */
+void say_with(struct peer *peer, const char *json, const int *fds, size_t count);
 
 #endif

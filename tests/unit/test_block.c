@@ -21,49 +21,6 @@
 #define DELETE(name) "{'execute': 'blockdev-del', 'arguments': {'node-name': '" name "'}}"
 #define FORGET(id) "{'execute': 'remove-fd', 'arguments': {'fdset-id': " #id "}}"
 
-/* A pipe of the test's: the write end is passed, and the read end tells when it is open nowhere. */
-static int pipe_in(int *ret_write)
-{
-	int ends[2];
-
-	assert_int_equal(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
-	*ret_write = ends[1];
-	return ends[0];
-}
-
-static bool is_closed(int read_end)
-{
-	char byte;
-
-	return read(read_end, &byte, 1) == 0;
-}
-
-/* Say something with descriptors. */
-static void say_with(struct peer *peer, const char *json, const int *fds, size_t count)
-{
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(8 * sizeof(int))];
-	} control = {0};
-	char *text = strdup(json);
-	struct iovec from = {text, strlen(json)};
-	struct msghdr message = {.msg_iov = &from,
-	    .msg_iovlen = 1,
-	    .msg_control = &control,
-	    .msg_controllen = CMSG_SPACE(count * sizeof(int))};
-	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-
-	for (char *c = strchr(text, '\''); c != NULL; c = strchr(c, '\''))
-		*c = '"';
-	header->cmsg_level = SOL_SOCKET;
-	header->cmsg_type = SCM_RIGHTS;
-	header->cmsg_len = CMSG_LEN(count * sizeof(int));
-	memcpy(CMSG_DATA(header), fds, count * sizeof(int));
-	assert_int_equal(sendmsg(peer->fd, &message, MSG_NOSIGNAL), strlen(json));
-	free(text);
-	turn(peer->fixture);
-}
-
 /* Pass the write end of a new pipe: the read end. Its set's number must be this. */
 static int pass(struct peer *peer, int id)
 {

@@ -423,7 +423,7 @@ static void test_others(void **state)
 	    {"-serial", "--console"},
 	    {"-nographic", "--console"},
 	    {"-drive", "--disk"},
-	    {"-netdev", "no network"},
+	    {"-netdev", "--net"},
 	    {"-device", "cores"},
 	    {"--version", "paprika --version"},
 	    {"-help", "did you mean --help"},
