@@ -150,7 +150,7 @@ json_t *run_netdev_add(struct call *call)
 	bool is_tap = strcmp(type, "tap") == 0;
 	struct netdev *netdev = netdev_find(netdevs, "");
 	struct named_fd *fds[GUEST_NET_FDS];
-	unsigned count;
+	unsigned count = 0;
 
 	if (names == NULL)
 		return NULL;

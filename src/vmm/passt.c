@@ -38,16 +38,22 @@ static int passt_spawn(int socket, int errors, uint16_t mtu, pid_t *ret_pid)
 	sigemptyset(&none);
 	sigfillset(&all);
 	posix_spawn_file_actions_init(&actions);
-	posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDWR, 0);
-	posix_spawn_file_actions_adddup2(&actions, STDIN_FILENO, STDOUT_FILENO);
-	posix_spawn_file_actions_adddup2(&actions, errors, STDERR_FILENO);
-	posix_spawn_file_actions_adddup2(&actions, socket, PASST_FD);
-	posix_spawn_file_actions_addclosefrom_np(&actions, PASST_FD + 1);
+	error = posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDWR, 0);
+	if (error == 0)
+		error = posix_spawn_file_actions_adddup2(&actions, STDIN_FILENO, STDOUT_FILENO);
+	if (error == 0)
+		error = posix_spawn_file_actions_adddup2(&actions, errors, STDERR_FILENO);
+	if (error == 0)
+		error = posix_spawn_file_actions_adddup2(&actions, socket, PASST_FD);
+	if (error == 0)
+		error = posix_spawn_file_actions_addclosefrom_np(&actions, PASST_FD + 1);
 	posix_spawnattr_init(&attributes);
 	posix_spawnattr_setsigmask(&attributes, &none);
 	posix_spawnattr_setsigdefault(&attributes, &all);
 	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-	error = posix_spawnp(ret_pid, "passt", &actions, &attributes, arguments, environment);
+	if (error == 0)
+		error =
+		    posix_spawnp(ret_pid, "passt", &actions, &attributes, arguments, environment);
 	posix_spawnattr_destroy(&attributes);
 	posix_spawn_file_actions_destroy(&actions);
 	return error;
@@ -99,7 +105,8 @@ int passt_start(const char *name, uint16_t mtu, struct err *err)
 	    pipe2(errors, O_CLOEXEC) < 0)
 		err_system(err, errno, "raise ulimit -n", "net %s: cannot make a socket", name);
 	else if ((error = passt_spawn(sockets[1], errors[1], mtu, &pid)) != 0)
-		err_system(err, error, REMEDY_INSTALL, "net %s: cannot start passt", name);
+		err_set(err, ERR_HOST, REMEDY_INSTALL, "net %s: cannot start passt: %s", name,
+		    strerror(error));
 	if (sockets[1] >= 0)
 		close(sockets[1]);
 	if (errors[1] >= 0)

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <jansson.h>
 #include <liburing.h>
+#include <net/if.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -31,7 +32,9 @@
 #include <sys/uio.h>
 #include <dirent.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
+#include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -305,6 +308,30 @@ CALL(getsockopt, int, (int fd, int level, int name, void *value, socklen_t *leng
     (fd, level, name, value, length), -1, ENOBUFS, PLAIN)
 CALL(recv, ssize_t, (int fd, void *to, size_t length, int flags),
     (fd, to, shortened(length), flags), -1, ECONNRESET, INTERRUPTIBLE)
+CALL(sendmsg, ssize_t, (int fd, const struct msghdr *message, int flags), (fd, message, flags), -1,
+    ECONNRESET, INTERRUPTIBLE)
+CALL(writev, ssize_t, (int fd, const struct iovec *list, int count), (fd, list, count), -1, EIO,
+    INTERRUPTIBLE)
+CALL(socketpair, int, (int domain, int type, int protocol, int fds[2]),
+    (domain, type, protocol, fds), -1, EMFILE, PLAIN)
+CALL(pipe2, int, (int fds[2], int flags), (fds, flags), -1, EMFILE, PLAIN)
+CALL(if_nametoindex, unsigned, (const char *name), (name), 0, ENODEV, PLAIN)
+
+/* Programs; these return the error. */
+CALL(posix_spawnp, int,
+    (pid_t *ret, const char *name, const posix_spawn_file_actions_t *actions,
+        const posix_spawnattr_t *how, char *const words[], char *const environment[]),
+    (ret, name, actions, how, words, environment), errno, ENOENT, PLAIN)
+CALL(posix_spawn_file_actions_addopen, int,
+    (posix_spawn_file_actions_t *actions, int fd, const char *path, int flags, mode_t mode),
+    (actions, fd, path, flags, mode), errno, ENOMEM, PLAIN)
+CALL(posix_spawn_file_actions_adddup2, int,
+    (posix_spawn_file_actions_t *actions, int from, int to), (actions, from, to), errno, ENOMEM,
+    PLAIN)
+CALL(posix_spawn_file_actions_addclosefrom_np, int,
+    (posix_spawn_file_actions_t *actions, int from), (actions, from), errno, ENOMEM, PLAIN)
+CALL(waitpid, pid_t, (pid_t pid, int *status, int flags), (pid, status, flags), -1, EINTR,
+    INTERRUPTIBLE | PASSING)
 
 /* Terminals */
 CALL(posix_openpt, int, (int flags), (flags), -1, ENOSPC, PLAIN)

@@ -19,10 +19,13 @@ WITHOUT_A_ROW = {
     "only compute": """
         memchr memcmp memcpy memmove memset strchr strcmp strcpy strcspn strlen strncmp strncpy strnlen
         strspn strstr strrchr strerror strerror_r snprintf sprintf vsnprintf qsort gmtime_r timegm
-        cfmakeraw strtol strtoll strtoul strtoull strtod stpcpy dirfd getenv unsetenv tzset __errno_location""",
+        cfmakeraw strtol strtoll strtoul strtoull strtod stpcpy strerrordesc_np dirfd getenv unsetenv tzset __errno_location""",
     "cannot fail as they are used": """
         clock_gettime geteuid getpgrp getpid gettid pthread_self pthread_join raise signal
-        sigemptyset sigaddset sigprocmask sigaltstack
+        sigemptyset sigaddset sigfillset sigprocmask sigaltstack
+        posix_spawnattr_init posix_spawnattr_setsigmask posix_spawnattr_setsigdefault
+        posix_spawnattr_setflags posix_spawnattr_destroy posix_spawn_file_actions_init
+        posix_spawn_file_actions_destroy
         closedir mallinfo2 malloc_trim mallopt pthread_attr_destroy
         pthread_mutex_init pthread_mutex_lock pthread_mutex_unlock pthread_mutex_destroy
         pthread_cond_init pthread_cond_wait pthread_cond_broadcast pthread_cond_signal

@@ -198,7 +198,8 @@ static void probe_row(const struct sandbox_rule *rule, enum sandbox_who who, boo
 	if (!holds_for(rule, who)) {
 		/* Another row may let it through: `write` to the log. */
 		if (!unconditional(rule->call, who, &any))
-			expect(KILLED, who, call, args, 0, "of the other kind of thread");
+			expect(permitted(rule->call, who, args) ? ALLOWED : KILLED, who, call, args,
+			    0, "of the other kind of thread");
 		return;
 	}
 	expect(rule->refuse != 0 ? REFUSED : ALLOWED, who, call, args, rule->refuse,

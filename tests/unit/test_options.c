@@ -605,6 +605,92 @@ static int make_directory(void **state)
 	return 0;
 }
 
+static void test_net(void **state)
+{
+	static const struct {
+		const char *text, *word;
+	} wrong[] = {
+	    {"", "does not know"},
+	    {"user", "\"user\""},
+	    {"passt=1", "\"passt\""},
+	    {"bridge=br0", "\"bridge\""},
+	    {"tap=", "tap"},
+	    {"tap=sixteen-letters-", "tap"},
+	    {"unix=", "unix"},
+	    {"fd=2", "fd"},
+	    {"fd=x", "fd"},
+	    {"fd=3:", "fd"},
+	    {"fd=3:4:5:6:7:8:9:10", "too many"},
+	    {"fd=3:4,queues=3", "queues=3"},
+	    {"passt,queues=2", "queues=2"},
+	    {"tap=t,queues=8", "queues"},
+	    {"tap=t,queues=0", "queues"},
+	    {"passt,mtu=67", "mtu"},
+	    {"passt,mtu=65521", "mtu"},
+	    {"passt,mtu", "mtu"},
+	    {"passt,speed=1", "speed"},
+	    {"passt,id=1", "id"},
+	    {"passt,id=a,id=b", "id twice"},
+	    {"passt,mac=52:54:00:12:34", "mac"},
+	    {"passt,mac=52:54:00:12:34:5", "mac"},
+	    {"passt,mac=52:54:00:12:34:567", "mac"},
+	    {"passt,mac=52:54:00:12:34:5g", "mac"},
+	    {"passt,mac=53:54:00:12:34:56", "mac"},
+	    {"passt,mac=00:00:00:00:00:00", "mac"},
+	};
+	static const uint8_t mac[] = {0x52, 0x54, 0, 0x12, 0xab, 0xcd};
+	uint8_t first[6], again[6];
+	char path[200];
+
+	(void)state;
+	assert_true(parse(COMMAND_RUN, "--kernel", "k", "--net",
+	    "passt,mac=52:54:00:12:aB:Cd,mtu=1400", "--net", "tap=tap0,queues=7,id=lan"));
+	assert_int_equal(options.net_count, 2);
+	assert_int_equal(options.nets[0].kind, NET_KIND_PASST);
+	assert_memory_equal(options.nets[0].mac, mac, 6);
+	assert_int_equal(options.nets[0].mtu, 1400);
+	assert_string_equal(options.nets[0].id, "net0");
+	assert_int_equal(options.nets[1].kind, NET_KIND_TAP);
+	assert_string_equal(options.nets[1].path, "tap0");
+	assert_int_equal(options.nets[1].queues, 7);
+	assert_string_equal(options.nets[1].id, "lan");
+	assert_true(run_with("--net", "unix=/a,,b"));
+	assert_int_equal(options.nets[0].kind, NET_KIND_UNIX);
+	assert_string_equal(options.nets[0].path, "/a,b");
+	assert_true(options_have_pci(&options) && options_have_net(&options));
+	assert_true(run_with("--net", "fd=3:40"));
+	assert_int_equal(options.nets[0].fd_count, 2);
+	assert_int_equal(options.nets[0].queues, 2);
+	assert_int_equal(options.nets[0].fds[1], 40);
+	assert_true(run_with("--disk", "file=f"));
+	assert_false(options_have_net(&options));
+	assert_true(run_with("--pci", NULL));
+	assert_true(options_have_net(&options));
+	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+		refuses("--net", wrong[i].text, wrong[i].word);
+	snprintf(path, sizeof path, "unix=%0108d", 1);
+	refuses("--net", path, "unix");
+	assert_false(
+	    parse(COMMAND_RUN, "--disk", "file=f,id=x", "--net", "passt,id=x", NULL, NULL));
+	assert_non_null(strstr(err.message, "two devices"));
+	/* Addresses that are not given: the same each time, others for others. */
+	assert_true(parse(COMMAND_RUN, "--kernel", "k", "--name", "a", "--net", "passt"));
+	options_mac(&options, "net0", first);
+	options_mac(&options, "net0", again);
+	assert_memory_equal(first, again, 6);
+	assert_int_equal(first[0] & 3, 2);
+	options_mac(&options, "net1", again);
+	assert_memory_not_equal(first, again, 6);
+	assert_true(parse(COMMAND_RUN, "--kernel", "k", "--name", "b", "--net", "passt"));
+	options_mac(&options, "net0", again);
+	assert_memory_not_equal(first, again, 6);
+	/* In a file. */
+	assert_true(config_with("{\"kernel\": \"k\", \"net\": [\"passt\", \"tap=t\"]}"));
+	assert_int_equal(options.net_count, 2);
+	assert_true(config_with("{\"kernel\": \"k\", \"net\": \"passt\"}"));
+	assert_int_equal(options.net_count, 1);
+}
+
 static int remove_directory(void **state)
 {
 	(void)state;
@@ -635,6 +721,7 @@ int main(void)
 	    cmocka_unit_test(test_config_errors),
 	    cmocka_unit_test(test_config_files),
 	    cmocka_unit_test(test_help),
+	    cmocka_unit_test(test_net),
 	};
 
 	return cmocka_run_group_tests_name("options", tests, make_directory, remove_directory);
