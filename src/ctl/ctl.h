@@ -152,6 +152,9 @@ enum exit_code verb_disk_remove(struct ctl *ctl, char **arguments);
 /* Execute a command whose reply says nothing; arguments is stolen. */
 bool connection_tell(struct ctl *ctl, const char *command, json_t *arguments);
 
+/* Ask for a PCI device back: device_del, with --force and --wait. */
+enum exit_code pci_remove(struct ctl *ctl, const char *device);
+
 /* The member of this text in a list of objects. */
 bool list_has(const json_t *list, const char *key, const char *text);
 

@@ -112,7 +112,9 @@ static void disk_tell_cut_off(struct ctl *ctl, const char *device)
 	size_t i;
 
 	json_array_foreach (devices, i, slot) {
-		if (strcmp(member_text(slot, "device"), device) == 0 && !ctl->json)
+		/* Network devices answer at once what they are asked. */
+		if (strcmp(member_text(slot, "device"), device) == 0 && !ctl->json &&
+		    strcmp(member_text(slot, "driver"), "virtio-net-pci") != 0)
 			printf("%s: requests of the guest's are answered with an I/O error from "
 			       "now on; %" PRId64
 			       " that had been begun end as the host ends them\n",
@@ -122,21 +124,23 @@ static void disk_tell_cut_off(struct ctl *ctl, const char *device)
 	json_decref(devices);
 }
 
-enum exit_code verb_disk_remove(struct ctl *ctl, char **arguments)
+enum exit_code pci_remove(struct ctl *ctl, const char *device)
 {
-	enum exit_code code = CTL_OK;
-	json_t *nodes;
 	json_int_t id;
 
 	if (!operation_ask(ctl, "device_del",
-	        json_pack(
-	            "{s:s, s:o*}", "id", arguments[0], "force", ctl->force ? json_true() : NULL),
+	        json_pack("{s:s, s:o*}", "id", device, "force", ctl->force ? json_true() : NULL),
 	        &id))
 		return CTL_ERROR;
 	if (ctl->force)
-		disk_tell_cut_off(ctl, arguments[0]);
-	if (ctl->wait)
-		code = operation_wait(ctl, id);
+		disk_tell_cut_off(ctl, device);
+	return ctl->wait ? operation_wait(ctl, id) : CTL_OK;
+}
+
+enum exit_code verb_disk_remove(struct ctl *ctl, char **arguments)
+{
+	enum exit_code code = pci_remove(ctl, arguments[0]);
+	json_t *nodes;
 
 	/* Without --wait the node is closed when another disk takes its name. */
 	if (code != CTL_OK || !ctl->wait)

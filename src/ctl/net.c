@@ -130,8 +130,7 @@ enum exit_code verb_net_add(struct ctl *ctl, char **arguments)
 
 enum exit_code verb_net_remove(struct ctl *ctl, char **arguments)
 {
-	enum exit_code code =
-	    operation_begin(ctl, "device_del", json_pack("{s:s}", "id", arguments[0]));
+	enum exit_code code = pci_remove(ctl, arguments[0]);
 	json_t *netdevs;
 
 	/* Without --wait the netdev is closed when another device takes its name. */

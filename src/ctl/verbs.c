@@ -250,7 +250,7 @@ static const struct verb {
     {"net list", "", 0, 0, NULL, verb_disk_list, NULL, "the same"},
     {"net add", "unix=PATH|tap=NAME [--id NAME] [--wait] [--timeout S]", 1, 1, verb_check_net, verb_net_add, NULL,
 	"add a network device"},
-    {"net remove", "DEVICE [--wait] [--timeout S]", 1, 1, NULL, verb_net_remove, NULL,
+    {"net remove", "DEVICE [--force] [--wait] [--timeout S]", 1, 1, NULL, verb_net_remove, NULL,
 	"ask the guest for a PCI device back"},
     {"connectors", "", 0, 0, NULL, verb_connectors, NULL, "what the guest has done with each device"},
     {"operations", "[ID]", 0, 1, verb_check_operation_id, verb_operations, NULL,
