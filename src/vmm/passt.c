@@ -62,23 +62,31 @@ static int passt_spawn(int socket, int errors, uint16_t mtu, pid_t *ret_pid)
 /* The last line that is not about the system's log, which may not be there. */
 static void passt_read_reason(int errors, char *reason, size_t size)
 {
-	char text[4096];
+	char text[1024];
 	size_t used = 0;
 	ssize_t more;
 
 	reason[0] = '\0';
-	while (used < sizeof text - 1 &&
-	       ((more = read(errors, text + used, sizeof text - 1 - used)) > 0 ||
-	           (more < 0 && errno == EINTR)))
-		used += more > 0 ? (size_t)more : 0;
-	text[used] = '\0';
-	for (char *line = text, *end; *line != '\0'; line = end) {
-		size_t length = strcspn(line, "\n");
+	do {
+		char *line = text, *end;
 
-		end = line + length + (line[length] == '\n');
-		if (length > 0 && strncmp(line, "Failed to send", 14) != 0)
-			snprintf(reason, size, "%.*s", (int)length, line);
-	}
+		more = read(errors, text + used, sizeof text - 1 - used);
+		if (more < 0 && errno == EINTR)
+			continue;
+		used += more > 0 ? (size_t)more : 0;
+		text[used] = '\0';
+		/* At the end, and of a line that is too long, what there is. */
+		while ((end = strchr(line, '\n')) != NULL ||
+		       (line[0] != '\0' && (more <= 0 || line + sizeof text - 1 == text + used))) {
+			size_t length = strcspn(line, "\n");
+
+			if (length > 0 && strncmp(line, "Failed to send", 14) != 0)
+				snprintf(reason, size, "%.*s", (int)length, line);
+			line += length + (end != NULL);
+		}
+		used -= (size_t)(line - text);
+		memmove(text, line, used);
+	} while (more > 0 || (more < 0 && errno == EINTR));
 }
 
 static bool passt_wait(pid_t pid, int errors, const char *name, struct err *err)
