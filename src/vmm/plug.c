@@ -138,7 +138,7 @@ static bool plug_rng(struct spapr *machine, const struct options *options, struc
 	return !options->rng || plug(machine, "rng0", plug_make_rng(machine, "rng0", err), err);
 }
 
-/* What the guest's tree tells of a disk does not depend on its image. */
+/* What the guest's tree tells of a device does not depend on what is behind it. */
 bool plug_likenesses(struct spapr *machine, const struct options *options, struct err *err)
 {
 	for (size_t i = 0; i < options->disk_count; i++) {
@@ -151,6 +151,17 @@ bool plug_likenesses(struct spapr *machine, const struct options *options, struc
 
 		if (!plug(machine, option->id,
 		        virtio_blk_create(&config, spapr_memory(machine), err), err))
+			return false;
+	}
+	for (size_t i = 0; i < options->net_count; i++) {
+		const struct option_net *option = &options->nets[i];
+		struct virtio_net_config config = {
+		    .name = option->id, .port = {.pairs = option->queues, .lent = true}};
+
+		for (unsigned j = 0; j < option->queues; j++)
+			config.port.fds[j] = -1;
+		if (!plug(machine, option->id,
+		        virtio_net_create(&config, spapr_memory(machine), err), err))
 			return false;
 	}
 	return plug_rng(machine, options, err);
