@@ -331,7 +331,7 @@ static void a_removal_that_is_cancelled_is_carried_out(void **state)
 
 	power_on_with_ports(fixture);
 	pciehp_begins();
-	in_use(fixture, rings);
+	taken_by_the_guest(fixture, rings);
 	id = ask_back(fixture, "data");
 	indicator(BLINKS);
 	assert_true(spapr_operation_cancel(fixture->machine, id, &err));
