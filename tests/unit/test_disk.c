@@ -391,7 +391,7 @@ static void direct_io_says_what_it_takes(void **state)
  */
 
 #define WRITER_REMEDY "end the program that has it, or add readonly"
-#define READER_REMEDY "end the program that writes to it first"
+#define READER_REMEDY "end the program that has it open for writing first"
 
 static void there_is_one_writer_or_there_are_readers(void **state)
 {
