@@ -56,6 +56,14 @@ static void transport_interrupt(void *context, unsigned queue)
 	msix_signal(&function->msix, atomic_load(&function->registers.queues[queue].vector));
 }
 
+static int transport_call(void *context, unsigned queue)
+{
+	const struct virtio_pci *function = context;
+
+	return msix_eventfd(
+	    &function->msix, atomic_load(&function->registers.queues[queue].vector));
+}
+
 static void transport_interrupt_config(struct virtio_pci *function)
 {
 	atomic_fetch_or(&function->isr, ISR_CONFIG);
@@ -165,8 +173,7 @@ static void bar_write(struct virtio_pci *function, uint32_t offset, uint32_t len
 			eventfd_write(virtio_doorbell(function->device, queue), 1);
 	} else if (offset >= BAR_TABLE && offset < BAR_PENDING &&
 	           bar_is_word_access(offset, length)) {
-		msix_write_table(
-		    &function->msix, &function->config, offset - BAR_TABLE, length, value);
+		msix_write_table(&function->msix, offset - BAR_TABLE, length, value);
 	}
 }
 
@@ -310,6 +317,7 @@ struct virtio_pci *virtio_pci_create(struct virtio_device *device, struct kvm_vm
 	virtio_listen(device, &(struct virtio_listener){.context = function,
 	                          .interrupt = transport_interrupt,
 	                          .broken = transport_broken,
+	                          .call = transport_call,
 	                          .at_rest = transport_at_rest,
 	                          .changed = transport_changed});
 	return function;
@@ -339,8 +347,8 @@ int virtio_pci_set_irqs(struct virtio_pci *function, uint32_t first_irq, uint32_
 	int result;
 
 	pthread_mutex_lock(&function->lock);
-	msix_part(&function->msix);
-	result = msix_join(&function->msix, first_irq, count);
+	msix_unassign(&function->msix);
+	result = msix_assign(&function->msix, first_irq, count);
 	pthread_mutex_unlock(&function->lock);
 	return result;
 }
@@ -364,7 +372,7 @@ static void transport_reset(struct virtio_pci *function)
 	function->config = function->fresh_config;
 	atomic_store(&function->bar, 0);
 	transport_place_doorbells(function);
-	msix_part(&function->msix);
+	msix_unassign(&function->msix);
 	msix_reset(&function->msix);
 }
 
@@ -377,7 +385,7 @@ void virtio_pci_reset(struct virtio_pci *function)
 
 static struct virtio_pci_use transport_use(struct virtio_pci *function)
 {
-	uint32_t irqs = function->msix.joined;
+	uint32_t irqs = function->msix.assigned;
 	uint8_t status;
 	bool given_up;
 

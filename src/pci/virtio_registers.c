@@ -168,7 +168,8 @@ static uint16_t registers_vector(const struct virtio_registers *registers, uint3
 	return value < registers->vectors ? (uint16_t)value : VIRTIO_NO_VECTOR;
 }
 
-/* Rings are set up between FEATURES_OK and DRIVER_OK, and not once they are enabled (3.1.1). */
+/* Rings are set up between FEATURES_OK and DRIVER_OK, and not once they are enabled (3.1.1).
+ * Vectors are set before DRIVER_OK: whoever serves the queue has got its eventfd then. */
 static void registers_write_queue(
     struct virtio_registers *registers, uint32_t offset, uint32_t value)
 {
@@ -176,7 +177,7 @@ static void registers_write_queue(
 	struct virtio_queue_registers *queue = &registers->queues[registers->queue_select];
 	struct virtio_rings *rings = &queue->rings;
 
-	if (offset == QUEUE_VECTOR)
+	if (offset == QUEUE_VECTOR && (registers->status & VIRTIO_STATUS_DRIVER_OK) == 0)
 		atomic_store(&queue->vector, registers_vector(registers, value));
 	if ((registers->status & BOTH) != VIRTIO_STATUS_FEATURES_OK || rings->enabled)
 		return;

@@ -29,7 +29,7 @@ enum { VIRTIO_NO_VECTOR = 0xffff };
 
 struct virtio_queue_registers {
 	struct virtio_rings rings;
-	_Atomic uint16_t vector; /* the queue's thread reads it */
+	_Atomic uint16_t vector; /* fixed at DRIVER_OK; the queue's thread reads it */
 };
 
 struct virtio_registers {

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * device.c - see device.h and model.h: the life of a device, and the threads of its queues.
+ * device.c - see device.h and model.h: the life of a device that serves its queues itself, and the
+ * threads that do so.
  *
  * A worker's state says who owns its queue. At rest that is the thread that calls virtio_start();
  * the store of WORKER_RUNNING hands it to the worker, and `active` hands it back.
  */
-#include "virtio/device.h"
+#include "virtio/backing.h"
 #include "virtio/model.h"
 
 #include <errno.h>
@@ -27,7 +28,7 @@ enum worker_state {
 };
 
 struct virtio_worker {
-	struct virtio_device *device;
+	struct served *device;
 	unsigned index;
 	int doorbell;
 	pthread_t thread;
@@ -46,26 +47,33 @@ struct virtio_worker {
 	struct err confine_error;
 };
 
-struct virtio_device {
+struct served {
+	struct virtio_device base;
 	/* Constant. */
 	struct virtio_model model;
 	char name[32];
 	const struct gmem *gmem;
-	struct virtio_listener listener;
 	/* Of the owners of the queues. */
 	uint64_t accepted;
 	_Atomic unsigned active; /* workers that are not at rest */
 	_Atomic bool cut_off;
 	struct log_limit limit; /* guests that break the rules */
-	pthread_mutex_t lock;   /* a leaf */
-	/* Under lock, as is what model.config points to. */
-	uint8_t generation;
-	/* virtio_confine() */
+	/* virtio_confine(), with the lock of the base, a leaf. */
 	pthread_cond_t confined;
 	bool (*confine)(void *context, struct err *err);
 	void *confine_context;
 	struct virtio_worker workers[VIRTIO_QUEUES_MAX];
 };
+
+static struct served *served_of(struct virtio_device *base)
+{
+	return (struct served *)base;
+}
+
+static const struct served *served_look(const struct virtio_device *base)
+{
+	return (const struct served *)base;
+}
 
 /* More than a thread needs, and less than a huge page. */
 #define STACK_BYTES (256u << 10)
@@ -135,7 +143,7 @@ void virtio_reject(struct virtio_worker *worker, uint16_t head, const char *reas
 
 struct virtio_device *virtio_worker_device(const struct virtio_worker *worker)
 {
-	return worker->device;
+	return &worker->device->base;
 }
 
 uint64_t virtio_accepted(const struct virtio_worker *worker)
@@ -145,7 +153,7 @@ uint64_t virtio_accepted(const struct virtio_worker *worker)
 
 static void worker_tell(struct virtio_worker *worker)
 {
-	const struct virtio_listener *listener = &worker->device->listener;
+	const struct virtio_listener *listener = &worker->device->base.listener;
 
 	if (virtqueue_wants_interrupt(&worker->queue) && listener->interrupt != NULL)
 		listener->interrupt(listener->context, worker->index);
@@ -153,7 +161,7 @@ static void worker_tell(struct virtio_worker *worker)
 
 static void worker_tell_broken(struct virtio_worker *worker)
 {
-	struct virtio_device *device = worker->device;
+	struct served *device = worker->device;
 
 	if (!worker->queue.broken || worker->told_broken)
 		return;
@@ -161,8 +169,8 @@ static void worker_tell_broken(struct virtio_worker *worker)
 	log_guest(&device->limit, LOG_WARN,
 	    "%s: queue %u has stopped until the driver resets it: %s", device->name, worker->index,
 	    worker->queue.reason);
-	if (device->listener.broken != NULL)
-		device->listener.broken(device->listener.context);
+	if (device->base.listener.broken != NULL)
+		device->base.listener.broken(device->base.listener.context);
 }
 
 static bool worker_takes(const struct virtio_worker *worker)
@@ -229,8 +237,8 @@ static void worker_serve(struct virtio_worker *worker)
 /* The queue is handed back with the last access to it. */
 static void worker_rest(struct virtio_worker *worker)
 {
-	struct virtio_device *device = worker->device;
-	struct virtio_listener listener = device->listener;
+	struct served *device = worker->device;
+	struct virtio_listener listener = device->base.listener;
 	int stopping = WORKER_STOPPING;
 
 	/* It may have been told to end meanwhile. */
@@ -242,17 +250,17 @@ static void worker_rest(struct virtio_worker *worker)
 
 static void worker_confine(struct virtio_worker *worker)
 {
-	struct virtio_device *device = worker->device;
+	struct served *device = worker->device;
 	struct err err = {0};
 
 	if (!atomic_exchange(&worker->confine_wanted, false))
 		return;
 	device->confine(device->confine_context, &err);
-	pthread_mutex_lock(&device->lock);
+	pthread_mutex_lock(&device->base.lock);
 	worker->confine_error = err;
 	worker->confine_done = true;
 	pthread_cond_signal(&device->confined);
-	pthread_mutex_unlock(&device->lock);
+	pthread_mutex_unlock(&device->base.lock);
 }
 
 static void *worker_main(void *argument)
@@ -296,7 +304,7 @@ static bool worker_start_thread(struct virtio_worker *worker)
 }
 
 static bool worker_init(
-    struct virtio_worker *worker, struct virtio_device *device, unsigned index, struct err *err)
+    struct virtio_worker *worker, struct served *device, unsigned index, struct err *err)
 {
 	worker->device = device;
 	worker->index = index;
@@ -325,45 +333,22 @@ static void worker_finish(struct virtio_worker *worker)
 		close(worker->doorbell);
 }
 
-struct virtio_device *virtio_create(
-    const struct virtio_model *model, const struct gmem *gmem, struct err *err)
+static void served_destroy(struct virtio_device *base)
 {
-	struct virtio_device *device = calloc(1, sizeof *device);
-	bool good = true;
+	struct served *device = served_of(base);
 
-	if (device == NULL) {
-		model->ops->destroy(model->self);
-		err_system(err, ENOMEM, NULL, "%s: cannot make the device", model->name);
-		return NULL;
-	}
-	device->model = *model;
-	snprintf(device->name, sizeof device->name, "%s", model->name);
-	device->gmem = gmem;
-	pthread_mutex_init(&device->lock, NULL);
-	pthread_cond_init(&device->confined, NULL);
-	for (unsigned i = 0; good && i < model->queues; i++)
-		good = worker_init(&device->workers[i], device, i, err);
-	if (good)
-		return device;
-	virtio_destroy(device);
-	return NULL;
-}
-
-void virtio_destroy(struct virtio_device *device)
-{
-	if (device == NULL)
-		return;
 	for (unsigned i = 0; i < device->model.queues; i++)
 		worker_finish(&device->workers[i]);
 	device->model.ops->destroy(device->model.self);
 	pthread_cond_destroy(&device->confined);
-	pthread_mutex_destroy(&device->lock);
+	pthread_mutex_destroy(&device->base.lock);
 	free(device);
 }
 
-bool virtio_confine(struct virtio_device *device, bool (*confine)(void *context, struct err *err),
-    void *context, struct err *err)
+static bool served_confine(struct virtio_device *base,
+    bool (*confine)(void *context, struct err *err), void *context, struct err *err)
 {
+	struct served *device = served_of(base);
 	bool good = true;
 
 	device->confine = confine;
@@ -372,79 +357,37 @@ bool virtio_confine(struct virtio_device *device, bool (*confine)(void *context,
 		atomic_store(&device->workers[i].confine_wanted, true);
 		worker_ring(&device->workers[i]);
 	}
-	pthread_mutex_lock(&device->lock);
+	pthread_mutex_lock(&device->base.lock);
 	for (unsigned i = 0; i < device->model.queues; i++) {
 		struct virtio_worker *worker = &device->workers[i];
 
 		while (!worker->confine_done)
-			pthread_cond_wait(&device->confined, &device->lock);
+			pthread_cond_wait(&device->confined, &device->base.lock);
 		if (good && worker->confine_error.class != ERR_NONE) {
 			*err = worker->confine_error;
 			good = false;
 		}
 	}
-	pthread_mutex_unlock(&device->lock);
+	pthread_mutex_unlock(&device->base.lock);
 	return good;
-}
-
-void virtio_listen(struct virtio_device *device, const struct virtio_listener *listener)
-{
-	pthread_mutex_lock(&device->lock);
-	device->listener = *listener;
-	pthread_mutex_unlock(&device->lock);
 }
 
 /* --- What is constant ------------------------------------------------------------------------- */
 
-const struct virtio_kind *virtio_kind(const struct virtio_device *device)
+static uint64_t served_features(const struct virtio_device *base)
 {
-	return &device->model.ops->kind;
-}
-
-uint64_t virtio_features(const struct virtio_device *device)
-{
-	return device->model.features | VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX |
+	return served_look(base)->model.features | VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX |
 	       VIRTIO_F_INDIRECT_DESC;
 }
 
-unsigned virtio_queues(const struct virtio_device *device)
+static int served_doorbell(const struct virtio_device *base, unsigned queue)
 {
-	return device->model.queues;
-}
-
-int virtio_doorbell(const struct virtio_device *device, unsigned queue)
-{
-	return device->workers[queue].doorbell;
+	return served_look(base)->workers[queue].doorbell;
 }
 
 void *virtio_model(const struct virtio_device *device)
 {
-	return device->model.self;
-}
-
-/* --- The configuration space ------------------------------------------------------------------ */
-
-void virtio_read_config(struct virtio_device *device, uint32_t offset, void *to, size_t length)
-{
-	const struct virtio_model *model = &device->model;
-	size_t there = offset < model->config_bytes ? model->config_bytes - offset : 0;
-
-	memset(to, 0, length);
-	if (there == 0)
-		return;
-	pthread_mutex_lock(&device->lock);
-	memcpy(to, (const uint8_t *)model->config + offset, there < length ? there : length);
-	pthread_mutex_unlock(&device->lock);
-}
-
-uint8_t virtio_config_generation(struct virtio_device *device)
-{
-	uint8_t generation;
-
-	pthread_mutex_lock(&device->lock);
-	generation = device->generation;
-	pthread_mutex_unlock(&device->lock);
-	return generation;
+	return served_look(device)->model.self;
 }
 
 void virtio_set_config(struct virtio_device *device, size_t offset, const void *from, size_t length)
@@ -452,7 +395,7 @@ void virtio_set_config(struct virtio_device *device, size_t offset, const void *
 	struct virtio_listener listener;
 
 	pthread_mutex_lock(&device->lock);
-	memcpy((uint8_t *)device->model.config + offset, from, length);
+	memcpy((uint8_t *)device->config + offset, from, length);
 	device->generation++;
 	listener = device->listener;
 	pthread_mutex_unlock(&device->lock);
@@ -462,13 +405,12 @@ void virtio_set_config(struct virtio_device *device, size_t offset, const void *
 
 /* --- The driver's acts ------------------------------------------------------------------------ */
 
-bool virtio_start(struct virtio_device *device, uint64_t features, const struct virtio_rings *rings)
+static bool served_start(
+    struct virtio_device *base, uint64_t features, const struct virtio_rings *rings)
 {
+	struct served *device = served_of(base);
 	unsigned enabled = 0;
 
-	if (!virtio_at_rest(device) || (features & ~virtio_features(device)) != 0 ||
-	    (features & VIRTIO_F_VERSION_1) == 0)
-		return false;
 	for (unsigned i = 0; i < device->model.queues; i++) {
 		struct virtio_worker *worker = &device->workers[i];
 
@@ -494,8 +436,10 @@ bool virtio_start(struct virtio_device *device, uint64_t features, const struct 
 	return true;
 }
 
-void virtio_stop(struct virtio_device *device)
+static void served_stop(struct virtio_device *base)
 {
+	struct served *device = served_of(base);
+
 	for (unsigned i = 0; i < device->model.queues; i++) {
 		struct virtio_worker *worker = &device->workers[i];
 		int running = WORKER_RUNNING;
@@ -505,21 +449,24 @@ void virtio_stop(struct virtio_device *device)
 	}
 }
 
-bool virtio_at_rest(const struct virtio_device *device)
+static bool served_at_rest(const struct virtio_device *base)
 {
-	return atomic_load(&device->active) == 0;
+	return atomic_load(&served_look(base)->active) == 0;
 }
 
-void virtio_cut_off(struct virtio_device *device, bool off)
+static void served_cut_off(struct virtio_device *base, bool off)
 {
+	struct served *device = served_of(base);
+
 	if (atomic_exchange(&device->cut_off, off) || !off)
 		return;
 	for (unsigned i = 0; i < device->model.queues; i++)
 		atomic_store(&device->workers[i].refused, 0);
 }
 
-struct virtio_progress virtio_progress(const struct virtio_device *device)
+static struct virtio_progress served_progress(const struct virtio_device *base)
 {
+	const struct served *device = served_look(base);
 	struct virtio_progress progress = {0};
 
 	for (unsigned i = 0; i < device->model.queues; i++) {
@@ -528,4 +475,45 @@ struct virtio_progress virtio_progress(const struct virtio_device *device)
 		progress.refused += atomic_load(&device->workers[i].refused);
 	}
 	return progress;
+}
+
+static const struct virtio_backing served_backing = {
+    .destroy = served_destroy,
+    .confine = served_confine,
+    .features = served_features,
+    .doorbell = served_doorbell,
+    .start = served_start,
+    .stop = served_stop,
+    .at_rest = served_at_rest,
+    .cut_off = served_cut_off,
+    .progress = served_progress,
+};
+
+struct virtio_device *virtio_create(
+    const struct virtio_model *model, const struct gmem *gmem, struct err *err)
+{
+	struct served *device = calloc(1, sizeof *device);
+	bool good = true;
+
+	if (device == NULL) {
+		model->ops->destroy(model->self);
+		err_system(err, ENOMEM, NULL, "%s: cannot make the device", model->name);
+		return NULL;
+	}
+	device->base = (struct virtio_device){.backing = &served_backing,
+	    .kind = &model->ops->kind,
+	    .queues = model->queues,
+	    .config = model->config,
+	    .config_bytes = model->config_bytes};
+	device->model = *model;
+	snprintf(device->name, sizeof device->name, "%s", model->name);
+	device->gmem = gmem;
+	pthread_mutex_init(&device->base.lock, NULL);
+	pthread_cond_init(&device->confined, NULL);
+	for (unsigned i = 0; good && i < model->queues; i++)
+		good = worker_init(&device->workers[i], device, i, err);
+	if (good)
+		return &device->base;
+	served_destroy(&device->base);
+	return NULL;
 }

@@ -40,6 +40,10 @@ struct virtio_listener {
 	void (*interrupt)(void *context, unsigned queue);
 	/* The driver has broken the rules: DEVICE_NEEDS_RESET. Once for each queue and start. */
 	void (*broken)(void *context);
+	/* Where used buffers of a queue can be signalled without interrupt() being called: an
+	 * eventfd that stays the same from virtio_start() to the rest after virtio_stop(); -1: the
+	 * driver wants no interrupts. Only asked in virtio_start(). */
+	int (*call)(void *context, unsigned queue);
 	/* After virtio_stop(): the last queue has come to rest. The device may have been started
 	 * again meanwhile, so ask virtio_at_rest(). */
 	void (*at_rest)(void *context);
@@ -62,7 +66,8 @@ void virtio_listen(struct virtio_device *device, const struct virtio_listener *l
 /* --- Constant, any thread ------------------------------------------------------------------- */
 
 const struct virtio_kind *virtio_kind(const struct virtio_device *device);
-uint64_t virtio_features(const struct virtio_device *device); /* offered */
+/* Offered. None, once a back end that served the queues is lost. */
+uint64_t virtio_features(const struct virtio_device *device);
 unsigned virtio_queues(const struct virtio_device *device);
 /* The eventfd to write to, or to be written to by KVM, when the guest notifies the queue. */
 int virtio_doorbell(const struct virtio_device *device, unsigned queue);

@@ -50,16 +50,36 @@ static int joint_remove(struct joints *joints, uint64_t what, int eventfd)
 	return result;
 }
 
+/* What the counter holds is injected once. (KVM leaves it in the counter, to be read with the next
+ * interrupt or when the eventfd is parted.) */
 int kvm_join_irq(struct kvm_vm *vm, uint32_t irq, int eventfd)
 {
+	eventfd_t pending;
+	int result;
+
 	if (irq_find(vm, irq) == NULL)
 		fake_die("source %#x is joined, and was never reset", irq);
-	return joint_add(&vm->joined_irqs, irq, eventfd, FAKE_JOIN_IRQ);
+	result = joint_add(&vm->joined_irqs, irq, eventfd, FAKE_JOIN_IRQ);
+	if (result == 0 && eventfd_read(eventfd, &pending) == 0) {
+		pthread_mutex_lock(&fake.lock);
+		irq_find(vm, irq)->edges++;
+		pthread_mutex_unlock(&fake.lock);
+	}
+	return result;
 }
 
+/* KVM has read the counter as it was written to. */
 int kvm_part_irq(struct kvm_vm *vm, uint32_t irq, int eventfd)
 {
-	return joint_remove(&vm->joined_irqs, irq, eventfd);
+	int result = joint_remove(&vm->joined_irqs, irq, eventfd);
+	eventfd_t edges = 0;
+
+	if (result == 0 && eventfd_read(eventfd, &edges) == 0) {
+		pthread_mutex_lock(&fake.lock);
+		irq_find(vm, irq)->edges += edges;
+		pthread_mutex_unlock(&fake.lock);
+	}
+	return result;
 }
 
 int kvm_join_doorbell(struct kvm_vm *vm, uint64_t address, int eventfd)
@@ -114,8 +134,14 @@ uint64_t fake_take_edges(uint32_t irq)
 {
 	const struct joints *irqs = &fake_vm()->joined_irqs;
 	uint64_t edges = 0;
+	struct irq *source;
 
 	pthread_mutex_lock(&fake.lock);
+	source = irq_find(fake_vm(), irq);
+	if (source != NULL) {
+		edges = source->edges;
+		source->edges = 0;
+	}
 	for (size_t i = 0; i < irqs->count; i++) {
 		eventfd_t value = 0;
 

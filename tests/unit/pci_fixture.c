@@ -293,6 +293,13 @@ uint32_t msix_capability(uint32_t slot)
 	return at;
 }
 
+void open_vectors(uint32_t slot)
+{
+	for (unsigned vector = 0; vector < TOY_VECTORS; vector++)
+		set_reg(slot, AT_TABLE + 16 * vector + 12, 4, 0);
+	config_write(slot, msix_capability(slot) + 2, 2, 0x8000);
+}
+
 uint32_t irq_of(uint32_t slot, uint32_t vector)
 {
 	uint32_t ret[2];
@@ -371,9 +378,7 @@ void driver_up(struct fixture *fixture, uint32_t slot, struct driver_queue rings
 	assert_int_equal(status_of(slot), ACKNOWLEDGE | DRIVER | FEATURES_OK);
 	assert_int_equal(change_msi(slot, 4, TOY_VECTORS, ret), 0);
 	assert_int_equal(ret[0], TOY_VECTORS);
-	for (unsigned vector = 0; vector < TOY_VECTORS; vector++)
-		set_reg(slot, AT_TABLE + 16 * vector + 12, 4, 0);
-	config_write(slot, msix_capability(slot) + 2, 2, 0x8000);
+	open_vectors(slot);
 	set_reg(slot, REG_CONFIG_VECTOR, 2, 0);
 	for (unsigned queue = 0; queue < TOY_QUEUES; queue++)
 		set_up_queue(fixture, slot, queue, &rings[queue]);

@@ -112,6 +112,8 @@ int32_t change_msi(uint32_t slot, uint32_t function, uint32_t count, uint32_t re
 int32_t query_source(uint32_t slot, uint32_t vector, uint32_t ret[2]);
 /* Where MSI-X is in the configuration space. */
 uint32_t msix_capability(uint32_t slot);
+/* Switch MSI-X on, with no vector masked; the BAR has been placed. */
+void open_vectors(uint32_t slot);
 uint32_t irq_of(uint32_t slot, uint32_t vector);
 
 /* The BAR of the slot to BAR(slot), memory accesses and DMA on. */

@@ -205,6 +205,8 @@ static void sources_are_granted_given_back_and_granted_again(void **state)
 	uint32_t ret[3];
 
 	toy_boot(*state, 1);
+	place_bar(SLOT);
+	open_vectors(SLOT);
 	assert_int_equal(query_source(SLOT, 0, ret), -3);
 	/* More than the table has: none, and how many there are. */
 	assert_int_equal(change_msi(SLOT, 4, TOY_VECTORS + 1, ret), 0);
@@ -252,6 +254,8 @@ static void no_source_is_left_when_kvm_refuses_one(void **state)
 	uint32_t ret[3];
 
 	toy_boot(*state, 1);
+	place_bar(SLOT);
+	open_vectors(SLOT);
 	for (unsigned good = 0; good < TOY_VECTORS; good++) {
 		fake_fail_after(FAKE_JOIN_IRQ, good, 1);
 		assert_int_equal(change_msi(SLOT, 4, TOY_VECTORS, ret), -1);
@@ -338,6 +342,30 @@ static void an_interrupt_waits_while_its_vector_is_masked(void **state)
 	assert_int_equal(reg(SLOT, AT_ISR, 1), 0);
 }
 
+/* KVM has those that can be sent, and no others. */
+static void kvm_has_the_vectors_that_are_open(void **state)
+{
+	struct driver_queue rings[TOY_QUEUES];
+	uint32_t ret[3];
+
+	toy_boot(*state, 1);
+	place_bar(SLOT);
+	assert_int_equal(change_msi(SLOT, 4, TOY_VECTORS, ret), 0);
+	assert_int_equal(fake_joined_irqs(), 0);
+	driver_up(*state, SLOT, rings);
+	assert_int_equal(fake_joined_irqs(), TOY_VECTORS);
+	set_reg(SLOT, AT_TABLE + 16 + 12, 4, 1);
+	assert_int_equal(fake_joined_irqs(), TOY_VECTORS - 1);
+	/* What it refuses is tried again. */
+	fake_fail_after(FAKE_JOIN_IRQ, 0, 1);
+	set_reg(SLOT, AT_TABLE + 16 + 12, 4, 0);
+	assert_int_equal(fake_joined_irqs(), TOY_VECTORS - 1);
+	set_reg(SLOT, AT_TABLE + 16 + 12, 4, 0);
+	assert_int_equal(fake_joined_irqs(), TOY_VECTORS);
+	config_write(SLOT, msix_capability(SLOT) + 2, 2, 0xc000);
+	assert_int_equal(fake_joined_irqs(), 0);
+}
+
 static void the_table_keeps_what_is_written(void **state)
 {
 	toy_boot(*state, 1);
@@ -378,6 +406,7 @@ int main(void)
 	    TEST(only_msi_x_can_be_had),
 	    TEST(no_source_is_left_when_kvm_refuses_one),
 	    TEST(an_interrupt_waits_while_its_vector_is_masked),
+	    TEST(kvm_has_the_vectors_that_are_open),
 	    TEST(the_table_keeps_what_is_written),
 	};
 

@@ -20,6 +20,33 @@ static uint32_t change_msi(uint32_t count)
 	return ret[0];
 }
 
+static uint32_t config(const char *service, uint32_t offset, uint32_t bytes, uint32_t value)
+{
+	const uint32_t args[] = {SLOT_ADDRESS | offset, BUID_HIGH, BUID_LOW, bytes, value};
+	bool write = service[4] == 'w';
+	uint32_t ret[2] = {0};
+
+	assert_int_equal(rtas(0, service, write ? 5 : 4, args, write ? 1 : 2, ret), 0);
+	return ret[0];
+}
+
+/* Place the BAR, unmask the vectors, and switch MSI-X on. */
+static void open_vectors(void)
+{
+	static const char read[] = "ibm,read-pci-config", write[] = "ibm,write-pci-config";
+	const uint64_t bar = UINT64_C(32) << 40;
+	uint32_t capability = config(read, 0x34, 1, 0);
+
+	config(write, 0x10, 4, (uint32_t)bar);
+	config(write, 0x14, 4, (uint32_t)(bar >> 32));
+	config(write, 0x04, 2, 2);
+	for (uint32_t i = 0; i < VECTORS; i++)
+		fake_store(0, bar + 0x8000 + 16 * i + 12, 4, 0);
+	while (config(read, capability, 1, 0) != 0x11)
+		capability = config(read, capability + 1, 1, 0);
+	config(write, capability + 2, 2, 0x8000);
+}
+
 static const struct gmem *create_with_bus(struct fixture *f)
 {
 	struct err err = {0};
@@ -53,6 +80,7 @@ static void sources_are_reset_with_the_machine(void **state)
 	uint64_t resets[VECTORS];
 
 	power_on_with_device(f);
+	open_vectors();
 	assert_int_equal(change_msi(VECTORS), VECTORS);
 	assert_int_equal(fake_joined_irqs(), VECTORS);
 	for (uint32_t i = 0; i < VECTORS; i++)
@@ -68,6 +96,7 @@ static void sources_are_reset_when_they_are_given_back(void **state)
 	uint64_t resets;
 
 	power_on_with_device(*state);
+	open_vectors();
 	assert_int_equal(change_msi(VECTORS), VECTORS);
 	resets = fake_irq_resets(SLOT_IRQ + 1);
 	assert_int_equal(change_msi(1), 1);
@@ -111,6 +140,7 @@ static void a_function_outlives_the_threads_of_its_device(void **state)
 	struct err err = {0};
 
 	power_on_with(f, virtio_create(&model, create_with_bus(f), &err));
+	open_vectors();
 	assert_int_equal(change_msi(VECTORS), VECTORS);
 	joined_at_close = 0;
 	spapr_destroy(f->machine);
