@@ -48,6 +48,14 @@ def root_disk(host: Host) -> Callable[[str], str]:
     return unpack
 
 
+@pytest.fixture(scope="session")
+def backends(host: Host) -> None:
+    """The programs that serve devices (guest-images/backends), where Debian has them."""
+    packed = host.path + "/backends.tar.gz"
+    host.sync({packed: LAB / "host-backends.tar.gz"})
+    host.run(["sh", "-c", 'gzip -dc "$1" | tar -xf - -C /', "unpack", packed], check=True)
+
+
 @pytest.fixture
 def start(host: Host) -> Iterator[Callable[..., Guest]]:
     """Start guests that end with the test."""

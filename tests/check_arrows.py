@@ -52,7 +52,6 @@ FLOORS: dict[str, list[set[str]]] = {
         {"cpu", "fence"},
         {"connector"},
         {"device.h"},
-        {"backing"},
         {"device_parts"},
         {"device.c", "device_request", "device_fence"},
         {"core", "core_node", "memory", "memory_node", "phb", "phb_node", "phb_port"},
@@ -71,9 +70,10 @@ FLOORS: dict[str, list[set[str]]] = {
         {"disk.c", "disk_uring", "net_port"},
         {"net_stream", "net_tap"},
         {"device.h"},
-        {"backing"},
+        {"backing", "vhost.h"},
+        {"vhost_user", "vhost_kernel"},
         {"model", "blk.h", "net.h"},
-        {"device.c", "rng", "blk_request", "net_lane"},
+        {"device.c", "rng", "blk_request", "net_lane", "vhost.c", "vhost_devices"},
         {"blk.c", "net.c", "net_rx"},
     ],
     "control": [
@@ -92,8 +92,10 @@ FLOORS: dict[str, list[set[str]]] = {
     "vmm": [
         {"options.h"},
         {"option_row"},
-        {"options.c", "option_unknown", "option_disk", "option_net", "config", "check", "loader", "loop",
-         "disk_errors", "net_ends", "passt", "terminal"},
+        {"virtiofsd"},
+        {"options.c", "option_unknown", "option_disk", "option_item", "option_memory", "option_net",
+         "option_share", "config", "check", "loader", "loop", "disk_errors", "net_ends", "passt",
+         "terminal"},
         {"plug"},
         {"console"},
         {"vmm"},
@@ -116,6 +118,9 @@ SHARES_HEADER = {
     "spapr/rtas_system.c": "rtas.h",
     "vmm/option_disk.c": "option_row.h",
     "vmm/option_net.c": "option_row.h",
+    "vmm/option_item.c": "option_row.h",
+    "vmm/option_memory.c": "option_row.h",
+    "vmm/option_share.c": "option_row.h",
 }
 # What other rooms may include of these; of the rooms not named here, everything.
 PUBLIC = {"spapr": {"spapr.h"}, "kvm": {"kvm.h"}}

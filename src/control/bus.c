@@ -37,6 +37,8 @@ static const struct event events[] = {
   .doc = "The other end of a network device's stream has closed it, or sent what is no frame." },
 { .name = "NET_LINK_LOST", .data = "{device, reason}", .ours = true,
   .doc = "What a network device is connected to has ended, and its link is down." },
+{ .name = "DEVICE_BACKEND_LOST", .data = "{device, path, reason}", .ours = true,
+  .doc = "Who served a device's queues has died, breaks the rules or does not answer." },
 { .name = "GUEST_PANICKED", .data = "{action}", .doc = "The guest has crashed and says so." },
 };
 /* clang-format on */

@@ -3,9 +3,11 @@
 #include "mem/gmem.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 /* Large pages of a radix guest are 2 MiB; aligned to them, the host can back RAM with huge pages.
  */
@@ -40,24 +42,67 @@ static uint8_t *gmem_reserve(uint64_t max_bytes)
 	return map + skip;
 }
 
-bool gmem_init(struct gmem *gmem, uint64_t size_bytes, uint64_t max_bytes, struct err *err)
+static bool gmem_map(struct gmem *gmem)
 {
 	bool good;
 
-	*gmem = (struct gmem){
-	    .host = gmem_reserve(max_bytes), .size_bytes = size_bytes, .max_bytes = max_bytes};
-	good = gmem->host != NULL && mprotect(gmem->host, size_bytes, PROT_READ | PROT_WRITE) == 0;
-	if (good && max_bytes > size_bytes) {
-		gmem->present = calloc(max_bytes / GMEM_BLOCK_BYTES, sizeof *gmem->present);
+	gmem->host = gmem_reserve(gmem->max_bytes);
+	good = gmem->host != NULL &&
+	       (!gmem->shared ||
+	           mmap(gmem->host, gmem->max_bytes, PROT_NONE,
+	               MAP_SHARED | MAP_FIXED | MAP_NORESERVE, gmem->fd, 0) != MAP_FAILED) &&
+	       mprotect(gmem->host, gmem->size_bytes, PROT_READ | PROT_WRITE) == 0;
+	if (good && gmem->shared)
+		gmem_advise(gmem->host, gmem->max_bytes);
+	if (good && gmem->max_bytes > gmem->size_bytes) {
+		gmem->present = calloc(gmem->max_bytes / GMEM_BLOCK_BYTES, sizeof *gmem->present);
 		good = gmem->present != NULL;
 	}
-	if (good)
+	return good;
+}
+
+static bool gmem_map_or_finish(struct gmem *gmem, struct err *err)
+{
+	if (gmem_map(gmem))
 		return true;
 	err_system(err, errno, "use a smaller --memory, or raise ulimit -v if it is set",
-	    "cannot map %llu MiB of guest memory", (unsigned long long)(max_bytes >> 20));
+	    "cannot map %llu MiB of guest memory", (unsigned long long)(gmem->max_bytes >> 20));
 	err->class = ERR_USAGE;
 	gmem_finish(gmem);
 	return false;
+}
+
+bool gmem_init(struct gmem *gmem, uint64_t size_bytes, uint64_t max_bytes, struct err *err)
+{
+	*gmem = (struct gmem){.size_bytes = size_bytes, .max_bytes = max_bytes};
+	return gmem_map_or_finish(gmem, err);
+}
+
+/* Whoever gets the descriptor could make the file shorter, and us fault. */
+static int gmem_make_file(uint64_t max_bytes)
+{
+	int fd = memfd_create("guest memory", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	int error;
+
+	if (fd < 0)
+		return -1;
+	if (ftruncate(fd, (off_t)max_bytes) == 0 &&
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
+		return fd;
+	error = errno;
+	close(fd);
+	errno = error;
+	return -1;
+}
+
+bool gmem_init_shared(struct gmem *gmem, uint64_t size_bytes, uint64_t max_bytes, struct err *err)
+{
+	*gmem = (struct gmem){
+	    .size_bytes = size_bytes, .max_bytes = max_bytes, .fd = gmem_make_file(max_bytes)};
+	gmem->shared = gmem->fd >= 0;
+	return gmem->shared ? gmem_map_or_finish(gmem, err)
+	                    : err_system(err, errno, "raise ulimit -f or ulimit -n if they are set",
+	                          "cannot make a file of guest memory");
 }
 
 void gmem_finish(struct gmem *gmem)
@@ -65,7 +110,18 @@ void gmem_finish(struct gmem *gmem)
 	if (gmem->host != NULL)
 		munmap(gmem->host, gmem->max_bytes);
 	free(gmem->present);
+	if (gmem->shared)
+		close(gmem->fd);
 	*gmem = (struct gmem){0};
+}
+
+/* Zeroes, and the pages back to the host: of a file they have to be taken, it would keep them. */
+static bool gmem_empty(const struct gmem *gmem, uint64_t address, uint64_t length)
+{
+	if (gmem->shared)
+		return fallocate(gmem->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		           (off_t)address, (off_t)length) == 0;
+	return madvise(gmem->host + address, length, MADV_DONTNEED) == 0;
 }
 
 /* What is reserved becomes accessible with the first use, and stays so: a copy may be under way. */
@@ -74,7 +130,7 @@ bool gmem_add_block(struct gmem *gmem, uint64_t address, struct err *err)
 	uint8_t *host = gmem->host + address;
 
 	if (mprotect(host, GMEM_BLOCK_BYTES, PROT_READ | PROT_WRITE) != 0 ||
-	    madvise(host, GMEM_BLOCK_BYTES, MADV_DONTNEED) != 0)
+	    !gmem_empty(gmem, address, GMEM_BLOCK_BYTES))
 		return err_system(err, errno, "add less, or free memory of the host",
 		    "cannot map %llu MiB of guest memory",
 		    (unsigned long long)(GMEM_BLOCK_BYTES >> 20));
@@ -85,12 +141,12 @@ bool gmem_add_block(struct gmem *gmem, uint64_t address, struct err *err)
 void gmem_remove_block(struct gmem *gmem, uint64_t address)
 {
 	atomic_store(&gmem->present[address / GMEM_BLOCK_BYTES], false);
-	madvise(gmem->host + address, GMEM_BLOCK_BYTES, MADV_DONTNEED);
+	gmem_empty(gmem, address, GMEM_BLOCK_BYTES);
 }
 
 bool gmem_clear(struct gmem *gmem, struct err *err)
 {
-	if (madvise(gmem->host, gmem->max_bytes, MADV_DONTNEED) != 0)
+	if (!gmem_empty(gmem, 0, gmem->max_bytes))
 		return err_system(err, errno, NULL, "cannot clear guest memory");
 	return true;
 }

@@ -34,11 +34,16 @@ struct gmem {
 	uint64_t size_bytes;  /* always there */
 	uint64_t max_bytes;   /* reserved */
 	atomic_bool *present; /* by block; NULL if there can be none */
+	bool shared;          /* it is a file: */
+	int fd;
 };
 
 /* Map size_bytes of zeroed memory, none of it populated, and reserve addresses up to max_bytes (at
  * least size_bytes). If they differ both are multiples of GMEM_BLOCK_BYTES. */
 bool gmem_init(struct gmem *gmem, uint64_t size_bytes, uint64_t max_bytes, struct err *err);
+/* The same, of a file without a name (memfd) whose descriptor other processes can be given. They
+ * then have all of max_bytes, what is not there included; its size cannot be changed. */
+bool gmem_init_shared(struct gmem *gmem, uint64_t size_bytes, uint64_t max_bytes, struct err *err);
 void gmem_finish(struct gmem *gmem);
 
 /* The block, which begins at a multiple of its size from size_bytes on, becomes memory, zeroed and

@@ -20,6 +20,7 @@
 #include <linux/io_uring.h>
 #include <linux/if_tun.h>
 #include <linux/seccomp.h>
+#include <linux/vhost.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
@@ -65,6 +66,12 @@
 #define NETS(kind, name, why, ...)                                                                 \
 	{.who = SANDBOX_##kind,                                                                    \
 	    .with = SANDBOX_PCI | SANDBOX_NET,                                                     \
+	    .call = name,                                                                          \
+	    .reason = why,                                                                         \
+	    .conditions = {__VA_ARGS__}}
+#define VHOST(name, why, ...)                                                                      \
+	{.who = SANDBOX_IO,                                                                        \
+	    .with = SANDBOX_VHOST,                                                                 \
 	    .call = name,                                                                          \
 	    .reason = why,                                                                         \
 	    .conditions = {__VA_ARGS__}}
@@ -135,6 +142,19 @@ static const struct sandbox_rule rows[] = {
 	NETS(LOOP, "ioctl", "the header of its frames", IS(1, TUNSETVNETHDRSZ)),
 	NETS(LOOP, "ioctl", "the header's endianness", IS(1, TUNSETVNETLE)),
 	NETS(LOOP, "fcntl", "a tap must not wait", IS(1, F_SETFL)),
+	/* Devices that somebody else serves: messages to a back end, and requests to the kernel. */
+	VHOST("sendmsg", "requests to a back end, and descriptors with them",
+	    IS(2, MSG_DONTWAIT | MSG_NOSIGNAL)),
+	VHOST("recv", "has it closed its connection? (ppc64)"),
+	VHOST("recvfrom", "the same (other processors)", IS(4, 0)),
+	VHOST("ioctl", "the driver's features", IS(1, VHOST_SET_FEATURES)),
+	VHOST("ioctl", "the guest's memory", IS(1, VHOST_SET_MEM_TABLE)),
+	VHOST("ioctl", "the size of a ring", IS(1, VHOST_SET_VRING_NUM)),
+	VHOST("ioctl", "where it begins", IS(1, VHOST_SET_VRING_BASE)),
+	VHOST("ioctl", "where it is", IS(1, VHOST_SET_VRING_ADDR)),
+	VHOST("ioctl", "its notifications", IS(1, VHOST_SET_VRING_KICK)),
+	VHOST("ioctl", "its interrupts", IS(1, VHOST_SET_VRING_CALL)),
+	VHOST("ioctl", "begin and end to serve a vsock", IS(1, VHOST_VSOCK_SET_RUNNING)),
 
 	/* The loop. */
 	LOOP("epoll_wait", "wait for what happens"),

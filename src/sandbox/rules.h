@@ -21,7 +21,11 @@ enum sandbox_who {
 };
 
 /* What a guest can be started with that needs rows of its own, a bit each. */
-enum sandbox_feature { SANDBOX_PCI = 1, SANDBOX_NET = 2 };
+enum sandbox_feature {
+	SANDBOX_PCI = 1,
+	SANDBOX_NET = 2,
+	SANDBOX_VHOST = 4, /* devices whose queues somebody else serves, now or later */
+};
 
 enum sandbox_test {
 	SANDBOX_ANY,     /* no condition */

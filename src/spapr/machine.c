@@ -117,6 +117,16 @@ static void machine_place_low(struct spapr *machine)
 	machine->layout.fdt = machine->layout.rtas - FDT_MAX_BYTES;
 }
 
+static bool machine_make_memory(struct spapr *machine, struct err *err)
+{
+	const struct spapr_config *config = &machine->config;
+	uint64_t max_bytes = machine_max_memory(config);
+
+	return config->shared_memory
+	           ? gmem_init_shared(&machine->gmem, config->memory_bytes, max_bytes, err)
+	           : gmem_init(&machine->gmem, config->memory_bytes, max_bytes, err);
+}
+
 static bool machine_create_vm(struct spapr *machine, struct err *err)
 {
 	const struct kvm_xics_tokens tokens = {
@@ -132,8 +142,7 @@ static bool machine_create_vm(struct spapr *machine, struct err *err)
 	if (machine->vm == NULL ||
 	    !spapr_check_config(&machine->config, kvm_vm_facts(machine->vm), err) ||
 	    !kvm_vm_set_threads(machine->vm, machine->config.threads, err) ||
-	    !gmem_init(&machine->gmem, machine->config.memory_bytes,
-	        machine_max_memory(&machine->config), err) ||
+	    !machine_make_memory(machine, err) ||
 	    !kvm_vm_add_memory(
 	        machine->vm, 0, &machine->gmem, 0, machine->config.memory_bytes, err) ||
 	    !kvm_vm_create_mmu(machine->vm, machine_max_memory(&machine->config), err) ||

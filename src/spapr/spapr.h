@@ -60,6 +60,7 @@ struct spapr_config {
 	uint64_t max_memory_bytes;
 	/* After a reset, added memory is offered by events; else it is in the device tree. */
 	bool memory_by_event;
+	bool shared_memory;   /* a file, for back ends in other processes */
 	uint32_t threads;     /* per core: a power of two */
 	uint32_t boot_cpus;   /* multiple of threads */
 	uint32_t max_cpus;    /* multiple of threads, >= boot_cpus */

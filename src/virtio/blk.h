@@ -37,10 +37,13 @@ struct virtio_device *virtio_blk_create(
     const struct virtio_blk_config *config, const struct gmem *gmem, struct err *err);
 
 /* Bits of the features, section 5.2.3. */
+#define VIRTIO_BLK_F_SIZE_MAX (UINT64_C(1) << 1)
 #define VIRTIO_BLK_F_SEG_MAX (UINT64_C(1) << 2)
+#define VIRTIO_BLK_F_GEOMETRY (UINT64_C(1) << 4)
 #define VIRTIO_BLK_F_RO (UINT64_C(1) << 5)
 #define VIRTIO_BLK_F_BLK_SIZE (UINT64_C(1) << 6)
 #define VIRTIO_BLK_F_FLUSH (UINT64_C(1) << 9)
+#define VIRTIO_BLK_F_TOPOLOGY (UINT64_C(1) << 10)
 #define VIRTIO_BLK_F_MQ (UINT64_C(1) << 12)
 #define VIRTIO_BLK_F_DISCARD (UINT64_C(1) << 13)
 #define VIRTIO_BLK_F_WRITE_ZEROES (UINT64_C(1) << 14)

@@ -5,11 +5,14 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "kvm/kvm.h"
 #include "sandbox/sandbox.h"
 #include "spapr/spapr.h"
+#include "vmm/virtiofsd.h"
 
 #define LINES_MAX 64
 
@@ -66,12 +69,33 @@ static enum exit_code check_out_of_memory(void)
 	return exit_code_of(&err);
 }
 
+/* What serves devices of guests that want it: none of it is needed otherwise. */
+static size_t check_backends(struct kvm_check *lines, size_t max)
+{
+	const char *virtiofsd = virtiofsd_path();
+	bool vsock = access("/dev/vhost-vsock", R_OK | W_OK) == 0;
+
+	if (max < 2)
+		return 0;
+	lines[0] = (struct kvm_check){.name = "virtiofsd for --share dir",
+	    .result = virtiofsd != NULL ? KVM_CHECK_OK : KVM_CHECK_WARN,
+	    .remedy = virtiofsd != NULL ? NULL : "install virtiofsd, for shared directories only"};
+	snprintf(lines[0].value, sizeof lines[0].value, "%s", virtiofsd != NULL ? virtiofsd : "no");
+	lines[1] = (struct kvm_check){.name = "/dev/vhost-vsock for --vsock",
+	    .result = vsock ? KVM_CHECK_OK : KVM_CHECK_WARN,
+	    .remedy =
+	        vsock ? NULL : "load the module vhost_vsock, and let the user write to the file"};
+	snprintf(lines[1].value, sizeof lines[1].value, "%s", vsock ? "yes" : "no");
+	return 2;
+}
+
 enum exit_code check_run(FILE *to, bool json)
 {
 	struct kvm_check lines[LINES_MAX];
 	size_t count = kvm_check(lines, LINES_MAX);
 
 	count += sandbox_check(lines + count, LINES_MAX - count);
+	count += check_backends(lines + count, LINES_MAX - count);
 	if (!json)
 		check_print_text(to, lines, count);
 	else if (!check_print_json(to, lines, count))

@@ -73,6 +73,18 @@ void disk_errors_note(void *context, const struct virtio_blk_error *error)
 		errors->wake(errors->context);
 }
 
+void disk_errors_note_lost(void *context, const char *reason)
+{
+	struct disk_error *place = context;
+	struct disk_errors *errors = place->all;
+
+	pthread_mutex_lock(&errors->lock);
+	snprintf(place->lost, sizeof place->lost, "%s", reason);
+	place->reported_ms = 0;
+	pthread_mutex_unlock(&errors->lock);
+	errors->wake(errors->context);
+}
+
 bool disk_errors_take(
     struct disk_errors *errors, uint64_t now_ms, struct disk_error *ret_error, int64_t *ret_wait_ms)
 {
@@ -86,7 +98,7 @@ bool disk_errors_take(
 		int64_t wait_ms =
 		    place->reported_ms == 0 || due_ms <= now_ms ? 0 : (int64_t)(due_ms - now_ms);
 
-		if (place->count == 0)
+		if (place->count == 0 && place->lost[0] == '\0')
 			continue;
 		if (wait_ms > 0) {
 			if (*ret_wait_ms < 0 || wait_ms < *ret_wait_ms)
@@ -95,6 +107,7 @@ bool disk_errors_take(
 		}
 		*ret_error = *place;
 		place->count = 0;
+		place->lost[0] = '\0';
 		place->reported_ms = now_ms;
 		taken = true;
 	}

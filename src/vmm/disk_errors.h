@@ -32,6 +32,7 @@ struct disk_error {
 		uint64_t host, file; /* a file: its device and inode; a device: 0 and its number */
 		bool readonly;
 	} identity;
+	char lost[160]; /* its back end is, for this reason; not reported yet */
 };
 
 struct disk_errors {
@@ -59,6 +60,9 @@ const char *disk_errors_owner(struct disk_errors *errors, const struct disk_iden
 
 /* A request has failed. A queue's thread. */
 void disk_errors_note(void *place, const struct virtio_blk_error *error);
+
+/* The back end of the device is lost: its control thread (vhost.h). */
+void disk_errors_note_lost(void *place, const char *reason);
 
 /* Take what is to be reported of one disk at now_ms. False: nothing is, for *ret_wait_ms
  * milliseconds

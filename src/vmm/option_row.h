@@ -23,19 +23,35 @@ struct option_row {
 /* The row of an option that one of these commands knows; NULL if there is none. */
 const struct option_row *option_find(const char *name, size_t length, unsigned commands);
 
-/* --disk (option_disk.c), --net (option_net.c). */
+/* --memory (option_memory.c), --disk (option_disk.c), --net (option_net.c), --share and --vsock
+ * (option_share.c). */
+bool option_set_memory(
+    struct options *options, const struct option_row *row, const char *text, struct err *err);
 bool option_set_disk(
     struct options *options, const struct option_row *row, const char *text, struct err *err);
 bool option_set_net(
     struct options *options, const struct option_row *row, const char *text, struct err *err);
+bool option_set_share(
+    struct options *options, const struct option_row *row, const char *text, struct err *err);
+bool option_set_vsock(
+    struct options *options, const struct option_row *row, const char *text, struct err *err);
 
-/* For these two. Copy the next item of a list with commas, and go behind its comma; *text is NULL
- * behind the last. False: it is too long. */
+/* Items of such options (option_item.c): key=value, separated by commas; two commas stand for one
+ * in a value, as QEMU's users know it. `option` is the option's name, hint says how to write it. */
+/* Copy the next item, and go behind its comma; *text is NULL behind the last. False: it is too
+ * long. */
 bool option_next_item(const char **text, char *item, size_t size);
-
-/* A device's id, which no other one has. */
+/* A text, given once and not empty; limit says how long it may be. */
+bool option_item_text(const char *option, char *to, size_t size, const char *key, const char *value,
+    const char *limit, const char *hint, struct err *err);
+/* By itself (value NULL), or on or off. */
+bool option_item_switch(
+    const char *option, bool *field, const char *key, const char *value, struct err *err);
+/* A device's id, which no other one has; the second: the option's name and its number. */
 bool option_set_id(const struct options *options, const struct option_row *row, char id[64],
     const char *value, struct err *err);
+bool option_number_id(const struct options *options, const struct option_row *row, char id[64],
+    size_t number, struct err *err);
 
 /* Always false: err says that this option is not known, and what there is instead. */
 bool option_refuse(const char *typed, enum option_command command, struct err *err);

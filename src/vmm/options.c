@@ -41,7 +41,8 @@ static bool option_parse_number(const char *text, size_t length, uint64_t max, u
 bool options_have_pci(const struct options *options)
 {
 	return options->pci || options->rng || options->disk_count > 0 ||
-	       options->hotplug_ports > 0 || options->net_count > 0;
+	       options->hotplug_ports > 0 || options->net_count > 0 || options->share_count > 0 ||
+	       options->vsock_cid != 0;
 }
 
 bool options_have_net(const struct options *options)
@@ -55,6 +56,7 @@ struct spapr_config options_machine(const struct options *options)
 	    .memory_bytes = options->memory_bytes,
 	    .max_memory_bytes = options->max_memory_bytes,
 	    .memory_by_event = options->memory_by_event,
+	    .shared_memory = options_share_memory(options),
 	    .threads = options->threads,
 	    .boot_cpus = options->boot_cpus,
 	    .max_cpus = options->max_cpus,
@@ -185,86 +187,6 @@ static bool option_set_cpus(
 	options->boot_cpus = numbers[0] != 0 ? (uint32_t)numbers[0] : options->threads;
 	options->max_cpus = numbers[1] != 0 ? (uint32_t)numbers[1] : options->boot_cpus;
 	return true;
-}
-
-/* A size as part of --memory: a multiple of a block. */
-static bool option_read_memory(
-    const char *key, const char *text, uint64_t *ret_bytes, struct err *err)
-{
-	uint64_t bytes = 0, blocks;
-	char hint[96];
-
-	if (!parse_size(text, &bytes, err))
-		return false;
-	blocks = bytes / SPAPR_LMB_BYTES;
-	if (bytes == 0 || bytes % SPAPR_LMB_BYTES != 0) {
-		/* In M, the blocks below and above it. */
-		if (blocks == 0)
-			snprintf(hint, sizeof hint, "give --memory %s256M or more", key);
-		else
-			snprintf(hint, sizeof hint, "give --memory %s%lluM or %s%lluM", key,
-			    (unsigned long long)(blocks * (SPAPR_LMB_BYTES >> 20)), key,
-			    (unsigned long long)((blocks + 1) * (SPAPR_LMB_BYTES >> 20)));
-		return err_set(
-		    err, ERR_USAGE, hint, "--memory %s%.64s is not a multiple of 256M", key, text);
-	}
-	*ret_bytes = bytes;
-	return true;
-}
-
-static bool option_set_memory_item(struct options *options, const char *item, struct err *err)
-{
-	const char *value = strchr(item, '=');
-
-	if (value == NULL || strncmp(item, "size=", 5) == 0)
-		return option_read_memory(value == NULL ? "" : "size=",
-		    value == NULL ? item : value + 1, &options->memory_bytes, err);
-	value++;
-	if (strncmp(item, "max=", 4) == 0)
-		return option_read_memory("max=", value, &options->max_memory_bytes, err);
-	if (strncmp(item, "reset=", 6) != 0)
-		return err_set(err, ERR_USAGE, "the keys are size, max and reset",
-		    "--memory does not know \"%.64s\"", item);
-	if (strcmp(value, "boot") != 0 && strcmp(value, "event") != 0)
-		return err_set(err, ERR_USAGE, "give reset=boot or reset=event",
-		    "--memory reset cannot be \"%.64s\"", value);
-	options->memory_by_event = strcmp(value, "event") == 0;
-	return true;
-}
-
-/* Each key at most once; those that are left out have their defaults again. */
-#define DEFAULT_MEMORY_BYTES (UINT64_C(512) << 20)
-static bool option_set_memory(
-    struct options *options, const struct option_row *row, const char *text, struct err *err)
-{
-	char item[80];
-	unsigned seen = 0;
-
-	options->memory_bytes = DEFAULT_MEMORY_BYTES;
-	options->max_memory_bytes = 0;
-	options->memory_by_event = false;
-	for (const char *at = text;; at++) {
-		size_t length = strcspn(at, ",");
-		unsigned key;
-
-		if (length == 0)
-			return err_set(err, ERR_USAGE, "write --memory size=2G,max=16G",
-			    "--memory \"%.64s\" has an empty item", text);
-		snprintf(item, sizeof item, "%.*s", (int)length, at);
-		key = strncmp(item, "max=", 4) == 0 ? 2 : strncmp(item, "reset=", 6) == 0 ? 4 : 1;
-		if (!option_set_memory_item(options, item, err))
-			return false;
-		if (seen & key)
-			return err_set(err, ERR_USAGE, "write --memory size=2G,max=16G",
-			    "--memory names %s twice; a size alone is size",
-			    key == 2   ? "max"
-			    : key == 4 ? "reset"
-			               : "size");
-		seen |= key;
-		at += length;
-		if (*at == '\0')
-			return true;
-	}
 }
 
 static bool option_set_console(
@@ -423,8 +345,8 @@ static const struct option_row option_rows[] = {
         "its command line (console=hvc0)"},
     {"cpus", "boot=N,max=M,threads=T", 0, MACHINE, AS_STRING | AS_INTEGER | AS_CPUS,
         option_set_cpus, 0, 0, "vCPUs at boot (one core), at most (as at boot), and per core (1)"},
-    {"memory", "size=SIZE,max=SIZE,reset=R", 0, MACHINE, AS_STRING | AS_INTEGER, option_set_memory,
-        0, 0, "memory at boot, and at most; in 256M (512M)"},
+    {"memory", "size=SIZE,max=SIZE,reset=R,shared", 0, MACHINE, AS_STRING | AS_INTEGER,
+        option_set_memory, 0, 0, "memory at boot, and at most; in 256M (512M)"},
     {"accel", "auto|hv|pr", 0, MACHINE, AS_STRING, option_set_word, FIELD(mode.accel),
         "the flavour of KVM (hv if there is one)"},
     {"cpu", "host|power8|power9|power10|power11", 0, MACHINE, AS_STRING, option_set_word,
@@ -434,9 +356,14 @@ static const struct option_row option_rows[] = {
     {"irqchip", "auto|xics|xive", 0, MACHINE, AS_STRING, option_set_word, FIELD(mode.irqchip),
         "its interrupt controller (xics)"},
     {"disk", "file=PATH,id=NAME,...", 0, MACHINE, AS_STRING | AS_LIST, option_set_disk, 0, 0,
-        "a disk: a raw image or a block device; readonly, serial=TEXT, queues=N, direct"},
+        "a disk: a raw image or a block device, or vhost=SOCKET; readonly, serial=TEXT, queues=N, "
+        "direct"},
     {"net", "passt|tap=NAME|fd=N|unix=PATH,...", 0, MACHINE, AS_STRING | AS_LIST, option_set_net, 0,
         0, "a network device, and where its frames go; mac=M, id=NAME, mtu=N, queues=N"},
+    {"share", "dir=PATH,tag=NAME,...", 0, MACHINE, AS_STRING | AS_LIST, option_set_share, 0, 0,
+        "a directory for the guest, by virtiofsd; readonly; socket=PATH: one that runs"},
+    {"vsock", "cid=N", 0, MACHINE, AS_STRING, option_set_vsock, 0, 0,
+        "sockets between host and guest (vsock)"},
     {"rng", NULL, 0, MACHINE, AS_BOOLEAN, option_set_switch, FIELD(rng),
         "a source of random numbers (virtio-rng)"},
     {"pci", NULL, 0, MACHINE, AS_BOOLEAN, option_set_switch, FIELD(pci),
@@ -491,7 +418,7 @@ void options_defaults(struct options *options)
 	    .boot_cpus = 1,
 	    .max_cpus = 1,
 	    .threads = 1,
-	    .memory_bytes = DEFAULT_MEMORY_BYTES,
+	    .memory_bytes = OPTION_MEMORY_BYTES,
 	    .console = CONSOLE_STDIO,
 	    .unplug_deadline_ms = 15000,
 	    .name = "paprika",

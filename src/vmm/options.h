@@ -15,6 +15,7 @@
 #include "spapr/spapr.h"
 
 #define OPTION_TEXT_MAX 4096
+#define OPTION_MEMORY_BYTES (UINT64_C(512) << 20) /* the default */
 
 enum console_kind { CONSOLE_STDIO, CONSOLE_FILE, CONSOLE_PTY, CONSOLE_UNIX, CONSOLE_NONE };
 
@@ -22,6 +23,7 @@ enum console_kind { CONSOLE_STDIO, CONSOLE_FILE, CONSOLE_PTY, CONSOLE_UNIX, CONS
 enum { OPTION_DISKS_MAX = 31, OPTION_DISK_QUEUES_MAX = 16 };
 struct option_disk {
 	char file[OPTION_TEXT_MAX];
+	char vhost[OPTION_TEXT_MAX]; /* a socket, if there is no file */
 	char id[64];
 	char serial[21]; /* empty: none */
 	unsigned queues;
@@ -42,6 +44,15 @@ struct option_net {
 	uint16_t mtu; /* 0: none is told */
 };
 
+/* One directory: of ours, or behind a socket. */
+enum { OPTION_SHARES_MAX = 8 };
+struct option_share {
+	char dir[OPTION_TEXT_MAX], socket[OPTION_TEXT_MAX];
+	char tag[37];
+	char id[64];
+	bool readonly;
+};
+
 struct options {
 	char kernel[OPTION_TEXT_MAX];
 	char initrd[OPTION_TEXT_MAX]; /* empty: none */
@@ -49,7 +60,7 @@ struct options {
 	uint32_t boot_cpus, max_cpus, threads;
 	uint64_t memory_bytes;
 	uint64_t max_memory_bytes; /* 0: no more than that */
-	bool memory_by_event;
+	bool memory_by_event, memory_shared;
 	char control[OPTION_TEXT_MAX]; /* socket path; empty: none */
 	enum console_kind console;
 	char console_path[OPTION_TEXT_MAX];
@@ -66,6 +77,9 @@ struct options {
 	size_t disk_count;
 	struct option_net nets[OPTION_NETS_MAX];
 	size_t net_count;
+	struct option_share shares[OPTION_SHARES_MAX];
+	size_t share_count;
+	uint32_t vsock_cid; /* 0: none */
 	bool rng, pci;
 	uint32_t hotplug_ports; /* so many slots of the PCI bus that need no tool in the guest */
 	bool json;              /* check --json */
@@ -88,6 +102,12 @@ bool options_parse(
 /* The machine these options describe; load, wake and context are the caller's to fill in. It
  * points into *options. */
 struct spapr_config options_machine(const struct options *options);
+
+/* The guest's memory is shared with back ends. */
+bool options_share_memory(const struct options *options);
+
+/* It has devices whose queues somebody else serves, or can get some. */
+bool options_have_vhost(const struct options *options);
 
 /* The guest has a PCI bus; it has a network device on it, or may get one. */
 bool options_have_pci(const struct options *options);

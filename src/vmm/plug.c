@@ -2,12 +2,17 @@
 /* plug.c - see plug.h. */
 #include "vmm/plug.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 #include "virtio/blk.h"
 #include "virtio/net.h"
 #include "virtio/rng.h"
+#include "virtio/vhost_devices.h"
+#include "virtio/vhost_user.h"
 #include "vmm/passt.h"
+#include "vmm/virtiofsd.h"
 
 static bool plug_is_gone(void *context, const char *device)
 {
@@ -115,6 +120,60 @@ static bool plug(
 	return false;
 }
 
+/* That a back end is lost goes where errors of disks do. */
+static struct vhost_device_config plug_vhost(
+    const char *name, struct disk_errors *errors, struct spapr *machine)
+{
+	/* No file that another device could have. */
+	static const struct disk_identity none = {.host = UINT64_MAX, .readonly = true};
+	struct vhost_device_config config = {
+	    .name = name, .ask_ms = VHOST_ASK_MS, .answer_ms = VHOST_ANSWER_MS};
+
+	config.context = disk_errors_place(errors, name, &none, plug_is_gone, machine);
+	if (config.context != NULL)
+		config.lost = disk_errors_note_lost;
+	return config;
+}
+
+static bool plug_vhost_disk(struct spapr *machine, const struct option_disk *option,
+    struct disk_errors *errors, struct err *err)
+{
+	struct vhost_device_config config = plug_vhost(option->id, errors, machine);
+	int socket = vhost_user_connect(option->vhost, err);
+
+	return socket >= 0 &&
+	       plug(machine, option->id,
+	           vhost_blk_create(&config, socket, option->queues, spapr_memory(machine), err),
+	           err);
+}
+
+static bool plug_share(struct spapr *machine, const struct option_share *option,
+    struct disk_errors *errors, struct err *err)
+{
+	struct vhost_device_config config = plug_vhost(option->id, errors, machine);
+	int socket = option->dir[0] != '\0' ? virtiofsd_start(option->dir, option->readonly, err)
+	                                    : vhost_user_connect(option->socket, err);
+
+	return socket >= 0 &&
+	       plug(machine, option->id,
+	           vhost_fs_create(&config, socket, option->tag, spapr_memory(machine), err), err);
+}
+
+static bool plug_vsock(
+    struct spapr *machine, uint32_t cid, struct disk_errors *errors, struct err *err)
+{
+	static const char path[] = "/dev/vhost-vsock";
+	struct vhost_device_config config = plug_vhost("vsock0", errors, machine);
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		return err_system(err, errno,
+		    errno == EACCES ? "let the user write to it" : "load the module vhost_vsock",
+		    "cannot open %s", path);
+	return plug(machine, "vsock0",
+	    vhost_vsock_create(&config, fd, cid, spapr_memory(machine), err), err);
+}
+
 static bool plug_disk(struct spapr *machine, const struct option_disk *option,
     struct disk_errors *errors, struct err *err)
 {
@@ -200,10 +259,17 @@ bool plug_devices(struct spapr *machine, const struct options *options, struct d
     struct net_ends *ends, struct err *err)
 {
 	for (size_t i = 0; i < options->disk_count; i++)
-		if (!plug_disk(machine, &options->disks[i], errors, err))
+		if (options->disks[i].vhost[0] != '\0'
+		        ? !plug_vhost_disk(machine, &options->disks[i], errors, err)
+		        : !plug_disk(machine, &options->disks[i], errors, err))
 			return false;
 	for (size_t i = 0; i < options->net_count; i++)
 		if (!plug_net(machine, options, &options->nets[i], ends, err))
 			return false;
+	for (size_t i = 0; i < options->share_count; i++)
+		if (!plug_share(machine, &options->shares[i], errors, err))
+			return false;
+	if (options->vsock_cid != 0 && !plug_vsock(machine, options->vsock_cid, errors, err))
+		return false;
 	return plug_rng(machine, options, err);
 }

@@ -286,7 +286,8 @@ static bool run_enter_sandbox(struct run *run, struct err *err)
 		        run_device_files(options),
 		    sockets, COUNT_OF(sockets), run->wake.fd,
 		    (options_have_pci(options) ? SANDBOX_PCI : 0) |
-		        (options_have_net(options) ? SANDBOX_NET : 0),
+		        (options_have_net(options) ? SANDBOX_NET : 0) |
+		        (options_have_vhost(options) ? SANDBOX_VHOST : 0),
 		    err);
 	log_line(LOG_WARN, "--no-sandbox: a guest that breaks into this process has all rights of "
 	                   "the user who started it");

@@ -121,6 +121,13 @@ static int64_t report_disk_errors(struct vmm *vmm)
 		char path[sizeof JSON_DEVICE_PATH + OP_DEVICE_MAX];
 
 		snprintf(path, sizeof path, JSON_DEVICE_PATH "%s", error.device);
+		/* The line in the log is vhost.c's. */
+		if (error.lost[0] != '\0')
+			bus_publish(&vmm->bus, "DEVICE_BACKEND_LOST",
+			    json_pack("{s:s, s:s, s:s}", "path", path, "device", error.device,
+			        "reason", error.lost));
+		if (error.count == 0)
+			continue;
 		log_line(LOG_WARN,
 		    "disk %s: %s of %llu bytes at sector %llu fails: %s (%llu since the last "
 		    "report)",

@@ -259,6 +259,8 @@ VARIADIC(openat64, (int fd, const char *path, int flags, ...), (fd, path, flags,
 CALL(opendir, DIR *, (const char *path), (path), NULL, EMFILE, PLAIN)
 CALL(readdir64, struct dirent64 *, (DIR *directory), (directory), NULL, EIO, PLAIN)
 CALL(memfd_create, int, (const char *name, unsigned flags), (name, flags), -1, EMFILE, PLAIN)
+CALL(ftruncate64, int, (int fd, off64_t length), (fd, length), -1, ENOSPC, PLAIN)
+CALL(access, int, (const char *path, int mode), (path, mode), -1, EACCES, PLAIN)
 CALL(dup2, int, (int from, int to), (from, to), -1, EMFILE, PLAIN)
 CALL(lseek64, off64_t, (int fd, off64_t to, int from), (fd, to, from), -1, EIO, PLAIN)
 CALL(fstat64, int, (int fd, struct stat64 *status), (fd, status), -1, EIO, PLAIN)
@@ -304,6 +306,10 @@ CALL(connect, int, (int fd, const struct sockaddr *address, socklen_t length),
     (fd, address, length), -1, EACCES, PLAIN)
 CALL(accept4, int, (int fd, struct sockaddr *address, socklen_t *length, int flags),
     (fd, address, length, flags), -1, EMFILE, INTERRUPTIBLE)
+CALL(getsockname, int, (int fd, struct sockaddr *address, socklen_t *length), (fd, address, length),
+    -1, ENOBUFS, PLAIN)
+CALL(sendmsg, ssize_t, (int fd, const struct msghdr *message, int flags), (fd, message, flags), -1,
+    ECONNRESET, INTERRUPTIBLE)
 CALL(getsockopt, int, (int fd, int level, int name, void *value, socklen_t *length),
     (fd, level, name, value, length), -1, ENOBUFS, PLAIN)
 CALL(recv, ssize_t, (int fd, void *to, size_t length, int flags),
@@ -347,6 +353,7 @@ CALL(tcgetpgrp, pid_t, (int fd), (fd), -1, ENOTTY, PLAIN)
 CALL(pthread_create, int,
     (pthread_t *ret, const pthread_attr_t *how, void *(*run)(void *), void *with),
     (ret, how, run, with), errno, EAGAIN, PLAIN)
+CALL(fork, pid_t, (void), (), -1, EAGAIN, PLAIN)
 CALL(pthread_attr_init, int, (pthread_attr_t *how), (how), errno, ENOMEM, PLAIN)
 CALL(pthread_attr_setstacksize, int, (pthread_attr_t *how, size_t size), (how, size), errno, EINVAL,
     PLAIN)

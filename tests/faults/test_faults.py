@@ -29,12 +29,13 @@ WITHOUT_A_ROW = {
         closedir mallinfo2 malloc_trim mallopt pthread_attr_destroy
         pthread_mutex_init pthread_mutex_lock pthread_mutex_unlock pthread_mutex_destroy
         pthread_cond_init pthread_cond_wait pthread_cond_broadcast pthread_cond_signal
-        pthread_cond_destroy io_uring_queue_exit exit eventfd_write
+        pthread_cond_destroy io_uring_queue_exit exit eventfd_read eventfd_write
         pthread_rwlock_init pthread_rwlock_rdlock pthread_rwlock_wrlock pthread_rwlock_unlock
         pthread_rwlock_destroy""",
     "standard output, whose failures finish_output() asks for at the end": """
         printf fprintf putc putchar puts fputc fputs fwrite ferror stdout""",
     "standard error": "stderr",
+    "in the child of fork(), whose end the parent sees by a socket": "execv",
 }
 
 

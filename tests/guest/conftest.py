@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "lab"))
 from guest import elf, put_kernel, scratch_directory  # noqa: E402
-from guest_fixtures import host, nothing_left, root_disk, start  # noqa: E402, F401
+from guest_fixtures import backends, host, nothing_left, root_disk, start  # noqa: E402, F401
 from host_api import Host  # noqa: E402
 
 

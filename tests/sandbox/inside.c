@@ -53,7 +53,8 @@ int main(int argc, char **argv)
 	sandbox = sandbox_create(NULL, 0, &err);
 	wake = eventfd(0, EFD_CLOEXEC);
 	if (argc < 3 || sandbox == NULL || wake < 0 ||
-	    !sandbox_enter(sandbox, 4, removable, 2, wake, SANDBOX_PCI | SANDBOX_NET, &err)) {
+	    !sandbox_enter(
+	        sandbox, 4, removable, 2, wake, SANDBOX_PCI | SANDBOX_NET | SANDBOX_VHOST, &err)) {
 		fprintf(stderr, "%s\n", err.message);
 		return 1;
 	}

@@ -386,9 +386,14 @@ int main(int argc, char **argv)
 		cost();
 		return 0;
 	}
-	/* A guest without devices; then the filters of one with them, in full. */
+	/* A guest without devices, and one without those that somebody else serves; then the
+	 * filters of one with them, in full. */
 	probe_features();
 	values.features = SANDBOX_PCI | SANDBOX_NET;
+	if (!make_programs())
+		return 1;
+	probe_features();
+	values.features |= SANDBOX_VHOST;
 	if (!make_programs())
 		return 1;
 	for (; sandbox_rule(rows, &rule); rows++) {

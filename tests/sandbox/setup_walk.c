@@ -55,8 +55,8 @@ static enum ending enter(uint32_t number)
 	fault_arm(FAULT_ONCE, number, &shared->report);
 	/* The eventfd is among those kept. */
 	sandbox = sandbox_create((const int[]){3, 4, 5, 6, 7}, 5, err);
-	entered = sandbox != NULL &&
-	          sandbox_enter(sandbox, 4, removable, 1, wake, SANDBOX_PCI | SANDBOX_NET, err);
+	entered = sandbox != NULL && sandbox_enter(sandbox, 4, removable, 1, wake,
+	                                 SANDBOX_PCI | SANDBOX_NET | SANDBOX_VHOST, err);
 	if (entered && !sandbox_enter_vcpu(sandbox, err))
 		return err->message[0] != '\0' ? REFUSED : SILENT; /* it may look no more */
 	fault_disarm();

@@ -212,7 +212,7 @@ static void refuses_memory(const char *text, const char *message, const char *hi
 static void test_memory(void **state)
 {
 	static const char once[] = "write --memory size=2G,max=16G";
-	static const char keys[] = "the keys are size, max and reset";
+	static const char keys[] = "the keys are size, max, reset and shared";
 	static const char unit[] =
 	    "give a whole number with K, M, G or T behind it, like 512M or 2G";
 	static const char reset[] = "give reset=boot or reset=event";
@@ -437,6 +437,76 @@ static void test_others(void **state)
 	}
 	assert_false(parse(COMMAND_DTB, "-output", "x", NULL, NULL, NULL, NULL));
 	assert_string_equal(err.hint, "did you mean --output?");
+}
+
+static void test_share(void **state)
+{
+	static const struct {
+		const char *text, *message;
+	} wrong[] = {
+	    {"tag=a", "either dir or socket"},
+	    {"dir=/a,socket=/b,tag=a", "either dir or socket"},
+	    {"dir=/a", "names no tag"},
+	    {"dir=,tag=a", "--share dir cannot be"},
+	    {"dir=/a,tag=1234567890123456789012345678901234567", "--share tag cannot be"},
+	    {"socket=/a,tag=a,readonly", "readonly is for dir"},
+	    {"dir=/a,tag=a,readonly=maybe", "--share readonly cannot be"},
+	    {"dir=/a,tag=a,dir=/b", "names dir twice"},
+	    {"dir=/a,tag=a,id=-", "--share id cannot be"},
+	    {"dir=/a,tag=a,other=1", "does not know"},
+	    {"dir=/a,tag=a,other", "does not know"},
+	};
+
+	(void)state;
+	assert_true(run_with("--share", "dir=/a,,b,tag=x,readonly"));
+	assert_string_equal(options.shares[0].dir, "/a,b");
+	assert_string_equal(options.shares[0].tag, "x");
+	assert_string_equal(options.shares[0].id, "share0");
+	assert_true(options.shares[0].readonly);
+	assert_true(options_have_pci(&options));
+	assert_true(options_share_memory(&options));
+	assert_true(options_have_vhost(&options));
+	assert_true(
+	    run_with("--share", "socket=/s,tag=123456789012345678901234567890123456,id=files"));
+	assert_string_equal(options.shares[0].socket, "/s");
+	assert_string_equal(options.shares[0].id, "files");
+	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+		refuses("--share", wrong[i].text, wrong[i].message);
+}
+
+static void test_vhost_disk(void **state)
+{
+	(void)state;
+	assert_true(run_with("--disk", "vhost=/s,id=d,queues=2"));
+	assert_string_equal(options.disks[0].vhost, "/s");
+	assert_true(options_share_memory(&options));
+	assert_true(run_with("--disk", "file=/s"));
+	assert_false(options_share_memory(&options));
+	refuses("--disk", "vhost=/s,file=/f", "both a file and a vhost socket");
+	refuses("--disk", "vhost=/s,readonly", "are for file");
+	refuses("--disk", "vhost=/s,direct", "are for file");
+	refuses("--disk", "vhost=/s,serial=x", "are for file");
+	refuses("--disk", "id=d", "names no file");
+}
+
+static void test_vsock(void **state)
+{
+	static const char *const wrong[] = {
+	    "3", "cid=", "cid=2", "cid=4294967295", "cid=-5", "cid=7x", "cid= 7", "cid=0x10"};
+
+	(void)state;
+	assert_true(run_with("--vsock", "cid=3"));
+	assert_int_equal(options.vsock_cid, 3);
+	assert_true(options_have_pci(&options));
+	assert_true(options_have_vhost(&options));
+	assert_false(options_share_memory(&options));
+	assert_true(run_with("--vsock", "cid=4294967294"));
+	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+		refuses("--vsock", wrong[i], "--vsock cannot be");
+	assert_true(run_with("--memory", "1G,shared"));
+	assert_true(options_share_memory(&options));
+	assert_int_equal(options.memory_bytes, UINT64_C(1) << 30);
+	refuses("--memory", "1G,shared,shared", "names shared twice");
 }
 
 /* The next option is no value. */
@@ -714,6 +784,9 @@ int main(void)
 	    cmocka_unit_test(test_ports),
 	    cmocka_unit_test(test_mode),
 	    cmocka_unit_test(test_others),
+	    cmocka_unit_test(test_share),
+	    cmocka_unit_test(test_vhost_disk),
+	    cmocka_unit_test(test_vsock),
 	    cmocka_unit_test(test_no_value),
 	    cmocka_unit_test(test_commands),
 	    cmocka_unit_test(test_config),

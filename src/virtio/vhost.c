@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vhost.c - see vhost.h: the device, and its control thread.
+ *
+ * As in device.c the state says who owns the rings: at rest the thread that calls virtio_start(),
+ * else the control thread.
+ */
+#include "virtio/vhost.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "virtio/backing.h"
+
+enum vhost_state { VHOST_AT_REST, VHOST_RUNNING, VHOST_STOPPING, VHOST_ENDING };
+
+struct vhost {
+	struct virtio_device base;
+	/* Constant. */
+	struct vhost_config config;
+	char name[32];
+	uint8_t space[VHOST_CONFIG_MAX];
+	const struct gmem *gmem;
+	int mailbox; /* an eventfd, not blocking */
+	int doorbells[VIRTIO_QUEUES_MAX];
+	pthread_t thread;
+	bool has_thread;
+	_Atomic int state; /* enum vhost_state */
+	atomic_bool lost;
+	/* Of the owner. */
+	uint64_t accepted;
+	struct vhost_ring rings[VIRTIO_QUEUES_MAX];
+	/* Of the control thread. */
+	bool serving, told_broken;
+	/* virtio_confine() */
+	pthread_cond_t confined;
+	bool (*confine)(void *context, struct err *err);
+	void *confine_context;
+	atomic_bool confine_wanted;
+	bool confine_done;
+	struct err confine_error;
+};
+
+/* More than the thread needs, and less than a huge page. */
+#define STACK_BYTES (256u << 10)
+
+static struct vhost *vhost_of(struct virtio_device *base)
+{
+	return (struct vhost *)base;
+}
+
+static const struct vhost *vhost_look(const struct virtio_device *base)
+{
+	return (const struct vhost *)base;
+}
+
+static void vhost_ring(struct vhost *vhost)
+{
+	eventfd_write(vhost->mailbox, 1);
+}
+
+/* --- The control thread ----------------------------------------------------------------------- */
+
+/* The driver can reset the device, and finds that it has no features. */
+static void vhost_tell_broken(struct vhost *vhost)
+{
+	const struct virtio_listener *listener = &vhost->base.listener;
+
+	if (vhost->told_broken || atomic_load(&vhost->state) != VHOST_RUNNING)
+		return;
+	vhost->told_broken = true;
+	if (listener->broken != NULL)
+		listener->broken(listener->context);
+}
+
+static void vhost_lose(struct vhost *vhost, const struct err *err)
+{
+	if (atomic_exchange(&vhost->lost, true))
+		return;
+	vhost->config.ops->cut(vhost->config.backend);
+	vhost->serving = false;
+	log_line(LOG_WARN, "%s: the back end is lost: %s", vhost->name, err->message);
+	if (vhost->config.lost != NULL)
+		vhost->config.lost(vhost->config.context, err->message);
+	vhost_tell_broken(vhost);
+}
+
+static uint64_t vhost_deadline(const struct vhost *vhost)
+{
+	return clock_ms() + vhost->config.answer_ms;
+}
+
+static void vhost_serve(struct vhost *vhost)
+{
+	const struct vhost_config *config = &vhost->config;
+	struct err err = {0};
+
+	/* It may have been lost after the driver asked. */
+	if (atomic_load(&vhost->lost)) {
+		vhost_tell_broken(vhost);
+	} else if (!vhost->serving) {
+		vhost->serving = true;
+		if (!config->ops->start(config->backend, vhost->gmem, vhost->accepted, vhost->rings,
+		        config->served, vhost_deadline(vhost), &err))
+			vhost_lose(vhost, &err);
+	}
+}
+
+/* The rings are handed back with the last access to them. */
+static void vhost_rest(struct vhost *vhost)
+{
+	const struct vhost_config *config = &vhost->config;
+	const struct virtio_listener listener = vhost->base.listener;
+	int stopping = VHOST_STOPPING;
+	struct err err = {0};
+
+	if (vhost->serving && !config->ops->stop(config->backend, vhost->rings, config->served,
+	                          vhost_deadline(vhost), &err))
+		vhost_lose(vhost, &err);
+	vhost->serving = vhost->told_broken = false;
+	/* It may have been told to end meanwhile. */
+	if (atomic_compare_exchange_strong(&vhost->state, &stopping, VHOST_AT_REST) &&
+	    listener.at_rest != NULL)
+		listener.at_rest(listener.context);
+}
+
+static void vhost_confine_thread(struct vhost *vhost)
+{
+	struct err err = {0};
+
+	if (!atomic_exchange(&vhost->confine_wanted, false))
+		return;
+	vhost->confine(vhost->confine_context, &err);
+	pthread_mutex_lock(&vhost->base.lock);
+	vhost->confine_error = err;
+	vhost->confine_done = true;
+	pthread_cond_signal(&vhost->confined);
+	pthread_mutex_unlock(&vhost->base.lock);
+}
+
+/* Until there is a wish, or the back end stirs. */
+static void vhost_wait(struct vhost *vhost)
+{
+	const struct vhost_config *config = &vhost->config;
+	int watched = atomic_load(&vhost->lost) ? -1 : config->ops->watch(config->backend);
+	struct pollfd fds[2] = {
+	    {.fd = vhost->mailbox, .events = POLLIN}, {.fd = watched, .events = POLLIN}};
+	struct err err = {0};
+	eventfd_t wishes;
+
+	while (poll(fds, 2, -1) < 0 && errno == EINTR)
+		;
+	eventfd_read(vhost->mailbox, &wishes);
+	if (fds[1].revents != 0 && !config->ops->alive(config->backend, &err))
+		vhost_lose(vhost, &err);
+}
+
+static void *vhost_main(void *argument)
+{
+	struct vhost *vhost = argument;
+	char name[16];
+
+	snprintf(name, sizeof name, "%.15s", vhost->name);
+	pthread_setname_np(pthread_self(), name);
+	for (;;) {
+		vhost_wait(vhost);
+		vhost_confine_thread(vhost);
+		switch (atomic_load(&vhost->state)) {
+		case VHOST_AT_REST: break;
+		case VHOST_RUNNING: vhost_serve(vhost); break;
+		case VHOST_STOPPING: vhost_rest(vhost); break;
+		case VHOST_ENDING: return NULL;
+		}
+	}
+}
+
+/* --- The driver's acts ------------------------------------------------------------------------ */
+
+/* Rings in the guest's memory, of which section 2.7 says where each part lies. */
+static bool vhost_check_rings(const struct vhost *vhost, const struct virtio_rings *rings)
+{
+	struct virtqueue queue;
+
+	return !rings->enabled || virtqueue_start(&queue, vhost->gmem, VIRTIO_F_VERSION_1, rings);
+}
+
+static bool vhost_start(
+    struct virtio_device *base, uint64_t features, const struct virtio_rings *rings)
+{
+	struct vhost *vhost = vhost_of(base);
+	const struct virtio_listener *listener = &base->listener;
+
+	if (atomic_load(&vhost->lost))
+		return false;
+	for (unsigned i = 0; i < base->queues; i++)
+		if (!vhost_check_rings(vhost, &rings[i]))
+			return false;
+	for (unsigned i = 0; i < base->queues; i++)
+		vhost->rings[i] = (struct vhost_ring){.rings = rings[i],
+		    .kick = vhost->doorbells[i],
+		    .call = listener->call != NULL ? listener->call(listener->context, i) : -1};
+	vhost->accepted = features;
+	atomic_store(&vhost->state, VHOST_RUNNING);
+	vhost_ring(vhost);
+	return true;
+}
+
+static void vhost_stop(struct virtio_device *base)
+{
+	struct vhost *vhost = vhost_of(base);
+	int running = VHOST_RUNNING;
+
+	if (atomic_compare_exchange_strong(&vhost->state, &running, VHOST_STOPPING))
+		vhost_ring(vhost);
+}
+
+static bool vhost_at_rest(const struct virtio_device *base)
+{
+	return atomic_load(&vhost_look(base)->state) == VHOST_AT_REST;
+}
+
+/* Only what the rings show: how many are answered is known to 16 bits. */
+static struct virtio_progress vhost_progress(const struct virtio_device *base)
+{
+	const struct vhost *vhost = vhost_look(base);
+	struct virtio_progress progress = {0};
+
+	if (atomic_load(&vhost->state) == VHOST_AT_REST)
+		return progress;
+	for (unsigned i = 0; i < vhost->config.served; i++) {
+		const struct virtio_rings *rings = &vhost->rings[i].rings;
+		struct le16 available, used;
+
+		if (!rings->enabled || !gmem_load16(vhost->gmem, rings->driver + 2, &available) ||
+		    !gmem_load16(vhost->gmem, rings->device + 2, &used))
+			continue;
+		progress.done += from_le16(used);
+		progress.in_flight += (uint16_t)(from_le16(available) - from_le16(used));
+	}
+	return progress;
+}
+
+static uint64_t vhost_features(const struct virtio_device *base)
+{
+	const struct vhost *vhost = vhost_look(base);
+
+	return atomic_load(&vhost->lost) ? 0 : vhost->config.features;
+}
+
+static int vhost_doorbell(const struct virtio_device *base, unsigned queue)
+{
+	return vhost_look(base)->doorbells[queue];
+}
+
+/* --- Making and ending ------------------------------------------------------------------------ */
+
+static bool vhost_confine(struct virtio_device *base,
+    bool (*confine)(void *context, struct err *err), void *context, struct err *err)
+{
+	struct vhost *vhost = vhost_of(base);
+
+	vhost->confine = confine;
+	vhost->confine_context = context;
+	atomic_store(&vhost->confine_wanted, true);
+	vhost_ring(vhost);
+	pthread_mutex_lock(&vhost->base.lock);
+	while (!vhost->confine_done)
+		pthread_cond_wait(&vhost->confined, &vhost->base.lock);
+	*err = vhost->confine_error.class != ERR_NONE ? vhost->confine_error : *err;
+	pthread_mutex_unlock(&vhost->base.lock);
+	return vhost->confine_error.class == ERR_NONE;
+}
+
+/* It takes as long as the back end may take for its answer: only if that has a request just now. */
+static void vhost_destroy(struct virtio_device *base)
+{
+	struct vhost *vhost = vhost_of(base);
+
+	if (vhost->has_thread) {
+		atomic_store(&vhost->state, VHOST_ENDING);
+		vhost_ring(vhost);
+		pthread_join(vhost->thread, NULL);
+	}
+	vhost->config.ops->destroy(vhost->config.backend);
+	for (unsigned i = 0; i < base->queues; i++)
+		if (vhost->doorbells[i] >= 0)
+			close(vhost->doorbells[i]);
+	if (vhost->mailbox >= 0)
+		close(vhost->mailbox);
+	pthread_cond_destroy(&vhost->confined);
+	pthread_mutex_destroy(&vhost->base.lock);
+	free(vhost);
+}
+
+static const struct virtio_backing vhost_backing = {
+    .destroy = vhost_destroy,
+    .confine = vhost_confine,
+    .features = vhost_features,
+    .doorbell = vhost_doorbell,
+    .start = vhost_start,
+    .stop = vhost_stop,
+    .at_rest = vhost_at_rest,
+    .progress = vhost_progress,
+};
+
+static bool vhost_make_eventfds(struct vhost *vhost, struct err *err)
+{
+	bool good = true;
+
+	for (unsigned i = 0; i < vhost->base.queues; i++) {
+		vhost->doorbells[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		good = good && vhost->doorbells[i] >= 0;
+	}
+	vhost->mailbox = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return (good && vhost->mailbox >= 0) ||
+	       err_system(err, errno, "raise ulimit -n", "%s: cannot make an eventfd", vhost->name);
+}
+
+static bool vhost_make_thread(struct vhost *vhost, struct err *err)
+{
+	pthread_attr_t attributes;
+	int error = pthread_attr_init(&attributes);
+
+	if (error == 0) {
+		error = pthread_attr_setstacksize(&attributes, STACK_BYTES);
+		if (error == 0)
+			error = pthread_create(&vhost->thread, &attributes, vhost_main, vhost);
+		pthread_attr_destroy(&attributes);
+	}
+	vhost->has_thread = error == 0;
+	return vhost->has_thread ||
+	       err_system(err, error, NULL, "%s: cannot make a thread", vhost->name);
+}
+
+struct virtio_device *vhost_create(
+    const struct vhost_config *config, const struct gmem *gmem, struct err *err)
+{
+	struct vhost *vhost = calloc(1, sizeof *vhost);
+
+	if (vhost == NULL) {
+		config->ops->destroy(config->backend);
+		err_system(err, ENOMEM, NULL, "%s: cannot make the device", config->name);
+		return NULL;
+	}
+	memcpy(vhost->space, config->config, config->config_bytes);
+	vhost->base = (struct virtio_device){.backing = &vhost_backing,
+	    .kind = config->kind,
+	    .queues = config->queues,
+	    .config = vhost->space,
+	    .config_bytes = config->config_bytes};
+	vhost->config = *config;
+	snprintf(vhost->name, sizeof vhost->name, "%s", config->name);
+	vhost->gmem = gmem;
+	pthread_mutex_init(&vhost->base.lock, NULL);
+	pthread_cond_init(&vhost->confined, NULL);
+	if (vhost_make_eventfds(vhost, err) && vhost_make_thread(vhost, err))
+		return &vhost->base;
+	vhost_destroy(&vhost->base);
+	return NULL;
+}
+
+bool vhost_is_lost(const struct virtio_device *device)
+{
+	return device->backing == &vhost_backing && atomic_load(&vhost_look(device)->lost);
+}
