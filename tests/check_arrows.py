@@ -81,6 +81,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"bus"},
         {"command.h"},
         {"block", "netdev"},
+        {"chardev"},
         {"devices"},
         {"query"},
         {"command.c", "commands"},
@@ -102,7 +103,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"run"},
         {"main"},
     ],
-    "ctl": [{"ctl"}, {"connection", "disk", "lists", "net", "paprikactl", "print", "resize", "verbs",
+    "ctl": [{"ctl"}, {"connection", "disk", "lists", "net", "paprikactl", "print", "resize", "share", "verbs",
                                 "wait"}],
 }
 # These files have no header of their own; they share one that is on their floor.

@@ -57,7 +57,7 @@ struct call {
 	const char *class; /* the protocol's class of err; NULL: GenericError */
 };
 
-#define ARGUMENTS_MAX 13
+#define ARGUMENTS_MAX 20
 
 struct command {
 	const char *name;

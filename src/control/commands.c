@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "control/block.h"
+#include "control/chardev.h"
 #include "control/devices.h"
 #include "control/netdev.h"
 #include "control/query.h"
@@ -123,7 +124,8 @@ const struct command commands[] = {
   .doc = "All places for a core, the highest first; qom-path only where there is one." },
 { .name = "device_add", .run = run_device_add, .as_options = true,
   .arguments = {
-	{"driver", ARGUMENT_STRING, true, "host-spapr-cpu-core, pc-dimm, virtio-blk-pci, virtio-net-pci or virtio-rng-pci"},
+	{"driver", ARGUMENT_STRING, true, "host-spapr-cpu-core, pc-dimm, virtio-blk-pci, virtio-net-pci, virtio-rng-pci, vhost-user-blk-pci, "
+	"vhost-user-fs-pci or vhost-vsock-pci"},
 	{"core-id", ARGUMENT_INTEGER, false, "of a core: the place; see query-hotpluggable-cpus"},
 	{"id", ARGUMENT_STRING, false, "name of the device; if not given core<core-id>, or memdev"},
 	{"nr-threads", ARGUMENT_INTEGER, false, "of a core: must be what the machine has"},
@@ -131,11 +133,15 @@ const struct command commands[] = {
 	{"addr", ARGUMENT_INTEGER, false, "of pc-dimm: where it begins; if not given where it fits"},
 	{"drive", ARGUMENT_STRING, false, "of virtio-blk-pci: the block node, made by blockdev-add"},
 	{"serial", ARGUMENT_STRING, false, "... its serial number, at most 20 characters"},
-	{"num-queues", ARGUMENT_INTEGER, false, "... how many queues it has (1)"},
+	{"num-queues", ARGUMENT_INTEGER, false, "... how many queues it has (1); of vhost-user-blk-pci, too"},
 	{"netdev", ARGUMENT_STRING, false, "of virtio-net-pci: the netdev, made by netdev_add"},
 	{"mac", ARGUMENT_STRING, false, "... its address; if not given one that depends on its name"},
 	{"mq", ARGUMENT_BOOLEAN, false, "... ignored: it has as many queues as its netdev"},
-	{"host_mtu", ARGUMENT_INTEGER, false, "... the MTU that the guest is told"}},
+	{"host_mtu", ARGUMENT_INTEGER, false, "... the MTU that the guest is told"},
+	{"chardev", ARGUMENT_STRING, false, "of vhost-user-*: the back end's socket, made by chardev-add"},
+	{"tag", ARGUMENT_STRING, false, "of vhost-user-fs-pci: what the guest mounts, at most 36 characters"},
+	{"guest-cid", ARGUMENT_INTEGER, false, "of vhost-vsock-pci: the guest's address"},
+	{"vhostfd", ARGUMENT_STRING, false, "... the name of a descriptor of /dev/vhost-vsock, passed by getfd"}},
   .returns = "{operation}",
   .doc = "Add a core, memory or a PCI device. The reply means that this has begun." },
 { .name = "add-fd", .run = run_add_fd,
@@ -153,6 +159,19 @@ const struct command commands[] = {
 { .name = "query-fdsets", .run = query_fdsets,
   .returns = "[{fdset-id, fds: [{fd}]}]",
   .doc = "The descriptors that were passed." },
+{ .name = "chardev-add", .run = run_chardev_add,
+  .arguments = {
+	{"id", ARGUMENT_STRING, true, "its name"},
+	{"backend", ARGUMENT_OBJECT, true, "{type: socket, data: {addr: {type: fd, data: {str: NAME}}}}"}},
+  .returns = "{}",
+  .doc = "Make a back end's socket, passed by getfd, known under a name, for one device to have." },
+{ .name = "chardev-remove", .run = run_chardev_remove,
+  .arguments = {{"id", ARGUMENT_STRING, true, "its name"}},
+  .returns = "{}",
+  .doc = "Forget a chardev that no device has." },
+{ .name = "query-chardev", .run = query_chardev,
+  .returns = "[{label, filename, frontend-open}]",
+  .doc = "The chardevs; frontend-open: a device has it." },
 { .name = "blockdev-add", .run = run_blockdev_add,
   .arguments = {
 	{"driver", ARGUMENT_STRING, true, "raw, file or host_device"},

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 
 #include "control/block.h"
+#include "control/chardev.h"
 #include "control/json_out.h"
 #include "control/netdev.h"
 
@@ -190,18 +191,92 @@ static bool add_rng(struct call *call, const char *id, uint64_t *ret_operation)
 	    call->guest->vmm, id != NULL ? id : "rng0", ret_operation, &call->err);
 }
 
+/* The connection is the device's from then on, or lost if the device cannot be made. */
+static bool add_vhost(struct call *call, struct guest_vhost *vhost, uint64_t *ret_operation)
+{
+	return vhost->fd >= 0 &&
+	       call->guest->ops->add_vhost(call->guest->vmm, vhost, ret_operation, &call->err);
+}
+
+static bool check_free_name(struct call *call, const char *name)
+{
+	return !spapr_has_device(call->guest->machine, name) ||
+	       call_fail(call, NULL, "Duplicate device ID '%s'", name);
+}
+
+static bool add_vhost_disk(struct call *call, const char *id, uint64_t *ret_operation)
+{
+	const char *chardev = call_string(call, "chardev");
+	struct guest_vhost vhost = {.kind = GUEST_VHOST_DISK, .name = id != NULL ? id : chardev};
+	json_int_t queues;
+
+	if (chardev == NULL)
+		return call_fail(call, NULL, "chardev is mandatory");
+	if (!call_integer(call, "num-queues", &queues))
+		queues = 1;
+	if (queues < 1 || queues > 16)
+		return call_fail(
+		    call, NULL, "num-queues %lld out of range: 1 to 16", (long long)queues);
+	vhost.queues = (unsigned)queues;
+	if (!check_free_name(call, vhost.name))
+		return false;
+	vhost.fd = chardev_take(call, chardev, vhost.name);
+	return add_vhost(call, &vhost, ret_operation);
+}
+
+static bool add_share(struct call *call, const char *id, uint64_t *ret_operation)
+{
+	const char *chardev = call_string(call, "chardev"), *tag = call_string(call, "tag");
+	struct guest_vhost vhost = {
+	    .kind = GUEST_VHOST_SHARE, .name = id != NULL ? id : chardev, .tag = tag};
+
+	if (chardev == NULL)
+		return call_fail(call, NULL, "missing chardev");
+	if (tag == NULL || tag[0] == '\0')
+		return call_fail(call, NULL, "missing tag property");
+	if (strlen(tag) > 36)
+		return call_fail(call, NULL, "tag property must be 36 bytes or less");
+	if (!check_free_name(call, vhost.name))
+		return false;
+	vhost.fd = chardev_take(call, chardev, vhost.name);
+	return add_vhost(call, &vhost, ret_operation);
+}
+
+static bool add_vsock(struct call *call, const char *id, uint64_t *ret_operation)
+{
+	const char *fd = call_string(call, "vhostfd");
+	struct guest_vhost vhost = {.kind = GUEST_VHOST_VSOCK, .name = id != NULL ? id : "vsock0"};
+	json_int_t cid;
+
+	if (!call_integer(call, "guest-cid", &cid) || cid < 3)
+		return call_fail(call, NULL, "guest-cid property must be greater than 2");
+	if (cid >= UINT32_MAX)
+		return call_fail(call, NULL, "guest-cid property must be a 32-bit number");
+	if (fd == NULL)
+		return call_fail(call, NULL, "'vhostfd' property is not set");
+	vhost.cid = (uint32_t)cid;
+	if (!check_free_name(call, vhost.name))
+		return false;
+	vhost.fd = named_fd_take(call, fd);
+	return add_vhost(call, &vhost, ret_operation);
+}
+
 /* What ends a driver's name decides: names of a core begin with a processor, and clients made for
  * other machines use theirs. */
+enum { DRIVER_ARGUMENTS = 5 };
 static const struct {
 	const char *name;
 	bool (*add)(struct call *call, const char *id, uint64_t *ret_operation);
-	const char *arguments[5]; /* that it takes, besides driver and id */
+	const char *arguments[DRIVER_ARGUMENTS]; /* that it takes, besides driver and id */
 } drivers[] = {
     {"spapr-cpu-core", add_core, {"core-id", "nr-threads"}},
     {"pc-dimm", add_memory, {"memdev", "addr"}},
     {"virtio-blk-pci", add_disk, {"drive", "serial", "num-queues"}},
     {"virtio-net-pci", add_net, {"netdev", "mac", "mq", "host_mtu"}},
     {"virtio-rng-pci", add_rng, {NULL}},
+    {"vhost-user-blk-pci", add_vhost_disk, {"chardev", "num-queues"}},
+    {"vhost-user-fs-pci", add_share, {"chardev", "tag"}},
+    {"vhost-vsock-pci", add_vsock, {"guest-cid", "vhostfd"}},
 };
 
 #define DRIVERS (sizeof drivers / sizeof drivers[0])
@@ -213,16 +288,26 @@ static bool ends_with(const char *text, const char *end)
 	return length >= end_length && strcmp(text + length - end_length, end) == 0;
 }
 
+static bool driver_takes(size_t driver, const char *name)
+{
+	for (size_t i = 0; i < DRIVER_ARGUMENTS && drivers[driver].arguments[i] != NULL; i++)
+		if (strcmp(drivers[driver].arguments[i], name) == 0)
+			return true;
+	return false;
+}
+
 /* An argument of another driver. One without a text counts as not given, as in QMP. */
 static bool check_driver_arguments(struct call *call, size_t driver)
 {
 	for (size_t other = 0; other < DRIVERS; other++)
-		for (size_t i = 0; other != driver && drivers[other].arguments[i] != NULL; i++) {
+		for (size_t i = 0; i < DRIVER_ARGUMENTS && drivers[other].arguments[i] != NULL;
+		     i++) {
 			const char *name = drivers[other].arguments[i];
 			json_t *given = json_object_get(call->arguments, name);
 
-			if (json_is_string(given) || json_is_number(given) ||
-			    json_is_boolean(given))
+			if (!driver_takes(driver, name) &&
+			    (json_is_string(given) || json_is_number(given) ||
+			        json_is_boolean(given)))
 				return call_fail(call, NULL, "Property '%s.%s' not found",
 				    drivers[driver].name, name);
 		}

@@ -43,6 +43,17 @@ struct guest_net {
 	uint16_t mtu; /* 0: the guest is told none */
 };
 
+/* A device that somebody else serves. fd is taken over: a back end's socket, or of vhost-vsock. */
+enum guest_vhost_kind { GUEST_VHOST_DISK, GUEST_VHOST_SHARE, GUEST_VHOST_VSOCK };
+struct guest_vhost {
+	enum guest_vhost_kind kind;
+	const char *name; /* of the device */
+	int fd;
+	unsigned queues; /* of a disk */
+	const char *tag; /* of a share */
+	uint32_t cid;    /* of a vsock */
+};
+
 /* The commands stop, cont, system_reset, system_powerdown and quit. Each publishes its event. */
 struct guest_ops {
 	enum run_state (*run_state)(const struct vmm *vmm);
@@ -59,6 +70,8 @@ struct guest_ops {
 	bool (*add_net)(
 	    struct vmm *vmm, const struct guest_net *net, uint64_t *ret_operation, struct err *err);
 	bool (*set_link)(struct vmm *vmm, const char *device, bool up, struct err *err);
+	bool (*add_vhost)(struct vmm *vmm, const struct guest_vhost *vhost, uint64_t *ret_operation,
+	    struct err *err);
 	void (*quit)(struct vmm *vmm); /* with exit code 0, once the replies are sent */
 };
 
@@ -106,6 +119,16 @@ struct netdevs {
 	} list[NETDEVS_MAX];
 };
 
+/* Sockets of back ends: chardev.h. */
+#define CHARDEVS_MAX 32
+struct chardevs {
+	struct chardev {
+		char id[OP_DEVICE_MAX]; /* empty: free */
+		int fd;                 /* -1: a device has taken it */
+		char device[OP_DEVICE_MAX];
+	} list[CHARDEVS_MAX];
+};
+
 struct guest {
 	const struct guest_ops *ops;
 	struct vmm *vmm; /* the argument of ops */
@@ -113,6 +136,7 @@ struct guest {
 	struct backends *backends;
 	struct blocks *blocks;
 	struct netdevs *netdevs;
+	struct chardevs *chardevs;
 	const char *name; /* empty: none */
 };
 

@@ -47,17 +47,27 @@ json_t *run_getfd(struct call *call)
 	return json_object();
 }
 
-json_t *run_closefd(struct call *call)
+int named_fd_take(struct call *call, const char *name)
 {
-	const char *name = call_string(call, "fdname");
 	struct named_fd *named = name[0] != '\0' ? named_fd_find(call->guest->netdevs, name) : NULL;
+	int fd;
 
 	if (named == NULL) {
 		call_fail(call, NULL, "File descriptor named '%s' not found", name);
-		return NULL;
+		return -1;
 	}
-	close(named->fd);
+	fd = named->fd;
 	*named = (struct named_fd){0};
+	return fd;
+}
+
+json_t *run_closefd(struct call *call)
+{
+	int fd = named_fd_take(call, call_string(call, "fdname"));
+
+	if (fd < 0)
+		return NULL;
+	close(fd);
 	return json_object();
 }
 

@@ -15,6 +15,10 @@ json_t *run_netdev_del(struct call *call);
 json_t *run_set_link(struct call *call);
 json_t *query_netdevs(struct call *call);
 
+/* The descriptor of this name, which is the caller's from then on; -1, and an error, if there is
+ * none. */
+int named_fd_take(struct call *call, const char *name);
+
 /* The netdev of this id; NULL if there is none. */
 struct netdev *netdev_find(struct netdevs *netdevs, const char *id);
 

@@ -271,6 +271,8 @@ static json_t *connector_of_pci(const struct spapr_pci_info *pci, uint64_t now_m
 	connector = with_member(connector, "driver", json_string(pci->driver));
 	connector = with_member(connector, "device-status", json_integer(pci->status));
 	connector = with_member(connector, "requests", json_out_integer(pci->requests));
+	if (pci->lost)
+		connector = with_member(connector, "backend-lost", json_true());
 	return with_member(connector, "requests-in-flight", json_out_integer(pci->in_flight));
 }
 

@@ -35,6 +35,7 @@ struct ctl {
 	json_t *request;
 	int file_fd; /* 0: none */
 	bool net_is_tap;
+	bool file_is_socket;
 	int pass_fd; /* to go with the next request; 0: none */
 	int fd;
 	bool lost; /* the connection: nothing can be asked any more */
@@ -163,6 +164,18 @@ bool list_has(const json_t *list, const char *key, const char *text);
 bool verb_check_net(struct ctl *ctl, char **arguments);
 enum exit_code verb_net_add(struct ctl *ctl, char **arguments);
 enum exit_code verb_net_remove(struct ctl *ctl, char **arguments);
+/* --- share.c: commands of the table in verbs.c -------------------------------------------- */
+
+/* Connect to it: ctl->file_fd. */
+bool verb_check_socket(struct ctl *ctl, char **arguments);
+enum exit_code verb_share_add(struct ctl *ctl, char **arguments);
+
+/* Forget the connection of a device that has gone; nothing if there is none. */
+void share_forget(struct ctl *ctl, const char *id);
+
+/* Add a device of this driver above that connection; named PREFIX and a number without --id. */
+enum exit_code share_begin(
+    struct ctl *ctl, const char *driver, const char *prefix, const char *tag);
 
 /* --- verbs.c ------------------------------------------------------------------------------ */
 

@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define DISK_ID_MAX 64
@@ -79,6 +80,11 @@ static bool disk_make_node(struct ctl *ctl, int fd, const char *id)
 
 bool verb_check_file(struct ctl *ctl, char **arguments)
 {
+	struct stat file;
+
+	ctl->file_is_socket = stat(arguments[0], &file) == 0 && S_ISSOCK(file.st_mode);
+	if (ctl->file_is_socket)
+		return verb_check_socket(ctl, arguments);
 	ctl->file_fd = open(
 	    arguments[0], (ctl->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (ctl->file_fd < 0)
@@ -94,6 +100,8 @@ enum exit_code verb_disk_add(struct ctl *ctl, char **arguments)
 
 	/* The VMM knows the descriptor only. */
 	ctl->subject = arguments[0];
+	if (ctl->file_is_socket)
+		return share_begin(ctl, "vhost-user-blk-pci", "disk", NULL);
 	if (!disk_choose_id(ctl, id) || !disk_make_node(ctl, ctl->file_fd, id))
 		return CTL_ERROR;
 	code = operation_begin(ctl, "device_add",
@@ -114,7 +122,8 @@ static void disk_tell_cut_off(struct ctl *ctl, const char *device)
 	json_array_foreach (devices, i, slot) {
 		/* Network devices answer at once what they are asked. */
 		if (strcmp(member_text(slot, "device"), device) == 0 && !ctl->json &&
-		    strcmp(member_text(slot, "driver"), "virtio-net-pci") != 0)
+		    strcmp(member_text(slot, "driver"), "virtio-net-pci") != 0 &&
+		    strncmp(member_text(slot, "driver"), "vhost-", 6) != 0)
 			printf("%s: requests of the guest's are answered with an I/O error from "
 			       "now on; %" PRId64
 			       " that had been begun end as the host ends them\n",
@@ -149,5 +158,6 @@ enum exit_code verb_disk_remove(struct ctl *ctl, char **arguments)
 	if (list_has(nodes, "node-name", arguments[0]))
 		connection_tell(ctl, "blockdev-del", json_pack("{s:s}", "node-name", arguments[0]));
 	json_decref(nodes);
+	share_forget(ctl, arguments[0]);
 	return code;
 }

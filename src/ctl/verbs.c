@@ -252,6 +252,11 @@ static const struct verb {
 	"add a network device"},
     {"net remove", "DEVICE [--force] [--wait] [--timeout S]", 1, 1, NULL, verb_net_remove, NULL,
 	"ask the guest for a PCI device back"},
+    {"share list", "", 0, 0, NULL, verb_disk_list, NULL, "the PCI devices"},
+    {"share add", "SOCKET TAG [--id NAME] [--wait] [--timeout S]", 2, 2, verb_check_socket, verb_share_add, NULL,
+	"add a shared directory: a virtiofsd's socket"},
+    {"share remove", "DEVICE [--force] [--wait] [--timeout S]", 1, 1, NULL, verb_disk_remove, NULL,
+	"ask the guest for it back"},
     {"connectors", "", 0, 0, NULL, verb_connectors, NULL, "what the guest has done with each device"},
     {"operations", "[ID]", 0, 1, verb_check_operation_id, verb_operations, NULL,
 	"what was asked, and how it ended"},
@@ -307,7 +312,8 @@ static void verb_complain_unknown(char **words, int count)
 	snprintf(typed, sizeof typed, "%s%s%s", words[0], count > 1 ? " " : "",
 	    count > 1 ? words[1] : "");
 	if (strcmp(words[0], "cpu") == 0 || strcmp(words[0], "memory") == 0 ||
-	    strcmp(words[0], "disk") == 0 || strcmp(words[0], "net") == 0)
+	    strcmp(words[0], "disk") == 0 || strcmp(words[0], "net") == 0 ||
+	    strcmp(words[0], "share") == 0)
 		same = strlen(words[0]);
 	for (size_t i = 0; i < VERBS && used < sizeof near; i++) {
 		if (strncmp(verbs[i].words, typed, same) == 0)

@@ -145,8 +145,6 @@ static const struct sandbox_rule rows[] = {
 	/* Devices that somebody else serves: messages to a back end, and requests to the kernel. */
 	VHOST("sendmsg", "requests to a back end, and descriptors with them",
 	    IS(2, MSG_DONTWAIT | MSG_NOSIGNAL)),
-	VHOST("recv", "has it closed its connection? (ppc64)"),
-	VHOST("recvfrom", "the same (other processors)", IS(4, 0)),
 	VHOST("ioctl", "the driver's features", IS(1, VHOST_SET_FEATURES)),
 	VHOST("ioctl", "the guest's memory", IS(1, VHOST_SET_MEM_TABLE)),
 	VHOST("ioctl", "the size of a ring", IS(1, VHOST_SET_VRING_NUM)),
@@ -155,6 +153,13 @@ static const struct sandbox_rule rows[] = {
 	VHOST("ioctl", "its notifications", IS(1, VHOST_SET_VRING_KICK)),
 	VHOST("ioctl", "its interrupts", IS(1, VHOST_SET_VRING_CALL)),
 	VHOST("ioctl", "begin and end to serve a vsock", IS(1, VHOST_VSOCK_SET_RUNNING)),
+
+	{.who = SANDBOX_LOOP, .with = SANDBOX_VHOST, .call = "ioctl", .reason = "a vsock is added",
+	    .conditions = {IS(1, VHOST_SET_OWNER)}},
+	{.who = SANDBOX_LOOP, .with = SANDBOX_VHOST, .call = "ioctl", .reason = "what it can",
+	    .conditions = {IS(1, VHOST_GET_FEATURES)}},
+	{.who = SANDBOX_LOOP, .with = SANDBOX_VHOST, .call = "ioctl", .reason = "its address",
+	    .conditions = {IS(1, VHOST_VSOCK_SET_GUEST_CID)}},
 
 	/* The loop. */
 	LOOP("epoll_wait", "wait for what happens"),

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "spapr/irq.h"
+#include "virtio/vhost.h"
 
 /* config_addr: register bits 11..8 in 31..28, bus in 23..16, slot in 15..11, function in 10..8,
  * register bits 7..0. */
@@ -152,7 +153,10 @@ static void phb_look(const struct device *device, struct operation *copy)
 		copy->requests = progress.done - slot->done_before;
 	copy->in_flight = progress.in_flight;
 	copy->evidence.refused = progress.refused;
-	if (copy->phase == OP_FETCHED)
+	if (vhost_is_lost(slot->device) && held)
+		copy->stuck = "the device's back end is lost, and the guest's driver, which "
+		              "waits for its answers, still uses the device";
+	else if (copy->phase == OP_FETCHED)
 		copy->stuck =
 		    device->connectors[0].without_events
 		        ? "the guest's kernel has heard of it, and has not begun to act on it"
@@ -316,6 +320,7 @@ void phb_describe_use(const struct phb *phb, uint32_t slot, struct spapr_pci_inf
 	info->requests = progress.done;
 	info->in_flight = progress.in_flight;
 	info->at_rest = virtio_at_rest(phb->slots[slot].device);
+	info->lost = vhost_is_lost(phb->slots[slot].device);
 }
 
 bool phb_confine(struct phb *phb, bool (*confine)(void *context, struct err *err), void *context,

@@ -251,6 +251,7 @@ struct spapr_pci_info {
 	uint64_t requests;  /* answered since a driver started it */
 	uint64_t in_flight; /* taken, not answered */
 	bool at_rest;       /* a reset need not wait for it */
+	bool lost;          /* who served its queues is */
 	struct spapr_connector_info connector;
 };
 

@@ -114,16 +114,60 @@ static void vhost_serve(struct vhost *vhost)
 	}
 }
 
+/* Has the ring more than the back end has answered? */
+static bool vhost_ring_waits(const struct vhost *vhost, const struct virtio_rings *rings)
+{
+	struct le16 available, used;
+
+	return rings->enabled && gmem_load16(vhost->gmem, rings->driver + 2, &available) &&
+	       gmem_load16(vhost->gmem, rings->device + 2, &used) && available.raw != used.raw;
+}
+
+/* What the driver has put into the rings is answered, also if it has not notified the back end. The
+ * eventfds of interrupts are the transport's, so there is nothing to wait for but the rings. */
+static bool vhost_drain(struct vhost *vhost, uint64_t deadline_ms, struct err *err)
+{
+	enum { ROUND_MS = 2 };
+	const struct vhost_config *config = &vhost->config;
+	bool waits = true;
+
+	for (unsigned i = 0; i < config->served; i++)
+		if (vhost_ring_waits(vhost, &vhost->rings[i].rings))
+			eventfd_write(vhost->doorbells[i], 1);
+	while (waits) {
+		struct pollfd watched = {
+		    .fd = config->ops->watch(config->backend), .events = POLLIN};
+
+		waits = false;
+		for (unsigned i = 0; i < config->served; i++)
+			waits = waits || vhost_ring_waits(vhost, &vhost->rings[i].rings);
+		if (waits && clock_ms() >= deadline_ms)
+			return err_set(err, ERR_STATE, "look at its log, and start it again",
+			    "%s: the back end does not end its requests in time", vhost->name);
+		if (waits && poll(&watched, 1, ROUND_MS) > 0 &&
+		    !config->ops->alive(config->backend, err))
+			return false;
+	}
+	return true;
+}
+
+static bool vhost_end_serving(struct vhost *vhost, struct err *err)
+{
+	const struct vhost_config *config = &vhost->config;
+	uint64_t deadline_ms = vhost_deadline(vhost);
+
+	return (!config->drains || vhost_drain(vhost, deadline_ms, err)) &&
+	       config->ops->stop(config->backend, vhost->rings, config->served, deadline_ms, err);
+}
+
 /* The rings are handed back with the last access to them. */
 static void vhost_rest(struct vhost *vhost)
 {
-	const struct vhost_config *config = &vhost->config;
 	const struct virtio_listener listener = vhost->base.listener;
 	int stopping = VHOST_STOPPING;
 	struct err err = {0};
 
-	if (vhost->serving && !config->ops->stop(config->backend, vhost->rings, config->served,
-	                          vhost_deadline(vhost), &err))
+	if (vhost->serving && !vhost_end_serving(vhost, &err))
 		vhost_lose(vhost, &err);
 	vhost->serving = vhost->told_broken = false;
 	/* It may have been told to end meanwhile. */

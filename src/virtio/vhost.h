@@ -51,6 +51,9 @@ struct vhost_config {
 	unsigned served;    /* the first of them are the back end's; nobody serves the others */
 	const void *config; /* as the driver reads it, is copied: at most VHOST_CONFIG_MAX */
 	size_t config_bytes;
+	/* Each request is answered by itself, so that all can be waited for before the back end is
+	 * stopped: there are some that say too early that they have ended. */
+	bool drains;
 	uint32_t answer_ms;
 	/* By the control thread, once: it must not wait. May be NULL. */
 	void (*lost)(void *context, const char *reason);

@@ -73,6 +73,7 @@ struct virtio_device *vhost_blk_create(const struct vhost_device_config *config,
 	}
 	le_store(space + BLK_NUM_QUEUES, 2, queues);
 	vhost.kind = &blk_kind;
+	vhost.drains = true;
 	vhost.ops = &vhost_user_ops;
 	vhost.backend = user;
 	vhost.queues = vhost.served = queues;

@@ -351,17 +351,18 @@ static int user_watch(const void *backend)
 	return ((const struct vhost_user *)backend)->socket;
 }
 
-/* It says nothing unasked. */
+/* It says nothing unasked, so what can be read is the end. */
 static bool user_alive(void *backend, struct err *err)
 {
 	const struct vhost_user *user = backend;
+	struct pollfd socket = {.fd = user->socket, .events = POLLIN};
 	uint8_t byte;
-	ssize_t length = recv(user->socket, &byte, sizeof byte, MSG_PEEK | MSG_DONTWAIT);
 
-	if (length < 0 && (errno == EAGAIN || errno == EINTR))
+	if (poll(&socket, 1, 0) <= 0)
 		return true;
-	return user_fail(
-	    user, err, length > 0 ? "breaks the rules of vhost-user" : "has closed the connection");
+	return user_fail(user, err,
+	    read(user->socket, &byte, sizeof byte) > 0 ? "breaks the rules of vhost-user"
+	                                               : "has closed the connection");
 }
 
 static void user_cut(void *backend)

@@ -95,6 +95,36 @@ struct virtio_device *plug_make_rng(struct spapr *machine, const char *name, str
 	return virtio_rng_create(name, spapr_memory(machine), err);
 }
 
+/* That a back end is lost goes where errors of disks do. */
+static struct vhost_device_config plug_vhost(
+    const char *name, struct disk_errors *errors, struct spapr *machine)
+{
+	/* No file that another device could have. */
+	static const struct disk_identity none = {.host = UINT64_MAX, .readonly = true};
+	struct vhost_device_config config = {
+	    .name = name, .ask_ms = VHOST_ASK_MS, .answer_ms = VHOST_ANSWER_MS};
+
+	config.context = disk_errors_place(errors, name, &none, plug_is_gone, machine);
+	if (config.context != NULL)
+		config.lost = disk_errors_note_lost;
+	return config;
+}
+
+struct virtio_device *plug_make_vhost(struct spapr *machine, const struct guest_vhost *vhost,
+    struct disk_errors *errors, struct err *err)
+{
+	struct vhost_device_config config = plug_vhost(vhost->name, errors, machine);
+	const struct gmem *memory = spapr_memory(machine);
+
+	switch (vhost->kind) {
+	case GUEST_VHOST_DISK:
+		return vhost_blk_create(&config, vhost->fd, vhost->queues, memory, err);
+	case GUEST_VHOST_SHARE: return vhost_fs_create(&config, vhost->fd, vhost->tag, memory, err);
+	case GUEST_VHOST_VSOCK: break;
+	}
+	return vhost_vsock_create(&config, vhost->fd, vhost->cid, memory, err);
+}
+
 bool plug_add(struct spapr *machine, const char *name, struct virtio_device *device,
     bool (*confine)(void *context, struct err *err), void *context, uint64_t *ret_operation,
     struct err *err)
@@ -118,21 +148,6 @@ static bool plug(
 		return true;
 	virtio_destroy(device);
 	return false;
-}
-
-/* That a back end is lost goes where errors of disks do. */
-static struct vhost_device_config plug_vhost(
-    const char *name, struct disk_errors *errors, struct spapr *machine)
-{
-	/* No file that another device could have. */
-	static const struct disk_identity none = {.host = UINT64_MAX, .readonly = true};
-	struct vhost_device_config config = {
-	    .name = name, .ask_ms = VHOST_ASK_MS, .answer_ms = VHOST_ANSWER_MS};
-
-	config.context = disk_errors_place(errors, name, &none, plug_is_gone, machine);
-	if (config.context != NULL)
-		config.lost = disk_errors_note_lost;
-	return config;
 }
 
 static bool plug_vhost_disk(struct spapr *machine, const struct option_disk *option,

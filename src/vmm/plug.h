@@ -28,6 +28,8 @@ struct virtio_device *plug_make_disk(struct spapr *machine, const struct guest_d
     struct disk_rings *rings, struct disk_errors *errors, struct err *err);
 struct virtio_device *plug_make_net(struct spapr *machine, const struct options *options,
     const struct guest_net *net, struct net_ends *ends, struct err *err);
+struct virtio_device *plug_make_vhost(struct spapr *machine, const struct guest_vhost *vhost,
+    struct disk_errors *errors, struct err *err);
 struct virtio_device *plug_make_rng(struct spapr *machine, const char *name, struct err *err);
 
 /* Add it, if there is one, to a machine that has booted, its threads confined. It is taken over in

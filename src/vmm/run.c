@@ -110,9 +110,7 @@ static void signals_start(struct run *run)
 	end_signal = 0;
 	signals_set_stack();
 	end_signal_wake = &run->wake;
-	/* The write says it, too: EPIPE, and EFBIG for a disk or a log above ulimit -f. */
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGXFSZ, SIG_IGN);
+	signal(SIGPIPE, SIG_IGN); /* the write says it, too: EPIPE */
 	for (size_t i = 0; i < COUNT_OF(fault_signals); i++)
 		sigaction(fault_signals[i], &fault, NULL);
 	for (size_t i = 0; i < COUNT_OF(end_signals); i++)
@@ -268,7 +266,7 @@ static void run_use_libraries(void)
 static uint32_t run_device_files(const struct options *options)
 {
 	return options_have_pci(options) ? SPAPR_PCI_SLOTS * SPAPR_PCI_FILES + 2 * BLOCKS_MAX +
-	                                       NETDEVS_MAX * (1 + GUEST_NET_FDS)
+	                                       NETDEVS_MAX * (1 + GUEST_NET_FDS) + CHARDEVS_MAX
 	                                 : 0;
 }
 
@@ -319,6 +317,7 @@ static bool run_set_up(struct run *run, struct err *err)
 	disk_errors_init(&vmm->disk_errors, run_on_machine_news, run);
 	net_ends_init(&vmm->net_ends, run_on_machine_news, run);
 	vmm->options = options;
+	vmm->has_vhost = options_have_vhost(options);
 	vmm->confine_io = run_on_confine_io;
 	vmm->confine_context = run;
 	config.load = run_on_load;
@@ -329,6 +328,8 @@ static bool run_set_up(struct run *run, struct err *err)
 	if (run->loader == NULL || !spapr_check_config(&config, NULL, err))
 		return false;
 	raise_file_limit();
+	/* The call says it, too: EFBIG, for memory, a disk or a log above ulimit -f. */
+	signal(SIGXFSZ, SIG_IGN);
 	/* malloc would raise this with the largest block it saw, and keep megabytes once they are
 	 * free. Fixed, what a client needs goes back to the system with it. */
 	mallopt(M_MMAP_THRESHOLD, 64 << 10);

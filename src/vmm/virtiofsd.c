@@ -61,6 +61,7 @@ virtiofsd_execute(size_t program, const char *directory, bool readonly, int list
 
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	signal(SIGCHLD, SIG_DFL);
+	signal(SIGXFSZ, SIG_DFL);
 	fcntl(listening, F_SETFD, 0);
 	snprintf(fd, sizeof fd, "--fd=%d", listening);
 	snprintf(source, sizeof source, programs[program].rust ? "--shared-dir=%s" : "source=%s",

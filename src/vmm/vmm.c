@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "control/json_out.h"
 #include "virtio/net.h"
@@ -417,6 +418,22 @@ static bool vmm_set_link(struct vmm *vmm, const char *device, bool up, struct er
 	       err_set(err, ERR_NOT_FOUND, NULL, "Device '%s' not found", device);
 }
 
+static bool vmm_add_vhost(
+    struct vmm *vmm, const struct guest_vhost *vhost, uint64_t *ret_operation, struct err *err)
+{
+	struct virtio_device *device;
+
+	/* The sandbox would end us. */
+	if (!vmm->has_vhost) {
+		close(vhost->fd);
+		return err_set(err, ERR_STATE, "start the guest with --memory size=SIZE,shared",
+		    "%s: this guest cannot get devices that somebody else serves", vhost->name);
+	}
+	device = plug_make_vhost(vmm->machine, vhost, &vmm->disk_errors, err);
+	return plug_add(vmm->machine, vhost->name, device, vmm->confine_io, vmm->confine_context,
+	    ret_operation, err);
+}
+
 static void vmm_quit(struct vmm *vmm)
 {
 	vmm_end(vmm, EXIT_POWERED_OFF, false, "host-qmp-quit");
@@ -433,6 +450,7 @@ static const struct guest_ops vmm_ops = {
     .add_rng = vmm_add_rng,
     .add_net = vmm_add_net,
     .set_link = vmm_set_link,
+    .add_vhost = vmm_add_vhost,
     .quit = vmm_quit,
 };
 
@@ -449,6 +467,7 @@ void vmm_init(struct vmm *vmm, struct ev_loop *loop, const char *name, bool no_r
 	    .backends = &vmm->backends,
 	    .blocks = &vmm->blocks,
 	    .netdevs = &vmm->netdevs,
+	    .chardevs = &vmm->chardevs,
 	    .name = name};
 	vmm->no_reboot = no_reboot;
 	vmm->state = RUN_STATE_RUNNING;

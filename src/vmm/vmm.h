@@ -26,11 +26,13 @@ struct vmm {
 	struct bus bus;
 	struct backends backends;
 	struct blocks blocks;
+	struct chardevs chardevs;
 	struct disk_errors disk_errors;
 	struct disk_rings *disk_rings; /* for disks that are added; NULL: none */
 	struct net_ends net_ends;
 	struct netdevs netdevs;
 	const struct options *options;
+	bool has_vhost; /* devices can be added that somebody else serves */
 	/* Called by each thread of a device that is added. */
 	bool (*confine_io)(void *context, struct err *err);
 	void *confine_context;

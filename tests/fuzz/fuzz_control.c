@@ -40,6 +40,7 @@ struct vmm {
 	struct backends backends;
 	struct blocks blocks;
 	struct netdevs netdevs;
+	struct chardevs chardevs;
 	struct guest guest;
 	struct bus bus;
 	struct control *control;
@@ -145,6 +146,17 @@ static bool vmm_add_net(
 	return false;
 }
 
+static bool vmm_add_vhost(
+    struct vmm *of, const struct guest_vhost *vhost, uint64_t *ret_operation, struct err *err)
+{
+	(void)of;
+	(void)vhost;
+	(void)ret_operation;
+	(void)err;
+	FUZZ_CHECK(false);
+	return false;
+}
+
 static bool vmm_set_link(struct vmm *of, const char *device, bool up, struct err *err)
 {
 	(void)of;
@@ -162,6 +174,7 @@ static const struct guest_ops vmm_ops = {.run_state = vmm_run_state,
     .add_rng = vmm_add_rng,
     .add_net = vmm_add_net,
     .set_link = vmm_set_link,
+    .add_vhost = vmm_add_vhost,
     .quit = vmm_quit};
 
 static void clean_up(void)
@@ -184,6 +197,7 @@ static void start(void)
 	    .backends = &vmm.backends,
 	    .blocks = &vmm.blocks,
 	    .netdevs = &vmm.netdevs,
+	    .chardevs = &vmm.chardevs,
 	    .name = "fuzz"};
 	atexit(clean_up);
 }

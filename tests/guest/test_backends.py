@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from guest import DEADLINE, Guest
+from guest_disks import ROOT, ctl, slots, troubles
 from host_api import Host, Process
-from test_disks import troubles
 
 pytestmark = pytest.mark.usefixtures("backends")
 Starter = Callable[..., Guest]
 # What both sides write, and read: a megabyte of something.
-MAKE = "seq 1 200000 | head -c 1048576 > %s"
+MAKE = "dd if=/dev/urandom bs=64k count=16 of=%s 2> /dev/null"
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_a_directory_is_shared(host: Host, start: Starter, scratch: str) -> None
     guest.wait_ready()
     guest.sh("mkdir /mnt; mount -t virtiofs files /mnt")
     assert guest.sh("md5sum < /mnt/from-host").split()[0] == md5(host, f"{scratch}/share/from-host")
-    guest.sh(MAKE.replace("200000", "300000") % "/mnt/from-guest" + "; sync")
+    guest.sh(MAKE % "/mnt/from-guest" + "; sync")
     assert guest.sh("md5sum < /mnt/from-guest").split()[0] == md5(host, f"{scratch}/share/from-guest")
     guest.sh("mkdir /mnt/d; mv /mnt/from-guest /mnt/d/moved; rm /mnt/from-host")
     assert host.run(["ls", "-R", f"{scratch}/share"], check=True).stdout.decode().split() == [
@@ -125,8 +125,37 @@ def test_a_program_behind_a_socket_shares_a_directory(
     guest.sh("mkdir /mnt; mount -t virtiofs files /mnt")
     for blocks in (4, 2):
         guest.set_memory(blocks)
-        guest.sh("seq 1 8000000 > /mnt/numbers", 2 * DEADLINE)
+        guest.sh("dd if=/dev/urandom bs=64k count=160 of=/mnt/numbers 2> /dev/null", 2 * DEADLINE)
         assert guest.sh("md5sum < /mnt/numbers").split()[0] == md5(host, f"{scratch}/share/numbers")
+    assert troubles(guest) == []
+
+
+def test_they_come_and_go(host: Host, start: Starter, scratch: str, root_disk: Callable[[str], str],
+                          programs: Callable[..., Process]) -> None:
+    """Added to a running guest by paprikactl, used, and removed, with the guest's tools; the programs
+    end when their connections do."""
+    host.run(["mkdir", f"{scratch}/share"], check=True)
+    host.run(["sh", "-c", MAKE % f"{scratch}/share/file"], check=True)
+    host.run(["qemu-img", "create", "-f", "qcow2", f"{scratch}/disk.qcow2", "64M"], check=True)
+    _, disk = serve_disk(host, programs, scratch)
+    guest = start("--disk", f"file={root_disk(scratch)},id=root", append=ROOT, memory="size=512M,shared")
+    guest.wait_ready()
+    for _ in range(2):
+        fs = programs("/usr/lib/qemu/virtiofsd", f"--socket-path={scratch}/socket", "-o",
+                      f"source={scratch}/share")
+        wait_path(host, f"{scratch}/socket")
+        ctl(guest, "share", "add", f"{scratch}/socket", "files", "--id", "files", "--wait")
+        ctl(guest, "disk", "add", disk, "--id", "data", "--wait")
+        assert {name: slots(guest)[name]["driver"] for name in ("files", "data")} == {
+            "files": "vhost-user-fs-pci", "data": "vhost-user-blk-pci"}
+        guest.sh("mkdir -p /tmp/m; mount -t virtiofs files /tmp/m")
+        assert guest.sh("md5sum < /tmp/m/file").split()[0] == md5(host, f"{scratch}/share/file")
+        guest.sh("umount /tmp/m; dd if=/dev/zero of=/dev/vdb bs=64k count=100 oflag=direct 2>/dev/null")
+        ctl(guest, "share", "remove", "files", "--wait")
+        ctl(guest, "disk", "remove", "data", "--wait")
+        assert set(slots(guest)) == {"root"}
+        assert fs.wait(DEADLINE) == 0
+    assert guest.control.execute("query-chardev") == []
     assert troubles(guest) == []
 
 

@@ -2,8 +2,8 @@
 /* control_fixture.c - see control_fixture.h. */
 #include "control_fixture.h"
 
-#include <errno.h>
 #include <fcntl.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,12 +105,23 @@ static bool vmm_set_link(struct vmm *vmm, const char *device, bool up, struct er
 	return true;
 }
 
+static bool vmm_add_vhost(
+    struct vmm *vmm, const struct guest_vhost *vhost, uint64_t *ret_operation, struct err *err)
+{
+	vmm->machine.vhost = *vhost;
+	snprintf(
+	    vmm->machine.tag, sizeof vmm->machine.tag, "%s", vhost->tag != NULL ? vhost->tag : "");
+	close(vhost->fd);
+	return vmm_add_rng(vmm, vhost->name, ret_operation, err);
+}
+
 static const struct guest_ops vmm_ops = {.run_state = vmm_run_state,
     .reset_waits = vmm_reset_waits,
     .add_disk = vmm_add_disk,
     .add_rng = vmm_add_rng,
     .add_net = vmm_add_net,
     .set_link = vmm_set_link,
+    .add_vhost = vmm_add_vhost,
     .stop = vmm_stop,
     .cont = vmm_cont,
     .reset = vmm_reset,
@@ -336,6 +347,7 @@ int fixture_setup(void **state)
 	    .backends = &fixture->vmm.backends,
 	    .blocks = &fixture->vmm.blocks,
 	    .netdevs = &fixture->vmm.netdevs,
+	    .chardevs = &fixture->vmm.chardevs,
 	    .machine = &fixture->vmm.machine,
 	    .name = "test"};
 	fixture->vmm.control = control_create(

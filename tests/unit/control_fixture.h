@@ -59,6 +59,8 @@ struct spapr {
 	int net_fds[GUEST_NET_FDS];
 	char link[OP_DEVICE_MAX];
 	bool link_up;
+	struct guest_vhost vhost;
+	char tag[48];
 };
 
 struct vmm {
@@ -66,6 +68,7 @@ struct vmm {
 	struct backends backends;
 	struct blocks blocks;
 	struct netdevs netdevs;
+	struct chardevs chardevs;
 	struct guest guest;
 	struct bus bus;
 	struct control *control;

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/mman.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -409,6 +410,49 @@ static void cleared_memory_is_zero_and_given_back(void **state)
 	gmem_finish(&gmem);
 }
 
+/* The file has what guest memory has, and can be made neither longer nor shorter. What stops being
+ * memory leaves nothing in it. */
+static void shared_memory_is_a_file(void **state)
+{
+	const uint64_t block = GMEM_BLOCK_BYTES;
+	uint64_t value = 0x1122334455667788, seen = 0;
+	struct gmem gmem;
+	struct err err = {0};
+	struct stat file;
+
+	(void)state;
+	assert_true(gmem_init_shared(&gmem, block, 2 * block, &err));
+	assert_true(gmem.shared);
+	assert_int_equal(fstat(gmem.fd, &file), 0);
+	assert_int_equal(file.st_size, 2 * block);
+	assert_int_equal(file.st_blocks, 0);
+	assert_true(gmem_write(&gmem, 4096, &value, sizeof value));
+	assert_int_equal(pread(gmem.fd, &seen, sizeof seen, 4096), sizeof seen);
+	assert_int_equal(seen, value);
+	assert_int_equal(ftruncate(gmem.fd, 0), -1);
+	assert_int_equal(ftruncate(gmem.fd, (off_t)(3 * block)), -1);
+	assert_false(gmem_contains(&gmem, block, 1));
+	for (unsigned round = 0; round < 2; round++) {
+		/* Somebody else has written where there was no memory. */
+		assert_int_equal(pwrite(gmem.fd, &value, sizeof value, (off_t)block), sizeof value);
+		assert_true(gmem_add_block(&gmem, block, &err));
+		assert_true(gmem_read(&gmem, block, &seen, sizeof seen));
+		assert_int_equal(seen, 0);
+		assert_true(gmem_write(&gmem, 2 * block - 8, &value, sizeof value));
+		gmem_remove_block(&gmem, block);
+		assert_int_equal(
+		    pread(gmem.fd, &seen, sizeof seen, (off_t)(2 * block - 8)), sizeof seen);
+		assert_int_equal(seen, 0);
+	}
+	assert_true(gmem_clear(&gmem, &err));
+	assert_true(gmem_read(&gmem, 4096, &seen, sizeof seen));
+	assert_int_equal(seen, 0);
+	assert_int_equal(fstat(gmem.fd, &file), 0);
+	gmem_finish(&gmem);
+	gmem_finish(&gmem);
+	assert_false(gmem_init_shared(&gmem, UINT64_C(1) << 60, UINT64_C(1) << 60, &err));
+}
+
 static void more_than_an_address_space_is_an_error(void **state)
 {
 	struct gmem gmem = {.host = NULL};
@@ -457,6 +501,7 @@ int main(void)
 	    cmocka_unit_test(io_vectors_lie_in_ram),
 	    cmocka_unit_test(memory_comes_as_it_is_touched),
 	    cmocka_unit_test(cleared_memory_is_zero_and_given_back),
+	    cmocka_unit_test(shared_memory_is_a_file),
 	    cmocka_unit_test(more_than_an_address_space_is_an_error),
 	    cmocka_unit_test(memory_that_never_was_can_be_finished),
 	};

@@ -244,13 +244,41 @@ static void requests_that_hang_hold_nothing(void **state)
 	struct err err = {0};
 
 	f->backend.hangs = true;
-	f->backend.fault = BACKEND_SILENT;
-	f->backend.at = VHOST_USER_GET_VRING_BASE;
 	assert_true(make(f, LONG_MS, SHORT_MS, &err));
 	assert_true(begin(f));
 	ask(f, 0);
+	/* The last thing that is asked at the start. */
+	while (f->backend.requests[VHOST_USER_GET_FEATURES] < 2)
+		sched_yield();
 	virtio_stop(f->device);
 	transport_wait_at_rest(&f->transport, 1);
+	assert_string_equal(f->reason, "disk: the back end does not end its requests in time");
+	assert_int_equal(f->backend.requests[VHOST_USER_GET_VRING_BASE], 0);
+	unmake(f);
+}
+
+/* It may not say that it has stopped before the last is answered; nor is it asked. */
+static void requests_end_before_the_device_rests(void **state)
+{
+	struct fixture *f = *state;
+	struct err err = {0};
+
+	assert_true(make(f, LONG_MS, LONG_MS, &err));
+	for (unsigned round = 1; round <= 10; round++) {
+		const struct driver_part part = {DATA, 512, true};
+
+		assert_true(begin(f));
+		/* Not notified of: the back end is, when the device is stopped. */
+		for (unsigned i = 0; i < 4; i++)
+			driver_offer(&f->queues[1], driver_chain(&f->queues[1], &part, 1, 0));
+		ask(f, 0);
+		wait_call(f, 0);
+		driver_publish(&f->queues[1]);
+		virtio_stop(f->device);
+		transport_wait_at_rest(&f->transport, round);
+		assert_int_equal(driver_used_index(&f->queues[1]), 4);
+	}
+	assert_int_equal(f->lost, 0);
 	unmake(f);
 }
 
@@ -440,6 +468,7 @@ int main(void)
 	    TEST(one_that_acknowledges_nothing_serves_too),
 	    TEST(a_stop_may_overtake_the_start),
 	    TEST(requests_that_hang_hold_nothing),
+	    TEST(requests_end_before_the_device_rests),
 	    TEST(rings_have_to_be_memory),
 	    TEST(a_device_is_not_made_of_a_bad_one),
 	    TEST(a_bad_one_is_lost_at_the_start),
