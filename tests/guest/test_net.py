@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from guest import DEADLINE, Guest
-from host_api import Host, Process, is_direct
-from test_disks import power_off, troubles
+from guest_disks import ctl, slots, troubles
+from host_api import Host, is_direct
+from test_disks import power_off
 
 Starter = Callable[..., Guest]
 
@@ -26,7 +27,7 @@ NOBODY = ("unshare", "-m", "sh", "-c",
 DHCP = (r"""printf '#!/bin/sh\n[ "$1" != bound ] || { ip addr add $ip/$mask dev $interface; """
         r"""ip route add default via $router; echo "bound $ip $router"; }\n' > /tmp/bound; chmod 755 /tmp/bound; """
         "ip link set eth0 up; udhcpc -q -n -i eth0 -t 10 -s /tmp/bound")
-MEGABYTES = 8
+MEGABYTES = 1
 
 pytestmark = pytest.mark.skipif(is_direct(), reason="sets up networks of the host, which must be the lab's")
 
@@ -107,6 +108,34 @@ def test_a_socket(start: Starter, host: Host, scratch: str, web: tuple[int, str]
         guest.wait_exit()
         passt.kill()
         passt.wait(DEADLINE)
+
+
+def test_one_comes_and_goes(start: Starter, host: Host, scratch: str, web: tuple[int, str]) -> None:
+    """Added to a running guest by paprikactl, twice; its link is taken down and up."""
+    path = scratch + "/passt"
+    guest: Guest = start("--hotplug-ports", "1", "--unplug-deadline", "60")
+    guest.wait_ready()
+    for _ in range(2):
+        with host.popen(["passt", "--foreground", "--socket", path]) as passt:
+            host.run(["sh", "-c", f"until [ -S {path} ]; do usleep 10000; done"], timeout=DEADLINE, check=True)
+            ctl(guest, "net", "add", f"unix={path}", "--id", "lan", "--wait")
+            assert slots(guest)["lan"]["driver"] == "virtio-net-pci"
+            bound = re.search(r"bound (\S+) (\S+)", guest.sh(DHCP, 120))
+            assert bound
+            fetch(guest, bound[2], *web)
+            guest.control.execute("set_link", name="lan", up=False)
+            guest.sh("until [ $(cat /sys/class/net/eth0/carrier) = 0 ]; do usleep 10000; done")
+            guest.control.execute("set_link", name="lan", up=True)
+            guest.sh("until [ $(cat /sys/class/net/eth0/carrier) = 1 ]; do usleep 10000; done")
+            fetch(guest, bound[2], *web)
+            ctl(guest, "net", "remove", "lan", "--wait")
+            guest.sh("! ls /sys/class/net/eth0 2> /dev/null")
+            assert guest.control.execute("query-netdevs") == []
+            passt.kill()
+            passt.wait(DEADLINE)
+            host.run(["rm", "-f", path], check=True)
+    assert troubles(guest) == []
+    power_off(guest)
 
 
 def make_tap(host: Host, name: str, queues: int = 1) -> None:

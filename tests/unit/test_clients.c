@@ -197,7 +197,7 @@ static void test_many_requests_at_once(void **state)
 		partial = partial == length ? 0 : partial;
 		turn(fixture);
 	}
-	assert_true(sent > 300);
+	assert_true(sent > 200); /* query-schema's reply is longer with each command */
 	for (unsigned i = 0; i < sent; i++) {
 		json_t *object = receive(peer);
 
