@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -55,6 +56,18 @@ def wait_no_passt(host: Host) -> None:
     host.run(["sh", "-c", "while pidof passt; do usleep 10000; done"], timeout=DEADLINE, check=True)
 
 
+@contextmanager
+def passt_at(host: Host, path: str) -> Iterator[None]:
+    """A passt that somebody else has started. As root it changes to nobody."""
+    host.run(["chmod", "777", path.rpartition("/")[0]], check=True)
+    with host.popen(["passt", "--foreground", "--socket", path]) as passt:
+        host.run(["sh", "-c", f"until [ -S {path} ]; do usleep 10000; done"], timeout=DEADLINE, check=True)
+        yield
+        passt.kill()
+        passt.wait(DEADLINE)
+    host.run(["rm", "-f", path], check=True)
+
+
 def fetch(guest: Guest, address: str, port: int, digest: str) -> None:
     said = guest.sh(f"wget -q -O - http://{address}:{port}/file | sha256sum", 300)
     assert said.split()[0] == digest, said
@@ -93,8 +106,7 @@ def test_passt_ends_with_the_guest(start: Starter, host: Host) -> None:
 def test_a_socket(start: Starter, host: Host, scratch: str, web: tuple[int, str]) -> None:
     """A passt that somebody else has started; the guest reboots, and goes on with it."""
     path = scratch + "/passt"
-    with host.popen(["passt", "--foreground", "--socket", path]) as passt:
-        host.run(["sh", "-c", f"until [ -S {path} ]; do usleep 10000; done"], timeout=DEADLINE, check=True)
+    with passt_at(host, path):
         guest: Guest = start("--net", f"unix={path},mtu=1400,id=lan")
         for _ in range(2):
             guest.wait_ready()
@@ -106,8 +118,6 @@ def test_a_socket(start: Starter, host: Host, scratch: str, web: tuple[int, str]
         guest.wait_ready()
         guest.control.execute("quit")
         guest.wait_exit()
-        passt.kill()
-        passt.wait(DEADLINE)
 
 
 def test_one_comes_and_goes(start: Starter, host: Host, scratch: str, web: tuple[int, str]) -> None:
@@ -116,8 +126,7 @@ def test_one_comes_and_goes(start: Starter, host: Host, scratch: str, web: tuple
     guest: Guest = start("--hotplug-ports", "1", "--unplug-deadline", "60")
     guest.wait_ready()
     for _ in range(2):
-        with host.popen(["passt", "--foreground", "--socket", path]) as passt:
-            host.run(["sh", "-c", f"until [ -S {path} ]; do usleep 10000; done"], timeout=DEADLINE, check=True)
+        with passt_at(host, path):
             ctl(guest, "net", "add", f"unix={path}", "--id", "lan", "--wait")
             assert slots(guest)["lan"]["driver"] == "virtio-net-pci"
             bound = re.search(r"bound (\S+) (\S+)", guest.sh(DHCP, 120))
@@ -131,9 +140,6 @@ def test_one_comes_and_goes(start: Starter, host: Host, scratch: str, web: tuple
             ctl(guest, "net", "remove", "lan", "--wait")
             guest.sh("! ls /sys/class/net/eth0 2> /dev/null")
             assert guest.control.execute("query-netdevs") == []
-            passt.kill()
-            passt.wait(DEADLINE)
-            host.run(["rm", "-f", path], check=True)
     assert troubles(guest) == []
     power_off(guest)
 
