@@ -143,7 +143,8 @@ void pci_port_begin(
     struct pci_port *port, uint32_t number, bool present, bool in_tree, bool removing)
 {
 	pci_port_init(port, number, present && in_tree);
-	if (present && !in_tree)
+	port->hidden = present && !in_tree;
+	if (port->hidden)
 		port->told = EVENT_LINK_STATUS;
 	else if (present && removing)
 		port->told = EVENT_BUTTON;
@@ -194,8 +195,9 @@ unsigned pci_port_write(struct pci_port *port, uint32_t offset, uint32_t size, u
 		port->pressed = false;
 	/* What a driver clears before it listens it has not looked at: it is told again. */
 	if ((said & PCI_PORT_LISTENS) != 0) {
-		if ((port->told & EVENT_LINK_STATUS) != 0)
+		if (port->hidden)
 			port_set_present(port);
+		port->hidden = false;
 		port_set(port, SLOT_STATUS, port_get(port, SLOT_STATUS) | port->told);
 	} else if ((control & CONTROL_INTERRUPT) != 0 && (port->told & clear) != 0) {
 		port->told &= ~clear;
@@ -221,7 +223,14 @@ void pci_port_eject(struct pci_port *port)
 	port_set(port, LINK_STATUS, LINK_SPEED_WIDTH);
 	port_set(port, SLOT_STATUS, 0);
 	port->told = 0;
-	port->pressed = false;
+	port->pressed = port->hidden = false;
+}
+
+/* Linux takes a link that goes down for a device that has been pulled out. */
+void pci_port_pull(struct pci_port *port)
+{
+	pci_port_eject(port);
+	port_tell(port, EVENT_LINK_STATUS);
 }
 
 void pci_port_press(struct pci_port *port)

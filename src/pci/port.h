@@ -20,6 +20,7 @@
 
 struct pci_port {
 	struct pci_config config;
+	bool hidden;   /* there is a device, of which the guest is told when it listens */
 	bool pressed;  /* the button, and the guest has not said anything since */
 	uint32_t told; /* events of the slot's status that the guest has not taken note of */
 };
@@ -53,6 +54,7 @@ unsigned pci_port_write(struct pci_port *port, uint32_t offset, uint32_t size, u
  * one. */
 void pci_port_insert(struct pci_port *port);
 void pci_port_eject(struct pci_port *port);
+void pci_port_pull(struct pci_port *port); /* it leaves, and the guest does not know yet */
 void pci_port_press(struct pci_port *port);
 
 /* There is something that the guest has not taken note of, and wants to be interrupted for. */

@@ -62,8 +62,16 @@ void phb_tell_port(struct phb *phb, const struct connector *connector)
 
 void phb_eject(struct phb *phb, const struct connector *connector)
 {
-	if (connector->id <= phb->ports)
-		pci_port_eject(&phb->slots[connector->id].port);
+	struct pci_port *port = &phb->slots[connector->id].port;
+
+	if (connector->id > phb->ports)
+		return;
+	/* What has been taken away by force the guest still has. It can be told here. */
+	if (phb->slots[connector->id].known)
+		pci_port_pull(port);
+	else
+		pci_port_eject(port);
+	phb_interrupt(phb, port);
 }
 
 /* The connector of the slot's device; NULL if there is none. */
@@ -129,6 +137,9 @@ void phb_write_port(struct phb *phb, struct pci_port *port, uint32_t offset, uin
 
 	if ((said & PCI_PORT_LISTENS) != 0)
 		phb_interrupt(phb, port);
+	/* It knows that there is nothing any more, and takes note of what comes after that. */
+	if (connector == NULL && (said & PCI_PORT_HEARD) != 0)
+		phb->slots[phb_port_number(phb, port)].known = false;
 	if (connector == NULL)
 		return;
 	if ((said & PCI_PORT_HEARD) != 0)

@@ -349,6 +349,37 @@ static void a_removal_that_is_cancelled_is_carried_out(void **state)
 	expect_empty(fixture);
 }
 
+/* Without an answer of the guest's: then its kernel is told that the device has gone. */
+static void what_is_taken_away_by_force_is_pulled_out(void **state)
+{
+	struct fixture *fixture = *state;
+	struct driver_queue rings[TOY_QUEUES];
+	struct err err = {0};
+	uint64_t id, pulses;
+
+	power_on_with_ports(fixture);
+	pciehp_begins();
+	pulses = taken_by_the_guest(fixture, rings);
+	driver_down(SLOT);
+	assert_true(spapr_device_force(fixture->machine, "data", &id, &err));
+	operate(fixture);
+	drop_reports(fixture);
+	assert_int_equal(operation_of(fixture, id).outcome, OP_DONE);
+	assert_false(visible());
+	/* The press of the button, and the link. Until it has heard of that the slot is not used.
+	 */
+	assert_int_equal(fake_irq_pulses(PORT_IRQ), pulses + 2);
+	assert_int_equal(config_read(PORT, SLOT_STATUS, 2), LINK_CHANGED);
+	toy_add(fixture, "next", &id);
+	assert_true(slot_filled(fixture, PORT + 1));
+	config_write(PORT, SLOT_STATUS, 2, LINK_CHANGED);
+	indicator(OFF);
+	pulses = fake_irq_pulses(PORT_IRQ);
+	toy_add(fixture, "data", &id);
+	assert_true(slot_filled(fixture, PORT));
+	hear(LINK_CHANGED, pulses + 1);
+}
+
 /* It has given up the slot in use, and changes its mind. */
 static void what_waits_for_its_driver_can_be_taken_again(void **state)
 {
@@ -514,6 +545,7 @@ int main(void)
 	    PORT_TEST(a_removal_in_the_middle_of_an_add_comes_after_it),
 	    PORT_TEST(what_its_driver_uses_stays_alive),
 	    PORT_TEST(a_removal_that_is_cancelled_is_carried_out),
+	    PORT_TEST(what_is_taken_away_by_force_is_pulled_out),
 	    PORT_TEST(what_waits_for_its_driver_can_be_taken_again),
 	    PORT_TEST(the_guest_gives_it_back_and_takes_it_again),
 	    PORT_TEST(what_came_before_the_guest_listens_is_told_then),
