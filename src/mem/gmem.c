@@ -105,6 +105,13 @@ bool gmem_init_shared(struct gmem *gmem, uint64_t size_bytes, uint64_t max_bytes
 	                          "cannot make a file of guest memory");
 }
 
+bool gmem_init_as(
+    struct gmem *gmem, bool shared, uint64_t size_bytes, uint64_t max_bytes, struct err *err)
+{
+	return shared ? gmem_init_shared(gmem, size_bytes, max_bytes, err)
+	              : gmem_init(gmem, size_bytes, max_bytes, err);
+}
+
 void gmem_finish(struct gmem *gmem)
 {
 	if (gmem->host != NULL)

@@ -44,6 +44,9 @@ bool gmem_init(struct gmem *gmem, uint64_t size_bytes, uint64_t max_bytes, struc
 /* The same, of a file without a name (memfd) whose descriptor other processes can be given. They
  * then have all of max_bytes, what is not there included; its size cannot be changed. */
 bool gmem_init_shared(struct gmem *gmem, uint64_t size_bytes, uint64_t max_bytes, struct err *err);
+/* One of the two. */
+bool gmem_init_as(
+    struct gmem *gmem, bool shared, uint64_t size_bytes, uint64_t max_bytes, struct err *err);
 void gmem_finish(struct gmem *gmem);
 
 /* The block, which begins at a multiple of its size from size_bytes on, becomes memory, zeroed and

@@ -117,37 +117,25 @@ static void machine_place_low(struct spapr *machine)
 	machine->layout.fdt = machine->layout.rtas - FDT_MAX_BYTES;
 }
 
-static bool machine_make_memory(struct spapr *machine, struct err *err)
-{
-	const struct spapr_config *config = &machine->config;
-	uint64_t max_bytes = machine_max_memory(config);
-
-	return config->shared_memory
-	           ? gmem_init_shared(&machine->gmem, config->memory_bytes, max_bytes, err)
-	           : gmem_init(&machine->gmem, config->memory_bytes, max_bytes, err);
-}
-
 static bool machine_create_vm(struct spapr *machine, struct err *err)
 {
-	const struct kvm_xics_tokens tokens = {
-	    .set_xive = rtas_token_of("ibm,set-xive"),
+	const struct kvm_xics_tokens tokens = {.set_xive = rtas_token_of("ibm,set-xive"),
 	    .get_xive = rtas_token_of("ibm,get-xive"),
 	    .int_off = rtas_token_of("ibm,int-off"),
-	    .int_on = rtas_token_of("ibm,int-on"),
-	};
+	    .int_on = rtas_token_of("ibm,int-on")};
+	const struct spapr_config *config = &machine->config;
 	const struct kvm_mode *mode;
 
-	machine->vm = kvm_vm_create(machine->config.kvm_fd, &machine->config.mode, err);
+	machine->vm = kvm_vm_create(config->kvm_fd, &config->mode, err);
 	machine->cpus.vm = machine->memory.vm = machine->vm;
-	if (machine->vm == NULL ||
-	    !spapr_check_config(&machine->config, kvm_vm_facts(machine->vm), err) ||
-	    !kvm_vm_set_threads(machine->vm, machine->config.threads, err) ||
-	    !machine_make_memory(machine, err) ||
-	    !kvm_vm_add_memory(
-	        machine->vm, 0, &machine->gmem, 0, machine->config.memory_bytes, err) ||
-	    !kvm_vm_create_mmu(machine->vm, machine_max_memory(&machine->config), err) ||
-	    !irqchip_create(&machine->irqchip, machine->vm, machine->config.max_cpus,
-	        machine->config.pci, &tokens, err))
+	if (machine->vm == NULL || !spapr_check_config(config, kvm_vm_facts(machine->vm), err) ||
+	    !kvm_vm_set_threads(machine->vm, config->threads, err) ||
+	    !gmem_init_as(&machine->gmem, config->shared_memory, config->memory_bytes,
+	        machine_max_memory(config), err) ||
+	    !kvm_vm_add_memory(machine->vm, 0, &machine->gmem, 0, config->memory_bytes, err) ||
+	    !kvm_vm_create_mmu(machine->vm, machine_max_memory(config), err) ||
+	    !irqchip_create(
+	        &machine->irqchip, machine->vm, config->max_cpus, config->pci, &tokens, err))
 		return false;
 	mode = kvm_vm_mode(machine->vm);
 	log_line(LOG_INFO, "guest of kvm-%s, %s, %s, processor %s", kvm_accel_name(mode->accel),
