@@ -314,8 +314,6 @@ CALL(getsockopt, int, (int fd, int level, int name, void *value, socklen_t *leng
     (fd, level, name, value, length), -1, ENOBUFS, PLAIN)
 CALL(recv, ssize_t, (int fd, void *to, size_t length, int flags),
     (fd, to, shortened(length), flags), -1, ECONNRESET, INTERRUPTIBLE)
-CALL(sendmsg, ssize_t, (int fd, const struct msghdr *message, int flags), (fd, message, flags), -1,
-    ECONNRESET, INTERRUPTIBLE)
 CALL(writev, ssize_t, (int fd, const struct iovec *list, int count), (fd, list, count), -1, EIO,
     INTERRUPTIBLE)
 CALL(socketpair, int, (int domain, int type, int protocol, int fds[2]),
