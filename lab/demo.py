@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo: boots a stock Linux guest, adds a core, removes it, has a removal refused, and asks
-again; then the same with memory, which the guest refuses without a word. It prints what the guest and the control socket report, and ends with status 1 if anything
-differs from what it announces."""
+"""The demo: boots a stock Linux guest from a disk, adds a core, removes it, has a removal refused, and
+asks again; then the same with memory, which the guest refuses without a word; then adds a second disk, and
+removes it in the middle of its use. It prints what the guest and the control socket report, and ends with
+status 1 if anything differs from what it announces."""
 
 from __future__ import annotations
 
@@ -9,8 +10,9 @@ import sys
 import time
 from typing import Any
 
+import guest_disks
 import guest_memory
-from guest import Guest
+from guest import Guest, scratch_directory
 from host_api import Host, LabError
 
 
@@ -62,8 +64,27 @@ def remove(guest: Guest, core: int) -> dict[str, Any]:
     return ended
 
 
-def tell(guest: Guest) -> None:
-    say("1. Boot: a stock Debian kernel, one CPU core, room for four")
+def tell_of_disks(guest: Guest, image: str) -> None:
+    say("7. A second disk: it is added, and written to by two processes past the guest's page cache.")
+    say("   In the middle of that it is removed. Linux' own tools in the guest do both.")
+    say("    > paprikactl disk add data.img --id data --wait")
+    added = guest_disks.add(guest, image)
+    show_end(added)
+    guest_disks.start_churn(guest, "/dev/vdb", 2)
+    say("    > paprikactl disk remove data --wait")
+    removed = guest_disks.remove(guest)
+    show_end(removed)
+    done = guest_disks.end_churn(guest)
+    say(f"      the guest's own view: {done['writes']} writes and {done['reads']} reads, all answered; "
+        f"{done['errors']} of them found the disk gone")
+    expect(done["writes"] > 0 and done["errors"] > 0, "the disk was not in use")
+    found = guest_disks.churned(guest.host, image)
+    say(f"      the image on the host: {found['written']} blocks written, {found['torn']} torn")
+    expect(found["written"] > 0 and found["torn"] == 0, "a write was torn")
+
+
+def tell(guest: Guest, image: str) -> None:
+    say("1. Boot: a stock Debian kernel, a disk with Debian's tools, one CPU core, room for four")
     began = time.monotonic()
     online = guest.wait_ready()
     say(f"      shell after {time.monotonic() - began:.1f} s; " + guest.sh("uname -sr"))
@@ -113,7 +134,9 @@ def tell(guest: Guest) -> None:
     show_end(removed)
     expect(removed["outcome"] == "done", "the retry failed")
 
-    say("7. Power off")
+    tell_of_disks(guest, image)
+
+    say("8. Power off")
     guest.type("poweroff")
     status = guest.wait_exit()
     say(f"      paprika ended with status {status}")
@@ -123,9 +146,12 @@ def tell(guest: Guest) -> None:
 def main() -> None:
     try:
         host = Host.open()
-        with Guest(host, memory="size=512M,max=1G",
-                   append=f"console=hvc0 quiet {guest_memory.MOVABLE}") as guest:
-            tell(guest)
+        with scratch_directory(host) as directory:
+            root = guest_disks.put_root(host, directory)
+            image = guest_disks.make(host, directory, "data.img", guest_disks.KIB << 10)
+            with Guest(host, "--disk", f"file={root},id=root", memory="size=512M,max=1G",
+                       append=f"{guest_disks.ROOT} {guest_memory.MOVABLE}") as guest:
+                tell(guest, image)
     except LabError as error:
         sys.exit(f"demo: {error}")
     say()

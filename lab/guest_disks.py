@@ -11,7 +11,7 @@ import re
 from typing import Any
 
 from guest import DEADLINE, Guest
-from host_api import Host
+from host_api import LAB, Host
 
 ROOT = "console=hvc0 quiet paprika.root=/dev/vda"
 KIB = 8192  # of a disk that churn writes to
@@ -27,6 +27,16 @@ def make(host: Host, directory: str, name: str, size: str | int) -> str:
     path = f"{directory}/{name}"
     host.run(["truncate", "-s", str(size), path], check=True)
     return path
+
+
+def put_root(host: Host, directory: str) -> str:
+    """Put the test guest's disk (guest-images/disk) into a directory of the host: its name there. A guest
+    boots from it with ROOT as its command line."""
+    packed, image = host.path + "/disk.gz", directory + "/root.img"
+    host.sync({packed: LAB / "guest-disk.gz"})
+    host.run(["sh", "-c", 'gzip -dc "$1" > "$2"', "unpack", packed, image], timeout=DEADLINE,
+             check=True)
+    return image
 
 
 def numbers(text: str) -> dict[str, int]:
@@ -100,7 +110,6 @@ def add(guest: Guest, image: str) -> dict[str, Any]:
     """The operation, which must be done."""
     ctl(guest, "disk", "add", image, "--id", "data", "--wait")
     added = last(guest, "add", "data")
-    print("add", [(passed["step"], passed["at-ms"]) for passed in added["steps"]])
     assert added["outcome"] == "done", added
     wait_disk(guest, "vdb")
     return added
@@ -110,7 +119,6 @@ def remove(guest: Guest, *options: str) -> dict[str, Any]:
     """The same, with options of paprikactl."""
     ctl(guest, "disk", "remove", "data", "--wait", *options)
     removed = last(guest, "remove", "data")
-    print("remove", [(passed["step"], passed["at-ms"]) for passed in removed["steps"]])
     assert removed["outcome"] == "done", removed
     assert "data" not in slots(guest)
     assert guest.control.execute("query-named-block-nodes") == []

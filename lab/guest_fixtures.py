@@ -9,7 +9,8 @@ from typing import TypeVar
 import pytest
 
 from guest import Guest
-from host_api import LAB, Host
+from guest_disks import put_root
+from host_api import Host
 
 Kind = TypeVar("Kind", bound=Guest)
 
@@ -35,17 +36,8 @@ def host() -> Host:
 
 @pytest.fixture(scope="session")
 def root_disk(host: Host) -> Callable[[str], str]:
-    """A function that puts the test guest's disk (guest-images/disk) into a directory of the host, and
-    returns its name. A guest boots from it with paprika.root=/dev/vda on its command line."""
-    packed = host.path + "/disk.gz"
-    host.sync({packed: LAB / "guest-disk.gz"})
-
-    def unpack(directory: str) -> str:
-        host.run(["sh", "-c", 'gzip -dc "$1" > "$2"', "unpack", packed, directory + "/root.img"],
-                 check=True)
-        return directory + "/root.img"
-
-    return unpack
+    """guest_disks.put_root()"""
+    return lambda directory: put_root(host, directory)
 
 
 @pytest.fixture(scope="session")
