@@ -42,7 +42,7 @@ bool options_have_pci(const struct options *options)
 {
 	return options->pci || options->rng || options->disk_count > 0 ||
 	       options->hotplug_ports > 0 || options->net_count > 0 || options->share_count > 0 ||
-	       options->vsock_cid != 0;
+	       options->vsock_cid != 0 || options->memory_shared;
 }
 
 bool options_have_net(const struct options *options)

@@ -506,6 +506,7 @@ static void test_vsock(void **state)
 	assert_true(run_with("--memory", "1G,shared"));
 	assert_true(options_share_memory(&options));
 	assert_int_equal(options.memory_bytes, UINT64_C(1) << 30);
+	assert_true(options_have_pci(&options));
 	refuses("--memory", "1G,shared,shared", "names shared twice");
 }
 
