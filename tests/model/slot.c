@@ -4,6 +4,10 @@
  * and every move in each, walked to the end: explore.c for a device that is made on demand, has a
  * driver with a life of its own, and for which events that were read stay orders.
  *
+ *   explore_slot         all but force
+ *   explore_slot force   removals by force, and in their place no driver that breaks the rules or
+ *                        gives up, and one order at most
+ *
  * The machine is that of the fuzz targets (tests/fuzz/bus.h): the whole of the program's bus, with
  * the real functions and virtio devices, above the fake KVM, and without threads. A state is not
  * kept, but made again by its moves from the first boot on. There is one slot: the others count as
@@ -24,7 +28,7 @@
 #include "fake_kvm.h"
 #include "spapr/rtas.h"
 
-enum { SLOT = 1, ORDERS_MAX = 2, DEPTH_MAX = 64, STATES_MAX = 1 << 20, END_EVERY = 61 };
+enum { SLOT = 1, DEPTH_MAX = 64, STATES_MAX = 1 << 20, END_EVERY = 61 };
 enum { ACKNOWLEDGE = 1, DRIVER_OK = 4, BROKEN = 0x40, FAILED = 0x80 };
 
 enum move {
@@ -52,6 +56,7 @@ enum move {
 	/* The operator. */
 	ADD,
 	REMOVE,
+	FORCE,
 	CANCEL_ADD,
 	CANCEL_REMOVE,
 	REBOOT,
@@ -78,6 +83,7 @@ static const char *const move_names[MOVES] = {[ISOLATE] = "set-indicator 9001 = 
     [ANSWER] = "requests are answered",
     [ADD] = "device_add",
     [REMOVE] = "device_del",
+    [FORCE] = "device_del by force",
     [CANCEL_ADD] = "operation-cancel of the add",
     [CANCEL_REMOVE] = "operation-cancel of the removal",
     [REBOOT] = "system_reset"};
@@ -86,12 +92,16 @@ static const char *const move_names[MOVES] = {[ISOLATE] = "set-indicator 9001 = 
 static struct slot {
 	bool there, adding, removing;
 	enum drc_state state, isolated_from; /* DRC_UNUSABLE: not since the request */
-	bool answered, queued, fetched;
-	uint8_t orders;
+	bool answered, queued, known; /* known: taken by force, the guest has it in its tree */
+	uint8_t orders, forced;
 	/* The driver's. */
 	uint8_t status;
 	bool irqs, master, in_flight, resetting;
 } want;
+
+/* Which world it is. */
+static bool with_force;
+static unsigned orders_max = 2;
 
 static struct spapr *machine;
 static uint64_t add_id, remove_id;
@@ -141,7 +151,8 @@ static void forget_driver(void)
 
 static void leaves(void)
 {
-	want.there = want.adding = want.removing = want.answered = want.fetched = false;
+	want.there = want.adding = want.removing = want.answered = false;
+	want.forced = 0;
 	want.state = want.isolated_from = DRC_UNUSABLE;
 	forget_driver();
 }
@@ -165,7 +176,8 @@ static void kept(enum drc_state state)
 	ends_by = OP_BY_GUEST;
 	remove_ends = OP_REJECTED;
 	want.state = state;
-	want.removing = want.answered = want.fetched = false;
+	want.removing = want.answered = false;
+	want.forced = 0;
 	want.isolated_from = DRC_UNUSABLE;
 }
 
@@ -203,6 +215,11 @@ static void noticed(void)
 	}
 	if (want.there && want.state == DRC_AVAILABLE && !held())
 		given(OP_BY_DRIVER);
+	/* A tool that has begun is left to finish, unless it is forced once more. */
+	if (want.there && want.removing && want.forced > (want.answered ? 1 : 0) && !held()) {
+		given(OP_BY_DRIVER);
+		want.known = true;
+	}
 }
 
 static void foretell_operator(enum move move)
@@ -213,6 +230,7 @@ static void foretell_operator(enum move move)
 		want.state = DRC_UNUSABLE;
 		break;
 	case REMOVE:
+	case FORCE:
 		if (want.state == DRC_UNUSABLE) {
 			ends_by = OP_BY_OPERATOR;
 			add_ends = want.adding ? OP_CANCELLED : OP_PENDING;
@@ -220,8 +238,11 @@ static void foretell_operator(enum move move)
 			leaves();
 			break;
 		}
-		want.queued = want.queued || want.state >= DRC_UNISOLATED;
+		/* What is pending already is not asked for again by force. */
+		if (move == REMOVE || !want.removing)
+			want.queued = want.queued || want.state >= DRC_UNISOLATED;
 		want.removing = true;
+		want.forced = (uint8_t)(want.forced + (move == FORCE));
 		break;
 	case CANCEL_ADD:
 		ends_by = OP_BY_OPERATOR;
@@ -232,6 +253,7 @@ static void foretell_operator(enum move move)
 		ends_by = OP_BY_OPERATOR;
 		remove_ends = OP_CANCELLED;
 		want.removing = want.answered = false;
+		want.forced = 0;
 		want.isolated_from = DRC_UNUSABLE;
 		break;
 	default: /* REBOOT */
@@ -240,7 +262,7 @@ static void foretell_operator(enum move move)
 		remove_ends = want.removing ? OP_SUPERSEDED : OP_PENDING;
 		if (want.removing)
 			leaves();
-		want.adding = want.queued = want.fetched = false;
+		want.adding = want.queued = want.known = false;
 		want.state = want.there ? DRC_CONFIGURED : DRC_UNUSABLE;
 		want.orders = 0;
 		forget_driver();
@@ -259,7 +281,7 @@ static void foretell_driver(enum move move)
 		want.status |= 15;
 		want.master = want.irqs = true;
 		break;
-	case REQUEST: want.in_flight = true; break;
+	case REQUEST: want.in_flight = want.forced == 0; break;
 	case BREAK: want.status |= BROKEN; break;
 	case GIVE_UP: want.status |= FAILED; break;
 	case RESET:
@@ -287,7 +309,6 @@ static void foretell_guest(enum move move)
 	if (move == FETCH && want.queued) {
 		want.queued = false;
 		want.orders += want.there;
-		want.fetched = want.there;
 	}
 	if (!want.there)
 		return;
@@ -324,13 +345,14 @@ static bool possible(enum move move)
 	bool reachable = want.there && want.state != DRC_UNUSABLE;
 
 	switch (move) {
-	case FETCH: return want.orders < ORDERS_MAX;
+	case FETCH: return want.orders < orders_max;
+	case FORCE: return with_force && want.forced < 2;
 	case HOLD: return reachable && want.status == 0;
 	case START:
 		return reachable && (want.status & (DRIVER_OK | FAILED)) == 0 && !want.resetting;
 	case REQUEST: return reachable && running() && want.master && !want.in_flight;
-	case BREAK: return reachable && running() && want.master;
-	case GIVE_UP: return reachable && want.status != 0 && !want.resetting;
+	case BREAK: return !with_force && reachable && running() && want.master;
+	case GIVE_UP: return !with_force && reachable && want.status != 0 && !want.resetting;
 	case RESET: return reachable && want.status != 0 && !want.resetting;
 	case GIVE_IRQS: return reachable && want.irqs;
 	case GIVE_MASTER: return reachable && want.master;
@@ -420,7 +442,7 @@ static void make_driver(enum move move)
 
 static void make_operator(enum move move)
 {
-	bool free = !want.there && want.orders == 0;
+	bool free = !want.there && want.orders == 0 && !want.known;
 	struct err err = {0};
 	uint64_t id;
 
@@ -435,6 +457,12 @@ static void make_operator(enum move move)
 		id = operator_removes("toy");
 		if ((id != 0) != want.there || (want.removing && id != remove_id))
 			broken("the removal is operation %d", (int)id);
+		remove_id = id != 0 ? id : remove_id;
+		break;
+	case FORCE:
+		id = operator_forces("toy");
+		if ((id != 0) != want.there || (want.removing && id != remove_id))
+			broken("the removal by force is operation %d", (int)id);
 		remove_id = id != 0 ? id : remove_id;
 		break;
 	case CANCEL_ADD:
@@ -452,8 +480,9 @@ static void make_operator(enum move move)
 /* Does it change anything at all? */
 static bool accepted(enum move move)
 {
-	return move == ADD          ? !want.there && want.orders == 0
+	return move == ADD          ? !want.there && want.orders == 0 && !want.known
 	       : move == REMOVE     ? want.there
+	       : move == FORCE      ? want.there
 	       : move == CANCEL_ADD ? want.state == DRC_UNUSABLE
 	                            : true;
 }
@@ -678,14 +707,23 @@ static uint64_t explore(void)
 	return transitions;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-	uint64_t transitions = explore();
+	uint64_t transitions;
 	unsigned farthest = 0;
+
+	with_force = argc == 2 && strcmp(argv[1], "force") == 0;
+	if (argc > 2 || (argc == 2 && !with_force)) {
+		fprintf(stderr, "usage: explore_slot [force]\n");
+		return 2;
+	}
+	if (with_force)
+		orders_max = 1;
+	transitions = explore();
 
 	for (uint32_t i = count - 1; i != 0; i = nodes[i].parent)
 		farthest++;
-	printf("slot: %u states, %llu transitions, %u moves from the boot to the farthest\n", count,
-	    (unsigned long long)transitions, farthest);
+	printf("slot%s: %u states, %llu transitions, %u moves from the boot to the farthest\n",
+	    with_force ? "-force" : "", count, (unsigned long long)transitions, farthest);
 	return 0;
 }
