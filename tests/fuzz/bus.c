@@ -102,7 +102,7 @@ void bus_check(void)
 		FUZZ_CHECK(connector->drc.attached || connector->leaving);
 	}
 	FUZZ_CHECK(devices == toys_alive());
-	FUZZ_CHECK(fake_joined_irqs() == irqs);
+	FUZZ_CHECK(fake_joined_irqs() <= irqs); /* those that are masked are not */
 	FUZZ_CHECK(fake_doorbells() <= most && (bus_refused || fake_doorbells() >= least));
 }
 
@@ -445,8 +445,10 @@ static void use_honestly(const char *name, uint32_t slot)
 	operator_looks();
 	expect_done(id);
 	for (unsigned i = 0; i < TOY_QUEUES; i++) {
+		uint32_t irq = IRQ_DEVICES + IRQ_DEVICE_MAX * slot + 1 + i;
 		struct le16 used;
 
+		fake_take_edges(irq); /* of the slot's last device */
 		driver_describe(slot, i, 0, BUS_BUFFERS, 16, 0, 0);
 		driver_offer(slot, i, 0);
 		driver_describe(slot, i, 1, BUS_BUFFERS, 16, 2, 0);
@@ -458,7 +460,7 @@ static void use_honestly(const char *name, uint32_t slot)
 		toys_work();
 		FUZZ_CHECK(gmem_read(&machine->gmem, driver_ring(slot, i) + 0x202, &used, 2));
 		FUZZ_CHECK(from_le16(used) == 2);
-		FUZZ_CHECK(fake_take_edges(IRQ_DEVICES + IRQ_DEVICE_MAX * slot + 1 + i) == 2);
+		FUZZ_CHECK(fake_take_edges(irq) == 2);
 	}
 	bus_check();
 }
