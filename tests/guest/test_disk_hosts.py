@@ -53,6 +53,7 @@ def hangs(guest: Guest, name: str) -> dict[str, Any]:
 # --- Block devices --------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_block_devices_past_the_host_s_page_cache_and_through_it(
         start: Starter, host: Host, scratch: str) -> None:
     """What churn is told is written is in the image behind the device, with io_uring and without."""
@@ -94,6 +95,7 @@ def test_block_devices_past_the_host_s_page_cache_and_through_it(
 # --- By force -------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_removals_of_disks_that_hang_and_by_force(
         start: Starter, host: Host, scratch: str, root_disk: Callable[[str], str], tmp_path: Path) -> None:
     """One guest, to which all of this is done one after the other."""
