@@ -21,7 +21,6 @@ struct uring_lane {
 	struct io_uring *ring;
 	void *bounce;
 	bool failed; /* the ring does not take requests any more: they are executed here */
-	struct disk_request *begun, **begun_end; /* not submitted, in order */
 	struct disk_request *ended;
 };
 
@@ -151,7 +150,6 @@ static void *uring_open(const struct disk *disk, int doorbell, struct err *err)
 		return NULL;
 	}
 	lane->disk = disk;
-	lane->begun_end = &lane->begun;
 	if (disk_bounce_create(disk, &lane->bounce, err)) {
 		error = uring_set_up(lane, doorbell);
 		if (error == 0)
@@ -229,41 +227,30 @@ static void uring_begin(void *to, struct disk_request *request)
 	}
 	uring_describe(sqe, request);
 	io_uring_sqe_set_data(sqe, request);
-	request->next = NULL;
-	*lane->begun_end = request;
-	lane->begun_end = &request->next;
 }
 
-static struct disk_request *uring_take_begun(struct uring_lane *lane)
+/* The kernel takes requests in order. What it does not take stays in the ring for ever, because it
+ * looks there only when asked to: it is executed here. */
+static void uring_give_up(struct uring_lane *lane, int error)
 {
-	struct disk_request *request = lane->begun;
+	const struct io_uring_sq *sq = &lane->ring->sq;
 
-	lane->begun = request->next;
-	if (lane->begun == NULL)
-		lane->begun_end = &lane->begun;
-	return request;
+	lane->failed = true;
+	log_line(LOG_WARN, "io_uring takes no more requests: %s", strerror(error));
+	for (unsigned at = *sq->khead; at != sq->sqe_tail; at++)
+		uring_execute(lane, (void *)(uintptr_t)sq->sqes[at & sq->ring_mask].user_data);
 }
 
-/* The kernel takes requests in order. If it does not take all, what is left in the ring stays there
- * for ever, because the kernel looks at it only when asked to. */
 static void uring_submit(void *to)
 {
 	struct uring_lane *lane = to;
-	int taken;
 
-	while (lane->begun != NULL && !lane->failed) {
-		do {
-			taken = io_uring_submit(lane->ring);
-		} while (taken == -EINTR);
-		if (taken <= 0) {
-			lane->failed = true;
-			log_line(LOG_WARN, "io_uring takes no more requests: %s", strerror(-taken));
-		}
-		for (; taken > 0 && lane->begun != NULL; taken--)
-			uring_take_begun(lane);
+	while (!lane->failed && io_uring_sq_ready(lane->ring) > 0) {
+		int taken = io_uring_submit(lane->ring);
+
+		if (taken <= 0 && taken != -EINTR)
+			uring_give_up(lane, -taken);
 	}
-	while (lane->begun != NULL)
-		uring_execute(lane, uring_take_begun(lane));
 }
 
 /* Has the request ended? If not, it has been begun again. */
