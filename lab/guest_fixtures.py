@@ -10,7 +10,7 @@ import pytest
 
 from guest import Guest
 from guest_disks import put_root
-from host_api import Host
+from host_api import LAB, Host
 
 Kind = TypeVar("Kind", bound=Guest)
 
