@@ -84,8 +84,8 @@ def test_a_qcow2_disk_of_the_storage_daemon(
     guest.sh("dd if=/dev/zero of=/dev/vda bs=64k count=2000 oflag=direct > /dev/null 2>&1 & echo begun")
     daemon.send_signal(signal.SIGKILL)
     lost = guest.control.wait_event("DEVICE_BACKEND_LOST")
-    assert lost["data"]["device"] == "data"
-    assert "closed the connection" in lost["data"]["reason"]
+    assert lost["device"] == "data"
+    assert "closed the connection" in lost["reason"]
     assert guest.sh("echo alive") == "alive"
     guest.control.execute("system_reset")
     guest.control.wait_event("RESET")
@@ -109,7 +109,7 @@ def test_a_directory_is_shared(host: Host, start: Starter, scratch: str) -> None
     assert troubles(guest) == []
     host.run(["killall", "-KILL", "virtiofsd"], check=True)
     lost = guest.control.wait_event("DEVICE_BACKEND_LOST")
-    assert lost["data"]["device"] == "share0"
+    assert lost["device"] == "share0"
     assert guest.sh("echo alive") == "alive"
 
 
