@@ -107,6 +107,7 @@ static const struct sandbox_rule rows[] = {
 	/* Devices. An eventfd is written to in 8 bytes; which descriptors are eventfds is not known
 	 * when the filter is made. */
 	DEVICES(EVERY, "write", "ring a queue's doorbell; send an interrupt", IS(2, 8)),
+	DEVICES(VCPU, "read", "forget what a masked interrupt has kept: an eventfd", IS(2, 8)),
 	DEVICES(IO, "read", "wait for the doorbell"),
 	DEVICES(IO, "preadv2", "read from a disk"),
 	DEVICES(IO, "pwritev2", "write to it"),
