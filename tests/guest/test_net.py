@@ -150,8 +150,7 @@ def test_one_comes_and_goes(start: Starter, host: Host, scratch: str, web: tuple
 
 
 def make_tap(host: Host, name: str, queues: int = 1) -> None:
-    host.run(["sh", "-c", f"ip tuntap add {name} mode tap{' multi_queue' * (queues > 1)} || tunctl -t {name}"],
-             check=True)
+    host.run(["make_tap", name, str(queues)], check=True)
     host.run(["ip", "addr", "add", "192.168.7.1/24", "dev", name], check=True)
     host.run(["ip", "link", "set", name, "up"], check=True)
 
