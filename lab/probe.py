@@ -68,6 +68,7 @@ class Probe:
         self.tty = tty
         self.buffer = b""
         self.notes: list[str] = []  # lines that are not answers, oldest first
+        self.posted = 0  # commands whose answers nobody has waited for
         self.greeting = self.wait_note(r"probe ready")
 
     # --- lines -------------------------------------------------------------------------------
@@ -114,7 +115,15 @@ class Probe:
     def run(self, command: str, timeout: float = DEADLINE) -> str:
         """Send a command and return the answer."""
         self.send(command)
+        while self.posted:
+            self.posted -= 1
+            self.answer(timeout)
         return self.answer(timeout)
+
+    def post(self, command: str) -> None:
+        """Send a command that has no result. The next one that waits fails if this one did."""
+        self.send(command)
+        self.posted += 1
 
     def answered(self) -> bool:
         """Whether the answer to the last command has arrived; does not wait."""
