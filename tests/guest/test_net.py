@@ -113,15 +113,13 @@ def test_a_socket(start: Starter, host: Host, scratch: str, web: tuple[int, str]
     path = scratch + "/passt"
     with passt_at(host, path):
         guest: Guest = start("--net", f"unix={path},mtu=1400,id=lan")
-        for _ in range(2):
+        for boot in (1, 2):
             guest.wait_ready()
             assert guest.sh("cat /sys/class/net/eth0/mtu") == "1400"
             bound = re.search(r"bound (\S+) (\S+)", guest.sh(DHCP, 120))
             assert bound
             fetch(guest, bound[2], *web)
-            guest.control.execute("system_reset")
-        guest.wait_ready()
-        guest.control.execute("quit")
+            guest.control.execute("system_reset" if boot == 1 else "quit")
         guest.wait_exit()
 
 
