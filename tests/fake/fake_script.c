@@ -169,10 +169,12 @@ bool fake_script(const struct gmem *memory, uint32_t id, bool fresh, uint64_t in
 		size_t length = strcspn(line, "\n");
 		char text[128] = "";
 
+		/* One that came before the wait is pending, as on hardware. */
 		if (vcpus[id].waits && interrupts == vcpus[id].interrupts)
 			return false;
+		if (vcpus[id].waits)
+			vcpus[id].interrupts = interrupts;
 		vcpus[id].waits = false;
-		vcpus[id].interrupts = interrupts;
 		memcpy(text, line, length < sizeof text - 1 ? length : sizeof text - 1);
 		vcpus[id].at += length + (line[length] == '\n');
 		if (script_line(memory, id, text, hcall))
