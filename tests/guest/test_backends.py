@@ -56,6 +56,7 @@ def md5(host: Host, path: str) -> str:
     return host.run(["md5sum", path], check=True).stdout.decode().split()[0]
 
 
+@pytest.mark.long
 def test_a_qcow2_disk_of_the_storage_daemon(
         host: Host, start: Starter, scratch: str, programs: Callable[..., Process]) -> None:
     """A format that paprika does not know: it is read and written, also behind a reset; and the
@@ -93,6 +94,7 @@ def test_a_qcow2_disk_of_the_storage_daemon(
     assert guest.sh("ls /dev/vda 2>&1 || true") == "ls: /dev/vda: No such file or directory"
 
 
+@pytest.mark.long
 def test_a_directory_is_shared(host: Host, start: Starter, scratch: str) -> None:
     """By a virtiofsd that paprika starts: what one side writes the other reads. It is killed in use."""
     host.run(["mkdir", f"{scratch}/share"], check=True)
@@ -130,6 +132,7 @@ def test_a_program_behind_a_socket_shares_a_directory(
     assert troubles(guest) == []
 
 
+@pytest.mark.long
 def test_they_come_and_go(host: Host, start: Starter, scratch: str, root_disk: Callable[[str], str],
                           programs: Callable[..., Process]) -> None:
     """Added to a running guest by paprikactl, used, and removed, with the guest's tools; the programs
@@ -159,6 +162,7 @@ def test_they_come_and_go(host: Host, start: Starter, scratch: str, root_disk: C
     assert troubles(guest) == []
 
 
+@pytest.mark.long
 def test_vsock(host: Host, start: Starter, programs: Callable[..., Process]) -> None:
     """A connection from each side, with a megabyte and back; and another after a reset."""
     guest = start("--vsock", "cid=77")

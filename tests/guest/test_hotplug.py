@@ -168,6 +168,7 @@ def leaves_with_the_root(guest: Guest) -> None:
 # --- With guest-tools/pci-hotplug -----------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_disks_come_and_go_without_the_tools(start: Starter, host: Host, scratch: str,
                                              root_disk: Callable[[str], str]) -> None:
     """The guest has a script instead of rtas_errd and drmgr, as one of Debian 13 would."""

@@ -108,6 +108,7 @@ def test_passt_ends_with_the_guest(start: Starter, host: Host) -> None:
     wait_no_passt(host)
 
 
+@pytest.mark.long
 def test_a_socket(start: Starter, host: Host, scratch: str, web: tuple[int, str]) -> None:
     """A passt that somebody else has started; the guest reboots, and goes on with it."""
     path = scratch + "/passt"
@@ -123,6 +124,7 @@ def test_a_socket(start: Starter, host: Host, scratch: str, web: tuple[int, str]
         guest.wait_exit()
 
 
+@pytest.mark.long
 def test_one_comes_and_goes(start: Starter, host: Host, scratch: str, web: tuple[int, str]) -> None:
     """Added to a running guest by paprikactl, twice; its link is taken down and up."""
     path = scratch + "/passt"
@@ -157,7 +159,7 @@ def remove_tap(host: Host, name: str) -> None:
     host.run(["ip", "link", "del", name])
 
 
-@pytest.mark.parametrize("queues", [1, 2])
+@pytest.mark.parametrize("queues", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_a_tap(start: Starter, host: Host, web: tuple[int, str], queues: int) -> None:
     make_tap(host, "lab0", queues)
     try:
