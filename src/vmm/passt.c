@@ -89,7 +89,7 @@ static void passt_read_reason(int errors, char *reason, size_t size)
 	} while (more > 0 || (more < 0 && errno == EINTR));
 }
 
-static bool passt_wait(pid_t pid, int errors, const char *name, struct err *err)
+static void passt_wait(pid_t pid, int errors, const char *name, struct err *err)
 {
 	char reason[160];
 	int status = 0;
@@ -97,18 +97,20 @@ static bool passt_wait(pid_t pid, int errors, const char *name, struct err *err)
 	passt_read_reason(errors, reason, sizeof reason);
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-		return true;
-	err_set(err, ERR_HOST, REMEDY_START, "net %s: passt has not started: %s", name,
-	    reason[0] != '\0' ? reason : "it does not say why");
-	return false;
+	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+		err_set(err, ERR_HOST, REMEDY_START, "net %s: passt has not started: %s", name,
+		    reason[0] != '\0' ? reason : "it does not say why");
 }
 
 int passt_start(const char *name, uint16_t mtu, struct err *err)
 {
+	static const struct sigaction usual = {.sa_handler = SIG_DFL};
 	int sockets[2] = {-1, -1}, errors[2] = {-1, -1}, error = 0;
+	struct sigaction before;
 	pid_t pid;
 
+	/* Where the signal is ignored, by who started us or for virtiofsd, a status gets lost. */
+	sigaction(SIGCHLD, &usual, &before);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) < 0 ||
 	    pipe2(errors, O_CLOEXEC) < 0)
 		err_system(err, errno, "raise ulimit -n", "net %s: cannot make a socket", name);
@@ -121,6 +123,7 @@ int passt_start(const char *name, uint16_t mtu, struct err *err)
 		close(errors[1]);
 	if (err->class == ERR_NONE)
 		passt_wait(pid, errors[0], name, err);
+	sigaction(SIGCHLD, &before, NULL);
 	if (errors[0] >= 0)
 		close(errors[0]);
 	if (err->class == ERR_NONE)

@@ -105,6 +105,20 @@ static void its_last_word_is_the_reason(void **state)
 	refused("net net0: passt has not started: last", "");
 }
 
+/* As a parent may have left it. */
+static void it_is_heard_of_where_children_are_not_waited_for(void **state)
+{
+	struct sigaction after;
+
+	(void)state;
+	signal(SIGCHLD, SIG_IGN);
+	write_script("echo no >&2; exit 1");
+	refused("net net0: passt has not started: no", "");
+	sigaction(SIGCHLD, NULL, &after);
+	assert_ptr_equal(after.sa_handler, SIG_IGN);
+	signal(SIGCHLD, SIG_DFL);
+}
+
 static void there_may_be_none(void **state)
 {
 	(void)state;
@@ -134,6 +148,7 @@ int main(void)
 	    cmocka_unit_test(it_gets_a_socket),
 	    cmocka_unit_test(it_gets_nothing_else),
 	    cmocka_unit_test(its_last_word_is_the_reason),
+	    cmocka_unit_test(it_is_heard_of_where_children_are_not_waited_for),
 	    cmocka_unit_test(there_may_be_none),
 	};
 
