@@ -54,8 +54,8 @@ struct spapr *bus_fresh(bool plugged, uint32_t ports)
 	still_has_pci = true;
 	still_ports = ports;
 	machine = still_fresh();
-	if (descriptors_before == 0)
-		descriptors_before = descriptors();
+	/* Counted anew for each input: between two, libFuzzer may start a symbolizer. */
+	descriptors_before = descriptors();
 	bus_refused = false;
 	memset(available, 0, sizeof available);
 	memset(places, 0, sizeof places);
