@@ -64,7 +64,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"machine.c", "query"},
     ],
     "virtio": [
-        {"queue"},
+        {"queue", "thread"},
         {"disk.h"},
         {"disk_sync"},
         {"disk.c", "disk_uring", "net_port"},

@@ -7,6 +7,7 @@
  * the store of WORKER_RUNNING hands it to the worker, and `active` hands it back.
  */
 #include "virtio/backing.h"
+#include "virtio/thread.h"
 #include "virtio/model.h"
 
 #include <errno.h>
@@ -31,8 +32,7 @@ struct virtio_worker {
 	struct served *device;
 	unsigned index;
 	int doorbell;
-	pthread_t thread;
-	bool has_thread;
+	struct device_thread thread;
 	void *lane;
 	_Atomic int state; /* enum worker_state */
 	/* Of the owner. */
@@ -41,10 +41,6 @@ struct virtio_worker {
 	bool fresh; /* since virtio_start() */
 	/* For other threads to look at. */
 	_Atomic uint64_t in_flight, done, refused;
-	/* virtio_confine(); under the device's lock, but for the flag. */
-	_Atomic bool confine_wanted;
-	bool confine_done;
-	struct err confine_error;
 };
 
 struct served {
@@ -58,10 +54,6 @@ struct served {
 	_Atomic unsigned active; /* workers that are not at rest */
 	_Atomic bool cut_off;
 	struct log_limit limit; /* guests that break the rules */
-	/* virtio_confine(), with the lock of the base, a leaf. */
-	pthread_cond_t confined;
-	bool (*confine)(void *context, struct err *err);
-	void *confine_context;
 	struct virtio_worker workers[VIRTIO_QUEUES_MAX];
 };
 
@@ -74,9 +66,6 @@ static const struct served *served_look(const struct virtio_device *base)
 {
 	return (const struct served *)base;
 }
-
-/* More than a thread needs, and less than a huge page. */
-#define STACK_BYTES (256u << 10)
 
 static void worker_ring(struct virtio_worker *worker)
 {
@@ -248,21 +237,6 @@ static void worker_rest(struct virtio_worker *worker)
 		listener.at_rest(listener.context);
 }
 
-static void worker_confine(struct virtio_worker *worker)
-{
-	struct served *device = worker->device;
-	struct err err = {0};
-
-	if (!atomic_exchange(&worker->confine_wanted, false))
-		return;
-	device->confine(device->confine_context, &err);
-	pthread_mutex_lock(&device->base.lock);
-	worker->confine_error = err;
-	worker->confine_done = true;
-	pthread_cond_signal(&device->confined);
-	pthread_mutex_unlock(&device->base.lock);
-}
-
 static void *worker_main(void *argument)
 {
 	struct virtio_worker *worker = argument;
@@ -271,7 +245,7 @@ static void *worker_main(void *argument)
 	snprintf(name, sizeof name, "%.12s.%u", worker->device->name, worker->index);
 	pthread_setname_np(pthread_self(), name);
 	while (worker_wait(worker)) {
-		worker_confine(worker);
+		device_thread_heed(&worker->thread);
 		switch (atomic_load(&worker->state)) {
 		case WORKER_AT_REST: continue;
 		case WORKER_ENDING: return NULL;
@@ -287,22 +261,6 @@ static void *worker_main(void *argument)
 
 /* --- Making and ending ------------------------------------------------------------------------ */
 
-static bool worker_start_thread(struct virtio_worker *worker)
-{
-	pthread_attr_t attributes;
-	int error = pthread_attr_init(&attributes);
-
-	if (error == 0) {
-		error = pthread_attr_setstacksize(&attributes, STACK_BYTES);
-		if (error == 0)
-			error = pthread_create(&worker->thread, &attributes, worker_main, worker);
-		pthread_attr_destroy(&attributes);
-	}
-	errno = error;
-	worker->has_thread = error == 0;
-	return worker->has_thread;
-}
-
 static bool worker_init(
     struct virtio_worker *worker, struct served *device, unsigned index, struct err *err)
 {
@@ -315,18 +273,16 @@ static bool worker_init(
 	worker->lane = device->model.ops->open(device->model.self, worker, worker->doorbell, err);
 	if (worker->lane == NULL)
 		return false;
-	if (!worker_start_thread(worker))
-		return err_system(err, errno, NULL, "%s: cannot make a thread", device->name);
-	return true;
+	return device_thread_start(&worker->thread, device->name, worker_main, worker, err);
 }
 
 static void worker_finish(struct virtio_worker *worker)
 {
-	if (worker->has_thread) {
+	if (worker->thread.started) {
 		atomic_store(&worker->state, WORKER_ENDING);
 		worker_ring(worker);
-		pthread_join(worker->thread, NULL);
 	}
+	device_thread_join(&worker->thread);
 	if (worker->lane != NULL)
 		worker->device->model.ops->close(worker->lane);
 	if (worker->device != NULL && worker->doorbell >= 0)
@@ -340,7 +296,6 @@ static void served_destroy(struct virtio_device *base)
 	for (unsigned i = 0; i < device->model.queues; i++)
 		worker_finish(&device->workers[i]);
 	device->model.ops->destroy(device->model.self);
-	pthread_cond_destroy(&device->confined);
 	pthread_mutex_destroy(&device->base.lock);
 	free(device);
 }
@@ -351,24 +306,15 @@ static bool served_confine(struct virtio_device *base,
 	struct served *device = served_of(base);
 	bool good = true;
 
-	device->confine = confine;
-	device->confine_context = context;
 	for (unsigned i = 0; i < device->model.queues; i++) {
-		atomic_store(&device->workers[i].confine_wanted, true);
+		device_thread_ask_confine(&device->workers[i].thread, confine, context);
 		worker_ring(&device->workers[i]);
 	}
-	pthread_mutex_lock(&device->base.lock);
-	for (unsigned i = 0; i < device->model.queues; i++) {
-		struct virtio_worker *worker = &device->workers[i];
-
-		while (!worker->confine_done)
-			pthread_cond_wait(&device->confined, &device->base.lock);
-		if (good && worker->confine_error.class != ERR_NONE) {
-			*err = worker->confine_error;
-			good = false;
-		}
-	}
-	pthread_mutex_unlock(&device->base.lock);
+	/* The first that has failed tells why; all have done it when this returns. */
+	for (unsigned i = 0; i < device->model.queues; i++)
+		good = device_thread_wait_confined(
+		           &device->workers[i].thread, good ? err : &(struct err){0}) &&
+		       good;
 	return good;
 }
 
@@ -509,7 +455,6 @@ struct virtio_device *virtio_create(
 	snprintf(device->name, sizeof device->name, "%s", model->name);
 	device->gmem = gmem;
 	pthread_mutex_init(&device->base.lock, NULL);
-	pthread_cond_init(&device->confined, NULL);
 	for (unsigned i = 0; good && i < model->queues; i++)
 		good = worker_init(&device->workers[i], device, i, err);
 	if (good)

@@ -19,6 +19,7 @@
 
 #include "base/log.h"
 #include "virtio/backing.h"
+#include "virtio/thread.h"
 
 enum vhost_state { VHOST_AT_REST, VHOST_RUNNING, VHOST_STOPPING, VHOST_ENDING };
 
@@ -31,8 +32,7 @@ struct vhost {
 	const struct gmem *gmem;
 	int mailbox; /* an eventfd, not blocking */
 	int doorbells[VIRTIO_QUEUES_MAX];
-	pthread_t thread;
-	bool has_thread;
+	struct device_thread thread;
 	_Atomic int state; /* enum vhost_state */
 	atomic_bool lost;
 	/* Of the owner. */
@@ -40,17 +40,7 @@ struct vhost {
 	struct vhost_ring rings[VIRTIO_QUEUES_MAX];
 	/* Of the control thread. */
 	bool serving, told_broken;
-	/* virtio_confine() */
-	pthread_cond_t confined;
-	bool (*confine)(void *context, struct err *err);
-	void *confine_context;
-	atomic_bool confine_wanted;
-	bool confine_done;
-	struct err confine_error;
 };
-
-/* More than the thread needs, and less than a huge page. */
-#define STACK_BYTES (256u << 10)
 
 static struct vhost *vhost_of(struct virtio_device *base)
 {
@@ -176,20 +166,6 @@ static void vhost_rest(struct vhost *vhost)
 		listener.at_rest(listener.context);
 }
 
-static void vhost_confine_thread(struct vhost *vhost)
-{
-	struct err err = {0};
-
-	if (!atomic_exchange(&vhost->confine_wanted, false))
-		return;
-	vhost->confine(vhost->confine_context, &err);
-	pthread_mutex_lock(&vhost->base.lock);
-	vhost->confine_error = err;
-	vhost->confine_done = true;
-	pthread_cond_signal(&vhost->confined);
-	pthread_mutex_unlock(&vhost->base.lock);
-}
-
 /* Until there is a wish, or the back end stirs. */
 static void vhost_wait(struct vhost *vhost)
 {
@@ -216,7 +192,7 @@ static void *vhost_main(void *argument)
 	pthread_setname_np(pthread_self(), name);
 	for (;;) {
 		vhost_wait(vhost);
-		vhost_confine_thread(vhost);
+		device_thread_heed(&vhost->thread);
 		switch (atomic_load(&vhost->state)) {
 		case VHOST_AT_REST: break;
 		case VHOST_RUNNING: vhost_serve(vhost); break;
@@ -311,16 +287,9 @@ static bool vhost_confine(struct virtio_device *base,
 {
 	struct vhost *vhost = vhost_of(base);
 
-	vhost->confine = confine;
-	vhost->confine_context = context;
-	atomic_store(&vhost->confine_wanted, true);
+	device_thread_ask_confine(&vhost->thread, confine, context);
 	vhost_ring(vhost);
-	pthread_mutex_lock(&vhost->base.lock);
-	while (!vhost->confine_done)
-		pthread_cond_wait(&vhost->confined, &vhost->base.lock);
-	*err = vhost->confine_error.class != ERR_NONE ? vhost->confine_error : *err;
-	pthread_mutex_unlock(&vhost->base.lock);
-	return vhost->confine_error.class == ERR_NONE;
+	return device_thread_wait_confined(&vhost->thread, err);
 }
 
 /* It takes as long as the back end may take for its answer: only if that has a request just now. */
@@ -328,18 +297,17 @@ static void vhost_destroy(struct virtio_device *base)
 {
 	struct vhost *vhost = vhost_of(base);
 
-	if (vhost->has_thread) {
+	if (vhost->thread.started) {
 		atomic_store(&vhost->state, VHOST_ENDING);
 		vhost_ring(vhost);
-		pthread_join(vhost->thread, NULL);
 	}
+	device_thread_join(&vhost->thread);
 	vhost->config.ops->destroy(vhost->config.backend);
 	for (unsigned i = 0; i < base->queues; i++)
 		if (vhost->doorbells[i] >= 0)
 			close(vhost->doorbells[i]);
 	if (vhost->mailbox >= 0)
 		close(vhost->mailbox);
-	pthread_cond_destroy(&vhost->confined);
 	pthread_mutex_destroy(&vhost->base.lock);
 	free(vhost);
 }
@@ -368,22 +336,6 @@ static bool vhost_make_eventfds(struct vhost *vhost, struct err *err)
 	       err_system(err, errno, "raise ulimit -n", "%s: cannot make an eventfd", vhost->name);
 }
 
-static bool vhost_make_thread(struct vhost *vhost, struct err *err)
-{
-	pthread_attr_t attributes;
-	int error = pthread_attr_init(&attributes);
-
-	if (error == 0) {
-		error = pthread_attr_setstacksize(&attributes, STACK_BYTES);
-		if (error == 0)
-			error = pthread_create(&vhost->thread, &attributes, vhost_main, vhost);
-		pthread_attr_destroy(&attributes);
-	}
-	vhost->has_thread = error == 0;
-	return vhost->has_thread ||
-	       err_system(err, error, NULL, "%s: cannot make a thread", vhost->name);
-}
-
 struct virtio_device *vhost_create(
     const struct vhost_config *config, const struct gmem *gmem, struct err *err)
 {
@@ -404,8 +356,8 @@ struct virtio_device *vhost_create(
 	snprintf(vhost->name, sizeof vhost->name, "%s", config->name);
 	vhost->gmem = gmem;
 	pthread_mutex_init(&vhost->base.lock, NULL);
-	pthread_cond_init(&vhost->confined, NULL);
-	if (vhost_make_eventfds(vhost, err) && vhost_make_thread(vhost, err))
+	if (vhost_make_eventfds(vhost, err) &&
+	    device_thread_start(&vhost->thread, vhost->name, vhost_main, vhost, err))
 		return &vhost->base;
 	vhost_destroy(&vhost->base);
 	return NULL;
