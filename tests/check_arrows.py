@@ -32,7 +32,7 @@ MAY_INCLUDE = {
 # floors below it. "name" stands for name.c and name.h; either may be named by itself. To check a
 # room, list its files here.
 FLOORS: dict[str, list[set[str]]] = {
-    "base": [{"err", "be", "le"}, {"log"}, {"complain"}],
+    "base": [{"err", "be", "le", "mac"}, {"log"}, {"complain"}],
     "mem": [{"gmem"}],
     "drc": [{"operation"}, {"drc"}, {"drc_rows"}, {"drc_logical", "drc_lmb", "drc_pci"}],
     "kvm": [

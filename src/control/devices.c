@@ -9,10 +9,10 @@
 #include "control/devices.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/mac.h"
 #include "control/block.h"
 #include "control/chardev.h"
 #include "control/json_out.h"
@@ -138,19 +138,6 @@ static bool add_disk(struct call *call, const char *id, uint64_t *ret_operation)
 	return true;
 }
 
-/* Pairs of hexadecimal digits with colons, not of a group. */
-static bool read_mac(const char *text, uint8_t ret_mac[6])
-{
-	for (unsigned i = 0; i < 6; i++, text += 3) {
-		char *end;
-
-		if (strspn(text, "0123456789abcdefABCDEF") != 2 || text[2] != (i < 5 ? ':' : '\0'))
-			return false;
-		ret_mac[i] = (uint8_t)strtoul(text, &end, 16);
-	}
-	return (ret_mac[0] & 1) == 0;
-}
-
 static bool add_net(struct call *call, const char *id, uint64_t *ret_operation)
 {
 	const char *name = call_string(call, "netdev"), *mac = call_string(call, "mac");
@@ -166,7 +153,7 @@ static bool add_net(struct call *call, const char *id, uint64_t *ret_operation)
 	if (netdev_is_used(call->guest->machine, netdev))
 		return call_fail(call, NULL,
 		    "Property 'virtio-net-device.netdev' can't take value '%s', it's in use", name);
-	if (mac != NULL && !read_mac(mac, net.mac))
+	if (mac != NULL && !mac_parse(mac, net.mac))
 		return call_fail(
 		    call, NULL, "Property 'virtio-net-device.mac' doesn't take value '%.64s'", mac);
 	if (!call_integer(call, "host_mtu", &mtu))

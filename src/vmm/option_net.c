@@ -9,30 +9,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/mac.h"
 #include "vmm/option_row.h"
 
 #define HINT                                                                                       \
 	"write --net passt, tap=NAME, fd=N or unix=PATH, and then ,mac=M,id=NAME,mtu=N,queues=N"
 
 enum { MTU_MIN = 68, MTU_MAX = 65520, TAP_NAME_MAX = 15 };
-
-bool parse_mac(const char *text, uint8_t ret_mac[6])
-{
-	static const char digits[] = "0123456789abcdef0123456789ABCDEF";
-	uint8_t any = 0;
-
-	for (unsigned i = 0; i < 6; i++, text += 3) {
-		const char *high = text[0] == '\0' ? NULL : strchr(digits, text[0]);
-		const char *low = high == NULL || text[1] == '\0' ? NULL : strchr(digits, text[1]);
-
-		if (low == NULL || text[2] != (i < 5 ? ':' : '\0'))
-			return false;
-		ret_mac[i] = (uint8_t)((high - digits) % 16 * 16 + (low - digits) % 16);
-		any |= ret_mac[i];
-	}
-	/* Neither a group nor nobody. */
-	return any != 0 && (ret_mac[0] & 1) == 0;
-}
 
 /* FNV-1a. */
 static uint64_t mac_hash(uint64_t hash, const char *text)
@@ -136,7 +119,7 @@ static bool net_set_item(const struct options *options, const struct option_row 
 	if (strcmp(item, "id") == 0)
 		return option_set_id(options, row, net->id, value, err);
 	if (strcmp(item, "mac") == 0) {
-		net->has_mac = parse_mac(value, net->mac);
+		net->has_mac = mac_parse(value, net->mac);
 		return net->has_mac || err_set(err, ERR_USAGE,
 		                           "give one like 52:54:00:12:34:56, with an even first "
 		                           "number",

@@ -117,9 +117,6 @@ bool options_have_net(const struct options *options);
  * guest and device alone. It is locally administered. */
 void options_mac(const struct options *options, const char *id, uint8_t ret_mac[6]);
 
-/* "52:54:00:12:34:56", of one device; false if it is not. */
-bool parse_mac(const char *text, uint8_t ret_mac[6]);
-
 /* "512M", "2G", "1048576" (bytes); K, M, G, T are powers of 1024. */
 bool parse_size(const char *text, uint64_t *ret_bytes, struct err *err);
 
