@@ -104,12 +104,38 @@ static bool check_other_disks(struct call *call, const struct block_node *node)
 	return true;
 }
 
+static bool add_device(
+    struct call *call, const struct guest_device *device, uint64_t *ret_operation)
+{
+	return call->guest->ops->add(call->guest->vmm, device, ret_operation, &call->err);
+}
+
+/* Before anything is taken for it, or done with what another device of that name has. */
+static bool check_free_name(struct call *call, const char *name)
+{
+	return !spapr_has_device(call->guest->machine, name) ||
+	       call_fail(call, NULL, "Duplicate device ID '%s'", name);
+}
+
+static bool read_queues(struct call *call, unsigned *ret_queues)
+{
+	json_int_t queues;
+
+	if (!call_integer(call, "num-queues", &queues))
+		queues = 1;
+	*ret_queues = (unsigned)queues;
+	return (queues >= 1 && queues <= 16) ||
+	       call_fail(call, NULL, "num-queues %lld out of range: 1 to 16", (long long)queues);
+}
+
 static bool add_disk(struct call *call, const char *id, uint64_t *ret_operation)
 {
 	const char *drive = call_string(call, "drive"), *serial = call_string(call, "serial");
 	struct block_node *node = drive != NULL ? block_find(call->guest->blocks, drive) : NULL;
-	struct guest_disk disk = {.serial = serial != NULL ? serial : ""};
-	json_int_t queues;
+	struct guest_device disk = {.kind = GUEST_DISK,
+	    .name = id != NULL ? id : drive,
+	    .fd_count = 1,
+	    .serial = serial != NULL ? serial : ""};
 
 	if (drive == NULL)
 		return call_fail(call, NULL, "'drive' property is not set");
@@ -123,16 +149,11 @@ static bool add_disk(struct call *call, const char *id, uint64_t *ret_operation)
 		return false;
 	if (strlen(disk.serial) > 20)
 		return call_fail(call, NULL, "serial '%.64s' is longer than 20 characters", serial);
-	if (!call_integer(call, "num-queues", &queues))
-		queues = 1;
-	if (queues < 1 || queues > 16)
-		return call_fail(
-		    call, NULL, "num-queues %lld out of range: 1 to 16", (long long)queues);
-	disk.name = id != NULL ? id : drive;
-	disk.fd = node->fd;
+	if (!read_queues(call, &disk.queues) || !check_free_name(call, disk.name))
+		return false;
+	disk.fds = &node->fd;
 	disk.readonly = node->readonly;
-	disk.queues = (unsigned)queues;
-	if (!call->guest->ops->add_disk(call->guest->vmm, &disk, ret_operation, &call->err))
+	if (!add_device(call, &disk, ret_operation))
 		return false;
 	snprintf(node->device, sizeof node->device, "%s", disk.name);
 	return true;
@@ -142,7 +163,10 @@ static bool add_net(struct call *call, const char *id, uint64_t *ret_operation)
 {
 	const char *name = call_string(call, "netdev"), *mac = call_string(call, "mac");
 	struct netdev *netdev = name != NULL ? netdev_find(call->guest->netdevs, name) : NULL;
-	struct guest_net net = {.has_mac = mac != NULL};
+	struct guest_device net = {.kind = GUEST_NET,
+	    .name = id != NULL ? id : name,
+	    .netdev = name,
+	    .has_mac = mac != NULL};
 	json_int_t mtu;
 
 	if (name == NULL)
@@ -161,12 +185,12 @@ static bool add_net(struct call *call, const char *id, uint64_t *ret_operation)
 	if (mtu != 0 && (mtu < 68 || mtu > 65520))
 		return call_fail(
 		    call, NULL, "host_mtu %lld out of range: 68 to 65520", (long long)mtu);
-	net.name = id != NULL ? id : name;
-	net.netdev = name;
+	if (!check_free_name(call, net.name))
+		return false;
 	net.fds = netdev->fds;
 	net.fd_count = netdev->fd_count;
 	net.mtu = (uint16_t)mtu;
-	if (!call->guest->ops->add_net(call->guest->vmm, &net, ret_operation, &call->err))
+	if (!add_device(call, &net, ret_operation))
 		return false;
 	snprintf(netdev->device, sizeof netdev->device, "%s", net.name);
 	return true;
@@ -174,48 +198,36 @@ static bool add_net(struct call *call, const char *id, uint64_t *ret_operation)
 
 static bool add_rng(struct call *call, const char *id, uint64_t *ret_operation)
 {
-	return call->guest->ops->add_rng(
-	    call->guest->vmm, id != NULL ? id : "rng0", ret_operation, &call->err);
+	const struct guest_device rng = {.kind = GUEST_RNG, .name = id != NULL ? id : "rng0"};
+
+	return add_device(call, &rng, ret_operation);
 }
 
 /* The connection is the device's from then on, or lost if the device cannot be made. */
-static bool add_vhost(struct call *call, struct guest_vhost *vhost, uint64_t *ret_operation)
+static bool add_vhost(
+    struct call *call, struct guest_device *vhost, int fd, uint64_t *ret_operation)
 {
-	return vhost->fd >= 0 &&
-	       call->guest->ops->add_vhost(call->guest->vmm, vhost, ret_operation, &call->err);
-}
-
-static bool check_free_name(struct call *call, const char *name)
-{
-	return !spapr_has_device(call->guest->machine, name) ||
-	       call_fail(call, NULL, "Duplicate device ID '%s'", name);
+	vhost->fds = &fd;
+	vhost->fd_count = 1;
+	return fd >= 0 && add_device(call, vhost, ret_operation);
 }
 
 static bool add_vhost_disk(struct call *call, const char *id, uint64_t *ret_operation)
 {
 	const char *chardev = call_string(call, "chardev");
-	struct guest_vhost vhost = {.kind = GUEST_VHOST_DISK, .name = id != NULL ? id : chardev};
-	json_int_t queues;
+	struct guest_device disk = {.kind = GUEST_VHOST_DISK, .name = id != NULL ? id : chardev};
 
 	if (chardev == NULL)
 		return call_fail(call, NULL, "chardev is mandatory");
-	if (!call_integer(call, "num-queues", &queues))
-		queues = 1;
-	if (queues < 1 || queues > 16)
-		return call_fail(
-		    call, NULL, "num-queues %lld out of range: 1 to 16", (long long)queues);
-	vhost.queues = (unsigned)queues;
-	if (!check_free_name(call, vhost.name))
-		return false;
-	vhost.fd = chardev_take(call, chardev, vhost.name);
-	return add_vhost(call, &vhost, ret_operation);
+	return read_queues(call, &disk.queues) && check_free_name(call, disk.name) &&
+	       add_vhost(call, &disk, chardev_take(call, chardev, disk.name), ret_operation);
 }
 
 static bool add_share(struct call *call, const char *id, uint64_t *ret_operation)
 {
 	const char *chardev = call_string(call, "chardev"), *tag = call_string(call, "tag");
-	struct guest_vhost vhost = {
-	    .kind = GUEST_VHOST_SHARE, .name = id != NULL ? id : chardev, .tag = tag};
+	struct guest_device share = {
+	    .kind = GUEST_SHARE, .name = id != NULL ? id : chardev, .tag = tag};
 
 	if (chardev == NULL)
 		return call_fail(call, NULL, "missing chardev");
@@ -223,16 +235,14 @@ static bool add_share(struct call *call, const char *id, uint64_t *ret_operation
 		return call_fail(call, NULL, "missing tag property");
 	if (strlen(tag) > 36)
 		return call_fail(call, NULL, "tag property must be 36 bytes or less");
-	if (!check_free_name(call, vhost.name))
-		return false;
-	vhost.fd = chardev_take(call, chardev, vhost.name);
-	return add_vhost(call, &vhost, ret_operation);
+	return check_free_name(call, share.name) &&
+	       add_vhost(call, &share, chardev_take(call, chardev, share.name), ret_operation);
 }
 
 static bool add_vsock(struct call *call, const char *id, uint64_t *ret_operation)
 {
 	const char *fd = call_string(call, "vhostfd");
-	struct guest_vhost vhost = {.kind = GUEST_VHOST_VSOCK, .name = id != NULL ? id : "vsock0"};
+	struct guest_device vsock = {.kind = GUEST_VSOCK, .name = id != NULL ? id : "vsock0"};
 	json_int_t cid;
 
 	if (!call_integer(call, "guest-cid", &cid) || cid < 3)
@@ -241,11 +251,9 @@ static bool add_vsock(struct call *call, const char *id, uint64_t *ret_operation
 		return call_fail(call, NULL, "guest-cid property must be a 32-bit number");
 	if (fd == NULL)
 		return call_fail(call, NULL, "'vhostfd' property is not set");
-	vhost.cid = (uint32_t)cid;
-	if (!check_free_name(call, vhost.name))
-		return false;
-	vhost.fd = named_fd_take(call, fd);
-	return add_vhost(call, &vhost, ret_operation);
+	vsock.cid = (uint32_t)cid;
+	return check_free_name(call, vsock.name) &&
+	       add_vhost(call, &vsock, named_fd_take(call, fd), ret_operation);
 }
 
 /* What ends a driver's name decides: names of a core begin with a processor, and clients made for
@@ -390,8 +398,7 @@ json_t *run_set_cores(struct call *call)
 	        TARGET_OPERATIONS, &call->err));
 }
 
-/* --- Memory backends, which QMP's clients make before the device -------------------------------
- */
+/* --- Memory backends, which QMP's clients make before the device ---------------------------- */
 
 struct backend *backend_find(struct backends *backends, const char *id)
 {

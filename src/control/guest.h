@@ -22,36 +22,34 @@ enum run_state {
 
 struct vmm;
 
-/* A disk that a device is to be made of. */
-struct guest_disk {
-	const char *name; /* of the device */
-	int fd;           /* stays open, and the caller's, as long as the device is there */
-	bool readonly;
-	const char *serial; /* empty: none */
-	unsigned queues;
+enum guest_device_kind {
+	GUEST_DISK,
+	GUEST_NET,
+	GUEST_RNG,
+	GUEST_VHOST_DISK, /* these are served by somebody else */
+	GUEST_SHARE,
+	GUEST_VSOCK,
 };
 
-/* The same of a network device. */
-enum { GUEST_NET_FDS = 7 };
-struct guest_net {
-	const char *name;   /* of the device */
-	const char *netdev; /* what it is made of */
-	const int *fds;     /* as above; one for each pair of queues */
+/* A PCI device that is to be added: what its kind needs of this. */
+enum { GUEST_DEVICE_FDS = 7 };
+struct guest_device {
+	enum guest_device_kind kind;
+	const char *name;
+	/* One for a disk; for a network device one for each pair of queues: they stay open, and the
+	 * caller's, as long as the device is there. A back end's socket, or /dev/vhost-vsock, is
+	 * taken over in any case. */
+	const int *fds;
 	unsigned fd_count;
+	unsigned queues;    /* disks */
+	bool readonly;      /* a disk */
+	const char *serial; /* a disk's; empty: none */
+	const char *netdev; /* what a network device is made of */
 	bool has_mac;
 	uint8_t mac[6];
-	uint16_t mtu; /* 0: the guest is told none */
-};
-
-/* A device that somebody else serves. fd is taken over: a back end's socket, or of vhost-vsock. */
-enum guest_vhost_kind { GUEST_VHOST_DISK, GUEST_VHOST_SHARE, GUEST_VHOST_VSOCK };
-struct guest_vhost {
-	enum guest_vhost_kind kind;
-	const char *name; /* of the device */
-	int fd;
-	unsigned queues; /* of a disk */
-	const char *tag; /* of a share */
-	uint32_t cid;    /* of a vsock */
+	uint16_t mtu;    /* 0: the guest is told none */
+	const char *tag; /* a share's */
+	uint32_t cid;    /* a vsock's */
 };
 
 /* The commands stop, cont, system_reset, system_powerdown and quit. Each publishes its event. */
@@ -63,15 +61,9 @@ struct guest_ops {
 	bool (*cont)(struct vmm *vmm, struct err *err);
 	bool (*reset)(struct vmm *vmm, struct err *err);
 	void (*powerdown)(struct vmm *vmm);
-	bool (*add_disk)(struct vmm *vmm, const struct guest_disk *disk, uint64_t *ret_operation,
+	bool (*add)(struct vmm *vmm, const struct guest_device *device, uint64_t *ret_operation,
 	    struct err *err);
-	bool (*add_rng)(
-	    struct vmm *vmm, const char *name, uint64_t *ret_operation, struct err *err);
-	bool (*add_net)(
-	    struct vmm *vmm, const struct guest_net *net, uint64_t *ret_operation, struct err *err);
 	bool (*set_link)(struct vmm *vmm, const char *device, bool up, struct err *err);
-	bool (*add_vhost)(struct vmm *vmm, const struct guest_vhost *vhost, uint64_t *ret_operation,
-	    struct err *err);
 	void (*quit)(struct vmm *vmm); /* with exit code 0, once the replies are sent */
 };
 
@@ -108,12 +100,13 @@ struct blocks {
 struct netdevs {
 	struct named_fd {
 		char name[OP_DEVICE_MAX]; /* empty: free */
+		const void *owner; /* the connection that has passed it, and takes it along */
 		int fd;
 	} fds[NETDEVS_MAX];
 	struct netdev {
 		char id[OP_DEVICE_MAX]; /* empty: free */
 		const char *type;
-		int fds[GUEST_NET_FDS];
+		int fds[GUEST_DEVICE_FDS];
 		unsigned fd_count;
 		char device[OP_DEVICE_MAX]; /* the last that was added with it */
 	} list[NETDEVS_MAX];

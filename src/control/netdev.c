@@ -95,7 +95,7 @@ void netdevs_forget_devices(const struct guest *guest)
 
 /* Names with colons between them, each of a descriptor. */
 static bool netdev_read_fds(struct call *call, const char *names,
-    struct named_fd *ret_fds[GUEST_NET_FDS], unsigned *ret_count)
+    struct named_fd *ret_fds[GUEST_DEVICE_FDS], unsigned *ret_count)
 {
 	*ret_count = 0;
 	for (;;) {
@@ -104,9 +104,9 @@ static bool netdev_read_fds(struct call *call, const char *names,
 
 		if (length < sizeof name)
 			memcpy(name, names, length);
-		if (*ret_count == GUEST_NET_FDS)
+		if (*ret_count == GUEST_DEVICE_FDS)
 			return call_fail(
-			    call, NULL, "there can be no more than %d queues", GUEST_NET_FDS);
+			    call, NULL, "there can be no more than %d queues", GUEST_DEVICE_FDS);
 		ret_fds[*ret_count] =
 		    name[0] != '\0' ? named_fd_find(call->guest->netdevs, name) : NULL;
 		for (unsigned i = 0; i < *ret_count; i++)
@@ -159,7 +159,7 @@ json_t *run_netdev_add(struct call *call)
 	const char *names = netdev_fd_names(call, type);
 	bool is_tap = strcmp(type, "tap") == 0;
 	struct netdev *netdev = netdev_find(netdevs, "");
-	struct named_fd *fds[GUEST_NET_FDS];
+	struct named_fd *fds[GUEST_DEVICE_FDS];
 	unsigned count = 0;
 
 	if (names == NULL)

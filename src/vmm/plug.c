@@ -4,7 +4,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "virtio/blk.h"
 #include "virtio/net.h"
@@ -19,127 +21,182 @@ static bool plug_is_gone(void *context, const char *device)
 	return !spapr_has_device(context, device);
 }
 
-/* The locks of an image tell that somebody has it, not that it is this guest. */
-static bool plug_check_own(struct disk_errors *errors, struct spapr *machine, const char *name,
-    const struct disk_identity *identity, struct err *err)
+/* Where a device reports to. There are as many places as slots of the bus. */
+static struct device_report *plug_place(struct plug *plug, const char *name)
 {
-	const char *owner = disk_errors_owner(errors, identity, plug_is_gone, machine);
+	return device_reports_place(&plug->reports, name, plug_is_gone, plug->machine);
+}
+
+/* --- What all devices of a kind have -------------------------------------------------------- */
+
+/* The locks of an image tell that somebody has it, not that it is this guest. */
+static bool plug_check_own(
+    struct plug *plug, const char *name, const struct disk_identity *identity, struct err *err)
+{
+	const char *owner =
+	    device_reports_owner(&plug->reports, identity, plug_is_gone, plug->machine);
 
 	return owner == NULL ||
 	       err_set(err, ERR_USAGE, "take another file, or make both read-only",
 	           "disk %s is in use: it is this guest's own disk '%s'", name, owner);
 }
 
-/* Errors of the disk go there. There are as many places as slots of the bus. */
-static void plug_watch(struct virtio_blk_config *config, const struct disk_identity *identity,
-    struct disk_errors *errors, struct spapr *machine)
+static struct virtio_device *create_disk(struct plug *plug, struct virtio_blk_config *config,
+    const struct disk_identity *identity, struct err *err)
 {
-	config->context = disk_errors_place(errors, config->name, identity, plug_is_gone, machine);
-	if (config->context != NULL)
-		config->error = disk_errors_note;
+	struct device_report *place = plug_place(plug, config->name);
+
+	if (place != NULL) {
+		place->identity = *identity;
+		config->error = device_reports_error;
+		config->context = place;
+	}
+	return virtio_blk_create(config, spapr_memory(plug->machine), err);
 }
 
-struct virtio_device *plug_make_disk(struct spapr *machine, const struct guest_disk *disk,
-    struct disk_rings *rings, struct disk_errors *errors, struct err *err)
+static struct virtio_device *create_net(
+    struct plug *plug, struct virtio_net_config *config, const char *netdev, struct err *err)
 {
-	struct virtio_blk_config config = {.name = disk->name,
-	    .serial = disk->serial,
-	    .queues = disk->queues,
-	    .engine = rings == NULL ? &disk_engine_sync : NULL};
+	struct device_report *place = plug_place(plug, config->name);
+
+	if (place != NULL) {
+		if (config->port.is_stream)
+			snprintf(place->netdev, sizeof place->netdev, "%s", netdev);
+		config->ended = device_reports_link_lost;
+		config->context = place;
+	}
+	return virtio_net_create(config, spapr_memory(plug->machine), err);
+}
+
+static struct vhost_device_config plug_vhost(struct plug *plug, const char *name)
+{
+	struct device_report *place = plug_place(plug, name);
+
+	return (struct vhost_device_config){.name = name,
+	    .ask_ms = VHOST_ASK_MS,
+	    .answer_ms = VHOST_ANSWER_MS,
+	    .lost = place != NULL ? device_reports_lost : NULL,
+	    .context = place};
+}
+
+/* --- Added to a running machine ------------------------------------------------------------- */
+
+static struct virtio_device *make_disk(
+    struct plug *plug, const struct guest_device *device, struct err *err)
+{
+	struct virtio_blk_config config = {.name = device->name,
+	    .serial = device->serial,
+	    .queues = device->queues,
+	    .engine = plug->rings == NULL ? &disk_engine_sync : NULL};
 	struct disk_identity identity;
 	struct stat status = {0};
 
 	/* What cannot be looked at, disk_take() tells. */
-	fstat(disk->fd, &status);
-	identity = disk_identity_of(&status, disk->readonly);
-	if (!plug_check_own(errors, machine, disk->name, &identity, err) ||
-	    !disk_take(&config.disk, disk->fd, disk->name, disk->readonly, err))
+	fstat(device->fds[0], &status);
+	identity = disk_identity_of(&status, device->readonly);
+	if (!plug_check_own(plug, device->name, &identity, err) ||
+	    !disk_take(&config.disk, device->fds[0], device->name, device->readonly, err))
 		return NULL;
 	config.disk.lent = true;
-	config.disk.rings = rings;
-	plug_watch(&config, &identity, errors, machine);
-	return virtio_blk_create(&config, spapr_memory(machine), err);
+	config.disk.rings = plug->rings;
+	return create_disk(plug, &config, &identity, err);
 }
 
-/* Its end goes there. */
-static void plug_watch_port(struct virtio_net_config *config, const char *netdev,
-    struct net_ends *ends, struct spapr *machine)
+static struct virtio_device *make_net(
+    struct plug *plug, const struct guest_device *device, struct err *err)
 {
-	config->context = net_ends_place(
-	    ends, config->name, config->port.is_stream ? netdev : "", plug_is_gone, machine);
-	if (config->context != NULL)
-		config->ended = net_ends_note;
-}
+	struct virtio_net_config config = {.name = device->name, .mtu = device->mtu};
 
-struct virtio_device *plug_make_net(struct spapr *machine, const struct options *options,
-    const struct guest_net *net, struct net_ends *ends, struct err *err)
-{
-	struct virtio_net_config config = {.name = net->name, .mtu = net->mtu};
-
-	if (!options_have_net(options)) {
+	if (!options_have_net(plug->options)) {
 		err_set(err, ERR_STATE, "start it with --pci, or with a --net",
 		    "the guest was started without a network: its sandbox has no place for one");
 		return NULL;
 	}
-	if (!net_port_take(&config.port, net->fds, net->fd_count, net->name, true, err))
+	if (!net_port_take(&config.port, device->fds, device->fd_count, device->name, true, err))
 		return NULL;
-	options_mac(options, net->name, config.mac);
-	if (net->has_mac)
-		memcpy(config.mac, net->mac, sizeof config.mac);
-	plug_watch_port(&config, net->netdev, ends, machine);
-	return virtio_net_create(&config, spapr_memory(machine), err);
+	options_mac(plug->options, device->name, config.mac);
+	if (device->has_mac)
+		memcpy(config.mac, device->mac, sizeof config.mac);
+	return create_net(plug, &config, device->netdev, err);
 }
 
-struct virtio_device *plug_make_rng(struct spapr *machine, const char *name, struct err *err)
+static struct virtio_device *make_rng(
+    struct plug *plug, const struct guest_device *device, struct err *err)
 {
-	return virtio_rng_create(name, spapr_memory(machine), err);
+	return virtio_rng_create(device->name, spapr_memory(plug->machine), err);
 }
 
-/* That a back end is lost goes where errors of disks do. */
-static struct vhost_device_config plug_vhost(
-    const char *name, struct disk_errors *errors, struct spapr *machine)
+/* What somebody else serves. The descriptor is taken over in any case. */
+static bool check_vhost(const struct plug *plug, const struct guest_device *device, struct err *err)
 {
-	/* No file that another device could have. */
-	static const struct disk_identity none = {.host = UINT64_MAX, .readonly = true};
-	struct vhost_device_config config = {
-	    .name = name, .ask_ms = VHOST_ASK_MS, .answer_ms = VHOST_ANSWER_MS};
-
-	config.context = disk_errors_place(errors, name, &none, plug_is_gone, machine);
-	if (config.context != NULL)
-		config.lost = disk_errors_note_lost;
-	return config;
-}
-
-struct virtio_device *plug_make_vhost(struct spapr *machine, const struct guest_vhost *vhost,
-    struct disk_errors *errors, struct err *err)
-{
-	struct vhost_device_config config = plug_vhost(vhost->name, errors, machine);
-	const struct gmem *memory = spapr_memory(machine);
-
-	switch (vhost->kind) {
-	case GUEST_VHOST_DISK:
-		return vhost_blk_create(&config, vhost->fd, vhost->queues, memory, err);
-	case GUEST_VHOST_SHARE: return vhost_fs_create(&config, vhost->fd, vhost->tag, memory, err);
-	case GUEST_VHOST_VSOCK: break;
-	}
-	return vhost_vsock_create(&config, vhost->fd, vhost->cid, memory, err);
-}
-
-bool plug_add(struct spapr *machine, const char *name, struct virtio_device *device,
-    bool (*confine)(void *context, struct err *err), void *context, uint64_t *ret_operation,
-    struct err *err)
-{
-	if (device == NULL)
-		return false;
-	if (virtio_confine(device, confine, context, err) &&
-	    spapr_pci_add(machine, name, device, ret_operation, err))
+	if (options_have_vhost(plug->options))
 		return true;
-	virtio_destroy(device);
+	/* The sandbox would end us. */
+	close(device->fds[0]);
+	return err_set(err, ERR_STATE, "start the guest with --memory size=SIZE,shared",
+	    "%s: this guest cannot get devices that somebody else serves", device->name);
+}
+
+static struct virtio_device *make_vhost_disk(
+    struct plug *plug, const struct guest_device *device, struct err *err)
+{
+	struct vhost_device_config config = plug_vhost(plug, device->name);
+
+	if (!check_vhost(plug, device, err))
+		return NULL;
+	return vhost_blk_create(
+	    &config, device->fds[0], device->queues, spapr_memory(plug->machine), err);
+}
+
+static struct virtio_device *make_share(
+    struct plug *plug, const struct guest_device *device, struct err *err)
+{
+	struct vhost_device_config config = plug_vhost(plug, device->name);
+
+	if (!check_vhost(plug, device, err))
+		return NULL;
+	return vhost_fs_create(
+	    &config, device->fds[0], device->tag, spapr_memory(plug->machine), err);
+}
+
+static struct virtio_device *make_vsock(
+    struct plug *plug, const struct guest_device *device, struct err *err)
+{
+	struct vhost_device_config config = plug_vhost(plug, device->name);
+
+	if (!check_vhost(plug, device, err))
+		return NULL;
+	return vhost_vsock_create(
+	    &config, device->fds[0], device->cid, spapr_memory(plug->machine), err);
+}
+
+bool plug_add(
+    struct plug *plug, const struct guest_device *device, uint64_t *ret_operation, struct err *err)
+{
+	static struct virtio_device *(*const make[])(
+	    struct plug * plug, const struct guest_device *device, struct err *err) = {
+	    [GUEST_DISK] = make_disk,
+	    [GUEST_NET] = make_net,
+	    [GUEST_RNG] = make_rng,
+	    [GUEST_VHOST_DISK] = make_vhost_disk,
+	    [GUEST_SHARE] = make_share,
+	    [GUEST_VSOCK] = make_vsock,
+	};
+	struct virtio_device *made = make[device->kind](plug, device, err);
+
+	if (made == NULL)
+		return false;
+	if (virtio_confine(made, plug->confine, plug->context, err) &&
+	    spapr_pci_add(plug->machine, device->name, made, ret_operation, err))
+		return true;
+	virtio_destroy(made);
 	return false;
 }
 
+/* --- Of the options ------------------------------------------------------------------------- */
+
 /* A device that has been made, or NULL with *err filled. */
-static bool plug(
+static bool plug_in(
     struct spapr *machine, const char *name, struct virtio_device *device, struct err *err)
 {
 	if (device == NULL)
@@ -150,47 +207,44 @@ static bool plug(
 	return false;
 }
 
-static bool plug_vhost_disk(struct spapr *machine, const struct option_disk *option,
-    struct disk_errors *errors, struct err *err)
+static bool plug_vhost_disk(struct plug *plug, const struct option_disk *option, struct err *err)
 {
-	struct vhost_device_config config = plug_vhost(option->id, errors, machine);
+	struct vhost_device_config config = plug_vhost(plug, option->id);
 	int socket = vhost_user_connect(option->vhost, err);
 
-	return socket >= 0 &&
-	       plug(machine, option->id,
-	           vhost_blk_create(&config, socket, option->queues, spapr_memory(machine), err),
-	           err);
+	return socket >= 0 && plug_in(plug->machine, option->id,
+	                          vhost_blk_create(&config, socket, option->queues,
+	                              spapr_memory(plug->machine), err),
+	                          err);
 }
 
-static bool plug_share(struct spapr *machine, const struct option_share *option,
-    struct disk_errors *errors, struct err *err)
+static bool plug_share(struct plug *plug, const struct option_share *option, struct err *err)
 {
-	struct vhost_device_config config = plug_vhost(option->id, errors, machine);
+	struct vhost_device_config config = plug_vhost(plug, option->id);
 	int socket = option->dir[0] != '\0' ? virtiofsd_start(option->dir, option->readonly, err)
 	                                    : vhost_user_connect(option->socket, err);
 
 	return socket >= 0 &&
-	       plug(machine, option->id,
-	           vhost_fs_create(&config, socket, option->tag, spapr_memory(machine), err), err);
+	       plug_in(plug->machine, option->id,
+	           vhost_fs_create(&config, socket, option->tag, spapr_memory(plug->machine), err),
+	           err);
 }
 
-static bool plug_vsock(
-    struct spapr *machine, uint32_t cid, struct disk_errors *errors, struct err *err)
+static bool plug_vsock(struct plug *plug, uint32_t cid, struct err *err)
 {
 	static const char path[] = "/dev/vhost-vsock";
-	struct vhost_device_config config = plug_vhost("vsock0", errors, machine);
+	struct vhost_device_config config = plug_vhost(plug, "vsock0");
 	int fd = open(path, O_RDWR | O_CLOEXEC);
 
 	if (fd < 0)
 		return err_system(err, errno,
 		    errno == EACCES ? "let the user write to it" : "load the module vhost_vsock",
 		    "cannot open %s", path);
-	return plug(machine, "vsock0",
-	    vhost_vsock_create(&config, fd, cid, spapr_memory(machine), err), err);
+	return plug_in(plug->machine, "vsock0",
+	    vhost_vsock_create(&config, fd, cid, spapr_memory(plug->machine), err), err);
 }
 
-static bool plug_disk(struct spapr *machine, const struct option_disk *option,
-    struct disk_errors *errors, struct err *err)
+static bool plug_disk(struct plug *plug, const struct option_disk *option, struct err *err)
 {
 	struct virtio_blk_config config = {
 	    .name = option->id, .serial = option->serial, .queues = option->queues};
@@ -199,17 +253,15 @@ static bool plug_disk(struct spapr *machine, const struct option_disk *option,
 
 	if (stat(option->file, &status) == 0)
 		identity = disk_identity_of(&status, option->readonly);
-	if (!plug_check_own(errors, machine, option->file, &identity, err) ||
-	    !disk_open(&config.disk, option->file, option->readonly, option->direct, err))
-		return false;
-	plug_watch(&config, &identity, errors, machine);
-	return plug(
-	    machine, option->id, virtio_blk_create(&config, spapr_memory(machine), err), err);
+	return plug_check_own(plug, option->file, &identity, err) &&
+	       disk_open(&config.disk, option->file, option->readonly, option->direct, err) &&
+	       plug_in(plug->machine, option->id, create_disk(plug, &config, &identity, err), err);
 }
 
 static bool plug_rng(struct spapr *machine, const struct options *options, struct err *err)
 {
-	return !options->rng || plug(machine, "rng0", plug_make_rng(machine, "rng0", err), err);
+	return !options->rng ||
+	       plug_in(machine, "rng0", virtio_rng_create("rng0", spapr_memory(machine), err), err);
 }
 
 /* What the guest's tree tells of a device does not depend on what is behind it. */
@@ -223,7 +275,7 @@ bool plug_likenesses(struct spapr *machine, const struct options *options, struc
 		    .disk = {
 		        .fd = -1, .bytes = DISK_SECTOR_BYTES, .block_bytes = DISK_SECTOR_BYTES}};
 
-		if (!plug(machine, option->id,
+		if (!plug_in(machine, option->id,
 		        virtio_blk_create(&config, spapr_memory(machine), err), err))
 			return false;
 	}
@@ -234,7 +286,7 @@ bool plug_likenesses(struct spapr *machine, const struct options *options, struc
 
 		for (unsigned j = 0; j < option->queues; j++)
 			config.port.fds[j] = -1;
-		if (!plug(machine, option->id,
+		if (!plug_in(machine, option->id,
 		        virtio_net_create(&config, spapr_memory(machine), err), err))
 			return false;
 	}
@@ -257,34 +309,31 @@ static bool plug_open_port(const struct option_net *option, struct net_port *por
 	return net_tap_open(port, option->path, option->queues, err);
 }
 
-static bool plug_net(struct spapr *machine, const struct options *options,
-    const struct option_net *option, struct net_ends *ends, struct err *err)
+static bool plug_net(struct plug *plug, const struct option_net *option, struct err *err)
 {
 	struct virtio_net_config config = {.name = option->id, .mtu = option->mtu};
 
-	options_mac(options, option->id, config.mac);
-	if (!plug_open_port(option, &config.port, err))
-		return false;
-	plug_watch_port(&config, option->id, ends, machine);
-	return plug(
-	    machine, option->id, virtio_net_create(&config, spapr_memory(machine), err), err);
+	options_mac(plug->options, option->id, config.mac);
+	return plug_open_port(option, &config.port, err) &&
+	       plug_in(plug->machine, option->id, create_net(plug, &config, option->id, err), err);
 }
 
-bool plug_devices(struct spapr *machine, const struct options *options, struct disk_errors *errors,
-    struct net_ends *ends, struct err *err)
+bool plug_devices(struct plug *plug, struct err *err)
 {
+	const struct options *options = plug->options;
+
 	for (size_t i = 0; i < options->disk_count; i++)
 		if (options->disks[i].vhost[0] != '\0'
-		        ? !plug_vhost_disk(machine, &options->disks[i], errors, err)
-		        : !plug_disk(machine, &options->disks[i], errors, err))
+		        ? !plug_vhost_disk(plug, &options->disks[i], err)
+		        : !plug_disk(plug, &options->disks[i], err))
 			return false;
 	for (size_t i = 0; i < options->net_count; i++)
-		if (!plug_net(machine, options, &options->nets[i], ends, err))
+		if (!plug_net(plug, &options->nets[i], err))
 			return false;
 	for (size_t i = 0; i < options->share_count; i++)
-		if (!plug_share(machine, &options->shares[i], errors, err))
+		if (!plug_share(plug, &options->shares[i], err))
 			return false;
-	if (options->vsock_cid != 0 && !plug_vsock(machine, options->vsock_cid, errors, err))
+	if (options->vsock_cid != 0 && !plug_vsock(plug, options->vsock_cid, err))
 		return false;
-	return plug_rng(machine, options, err);
+	return plug_rng(plug->machine, options, err);
 }

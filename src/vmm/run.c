@@ -266,7 +266,7 @@ static void run_use_libraries(void)
 static uint32_t run_device_files(const struct options *options)
 {
 	return options_have_pci(options) ? SPAPR_PCI_SLOTS * SPAPR_PCI_FILES + 2 * BLOCKS_MAX +
-	                                       NETDEVS_MAX * (1 + GUEST_NET_FDS) + CHARDEVS_MAX
+	                                       NETDEVS_MAX * (1 + GUEST_DEVICE_FDS) + CHARDEVS_MAX
 	                                 : 0;
 }
 
@@ -314,12 +314,8 @@ static bool run_set_up(struct run *run, struct err *err)
 	struct spapr_config config = options_machine(options);
 	struct vmm *vmm = &run->vmm;
 
-	disk_errors_init(&vmm->disk_errors, run_on_machine_news, run);
-	net_ends_init(&vmm->net_ends, run_on_machine_news, run);
-	vmm->options = options;
-	vmm->has_vhost = options_have_vhost(options);
-	vmm->confine_io = run_on_confine_io;
-	vmm->confine_context = run;
+	vmm->plug = (struct plug){.options = options, .confine = run_on_confine_io, .context = run};
+	device_reports_init(&vmm->plug.reports, run_on_machine_news, run);
 	config.load = run_on_load;
 	config.wake = run_on_machine_news;
 	config.confine_vcpu = run_on_confine_vcpu;
@@ -333,12 +329,11 @@ static bool run_set_up(struct run *run, struct err *err)
 	/* malloc would raise this with the largest block it saw, and keep megabytes once they are
 	 * free. Fixed, what a client needs goes back to the system with it. */
 	mallopt(M_MMAP_THRESHOLD, 64 << 10);
-	vmm->machine = vmm->guest.machine = spapr_create(&config, err);
-	if (vmm->machine == NULL ||
-	    !plug_devices(vmm->machine, options, &vmm->disk_errors, &vmm->net_ends, err))
+	vmm->machine = vmm->guest.machine = vmm->plug.machine = spapr_create(&config, err);
+	if (vmm->machine == NULL || !plug_devices(&vmm->plug, err))
 		return false;
 	if (options->pci)
-		vmm->disk_rings = disk_rings_create(LATER_RINGS);
+		vmm->plug.rings = disk_rings_create(LATER_RINGS);
 	signals_start(run);
 	vmm->console = console_create(vmm->loop, options, vmm->machine, run_on_escape, vmm, err);
 	if (vmm->console == NULL)
@@ -379,7 +374,7 @@ static void run_finish(struct run *run)
 	console_destroy(run->vmm.console);
 	if (run_devices_end(run->vmm.machine)) {
 		spapr_destroy(run->vmm.machine);
-		disk_rings_destroy(run->vmm.disk_rings);
+		disk_rings_destroy(run->vmm.plug.rings);
 	}
 	loader_destroy(run->loader);
 	signals_block();

@@ -6,11 +6,9 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "control/json_out.h"
 #include "virtio/net.h"
-#include "vmm/plug.h"
 
 /* --- Reports ------------------------------------------------------------------------------- */
 
@@ -110,53 +108,55 @@ static const char *disk_operation_name(enum disk_operation operation)
 	return names[operation];
 }
 
-/* The guest is told by the request; here the operator is. QMP knows reads and writes. Returns the
- * milliseconds until there may be more, or -1. */
-static int64_t report_disk_errors(struct vmm *vmm)
+/* The guest is told by the request; here the operator is. QMP knows reads and writes. */
+static void report_disk_error(struct vmm *vmm, const struct device_report *report, const char *path)
 {
-	struct disk_error error;
-	int64_t wait_ms;
+	const struct virtio_blk_error *last = &report->last;
 
-	while (disk_errors_take(&vmm->disk_errors, clock_ms(), &error, &wait_ms)) {
-		bool reads = error.last.operation == DISK_READ;
-		char path[sizeof JSON_DEVICE_PATH + OP_DEVICE_MAX];
-
-		snprintf(path, sizeof path, JSON_DEVICE_PATH "%s", error.device);
-		/* The line in the log is vhost.c's. */
-		if (error.lost[0] != '\0')
-			bus_publish(&vmm->bus, "DEVICE_BACKEND_LOST",
-			    json_pack("{s:s, s:s, s:s}", "path", path, "device", error.device,
-			        "reason", error.lost));
-		if (error.count == 0)
-			continue;
-		log_line(LOG_WARN,
-		    "disk %s: %s of %llu bytes at sector %llu fails: %s (%llu since the last "
-		    "report)",
-		    error.device, disk_operation_name(error.last.operation),
-		    (unsigned long long)error.last.bytes, (unsigned long long)error.last.sector,
-		    strerror(error.last.error), (unsigned long long)error.count);
-		bus_publish(&vmm->bus, "BLOCK_IO_ERROR",
-		    json_pack("{s:s, s:s, s:s, s:s, s:b, s:s}", "qom-path", path, "device",
-		        error.device, "operation", reads ? "read" : "write", "action", "report",
-		        "nospace", (int)(error.last.error == ENOSPC), "reason",
-		        strerror(error.last.error)));
-	}
-	return wait_ms;
+	log_line(LOG_WARN,
+	    "disk %s: %s of %llu bytes at sector %llu fails: %s (%llu since the last report)",
+	    report->device, disk_operation_name(last->operation), (unsigned long long)last->bytes,
+	    (unsigned long long)last->sector, strerror(last->error),
+	    (unsigned long long)report->errors);
+	bus_publish(&vmm->bus, "BLOCK_IO_ERROR",
+	    json_pack("{s:s, s:s, s:s, s:s, s:b, s:s}", "qom-path", path, "device", report->device,
+	        "operation", last->operation == DISK_READ ? "read" : "write", "action", "report",
+	        "nospace", (int)(last->error == ENOSPC), "reason", strerror(last->error)));
 }
 
 /* The guest sees the link. QMP knows the end of a stream, by its netdev. */
-static void report_net_ends(struct vmm *vmm)
+static void report_link_lost(struct vmm *vmm, const struct device_report *report)
 {
-	struct net_end end;
+	log_line(
+	    LOG_WARN, "net %s: the link is down for good: %s", report->device, report->link_lost);
+	bus_publish(&vmm->bus, "NET_LINK_LOST",
+	    json_pack("{s:s, s:s}", "device", report->device, "reason", report->link_lost));
+	if (report->netdev[0] != '\0')
+		bus_publish(&vmm->bus, "NETDEV_STREAM_DISCONNECTED",
+		    json_pack("{s:s}", "netdev-id", report->netdev));
+}
 
-	while (net_ends_take(&vmm->net_ends, &end)) {
-		log_line(LOG_WARN, "net %s: the link is down for good: %s", end.device, end.reason);
-		bus_publish(&vmm->bus, "NET_LINK_LOST",
-		    json_pack("{s:s, s:s}", "device", end.device, "reason", end.reason));
-		if (end.netdev[0] != '\0')
-			bus_publish(&vmm->bus, "NETDEV_STREAM_DISCONNECTED",
-			    json_pack("{s:s}", "netdev-id", end.netdev));
+/* Returns the milliseconds until there may be more, or -1. */
+static int64_t report_devices(struct vmm *vmm)
+{
+	struct device_report report;
+	int64_t wait_ms;
+
+	while (device_reports_take(&vmm->plug.reports, clock_ms(), &report, &wait_ms)) {
+		char path[sizeof JSON_DEVICE_PATH + OP_DEVICE_MAX];
+
+		snprintf(path, sizeof path, JSON_DEVICE_PATH "%s", report.device);
+		/* The line in the log is vhost.c's. */
+		if (report.lost[0] != '\0')
+			bus_publish(&vmm->bus, "DEVICE_BACKEND_LOST",
+			    json_pack("{s:s, s:s, s:s}", "path", path, "device", report.device,
+			        "reason", report.lost));
+		if (report.link_lost != NULL)
+			report_link_lost(vmm, &report);
+		if (report.errors > 0)
+			report_disk_error(vmm, &report, path);
 	}
+	return wait_ms;
 }
 
 /* Report what has become of operations, and arm the timer for the next deadline. */
@@ -164,13 +164,12 @@ static void report_up_to(struct vmm *vmm, unsigned max)
 {
 	int64_t due_ms = spapr_check_deadline(vmm->machine);
 	int64_t more_ms = report_steps(vmm, max);
-	int64_t errors_ms = report_disk_errors(vmm);
+	int64_t devices_ms = report_devices(vmm);
 
-	report_net_ends(vmm);
 	if (more_ms >= 0 && (due_ms < 0 || more_ms < due_ms))
 		due_ms = more_ms;
-	if (errors_ms >= 0 && (due_ms < 0 || errors_ms < due_ms))
-		due_ms = errors_ms;
+	if (devices_ms >= 0 && (due_ms < 0 || devices_ms < due_ms))
+		due_ms = devices_ms;
 	ev_timer_stop(vmm->loop, &vmm->report_timer);
 	if (due_ms < 0 || vmm->ending)
 		return;
@@ -377,30 +376,10 @@ static void vmm_powerdown(struct vmm *vmm)
 	bus_publish(&vmm->bus, "POWERDOWN", json_object());
 }
 
-static bool vmm_add_disk(
-    struct vmm *vmm, const struct guest_disk *disk, uint64_t *ret_operation, struct err *err)
+static bool vmm_add(
+    struct vmm *vmm, const struct guest_device *device, uint64_t *ret_operation, struct err *err)
 {
-	struct virtio_device *device =
-	    plug_make_disk(vmm->machine, disk, vmm->disk_rings, &vmm->disk_errors, err);
-
-	return plug_add(vmm->machine, disk->name, device, vmm->confine_io, vmm->confine_context,
-	    ret_operation, err);
-}
-
-static bool vmm_add_rng(struct vmm *vmm, const char *name, uint64_t *ret_operation, struct err *err)
-{
-	return plug_add(vmm->machine, name, plug_make_rng(vmm->machine, name, err), vmm->confine_io,
-	    vmm->confine_context, ret_operation, err);
-}
-
-static bool vmm_add_net(
-    struct vmm *vmm, const struct guest_net *net, uint64_t *ret_operation, struct err *err)
-{
-	struct virtio_device *device =
-	    plug_make_net(vmm->machine, vmm->options, net, &vmm->net_ends, err);
-
-	return plug_add(vmm->machine, net->name, device, vmm->confine_io, vmm->confine_context,
-	    ret_operation, err);
+	return plug_add(&vmm->plug, device, ret_operation, err);
 }
 
 /* With the machine's lock held. */
@@ -418,22 +397,6 @@ static bool vmm_set_link(struct vmm *vmm, const char *device, bool up, struct er
 	       err_set(err, ERR_NOT_FOUND, NULL, "Device '%s' not found", device);
 }
 
-static bool vmm_add_vhost(
-    struct vmm *vmm, const struct guest_vhost *vhost, uint64_t *ret_operation, struct err *err)
-{
-	struct virtio_device *device;
-
-	/* The sandbox would end us. */
-	if (!vmm->has_vhost) {
-		close(vhost->fd);
-		return err_set(err, ERR_STATE, "start the guest with --memory size=SIZE,shared",
-		    "%s: this guest cannot get devices that somebody else serves", vhost->name);
-	}
-	device = plug_make_vhost(vmm->machine, vhost, &vmm->disk_errors, err);
-	return plug_add(vmm->machine, vhost->name, device, vmm->confine_io, vmm->confine_context,
-	    ret_operation, err);
-}
-
 static void vmm_quit(struct vmm *vmm)
 {
 	vmm_end(vmm, EXIT_POWERED_OFF, false, "host-qmp-quit");
@@ -446,11 +409,8 @@ static const struct guest_ops vmm_ops = {
     .cont = vmm_cont,
     .reset = vmm_reset,
     .powerdown = vmm_powerdown,
-    .add_disk = vmm_add_disk,
-    .add_rng = vmm_add_rng,
-    .add_net = vmm_add_net,
+    .add = vmm_add,
     .set_link = vmm_set_link,
-    .add_vhost = vmm_add_vhost,
     .quit = vmm_quit,
 };
 

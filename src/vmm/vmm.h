@@ -16,8 +16,7 @@
 #include "control/bus.h"
 #include "control/guest.h"
 #include "vmm/console.h"
-#include "vmm/disk_errors.h"
-#include "vmm/net_ends.h"
+#include "vmm/plug.h"
 
 struct vmm {
 	struct ev_loop *loop;
@@ -27,15 +26,8 @@ struct vmm {
 	struct backends backends;
 	struct blocks blocks;
 	struct chardevs chardevs;
-	struct disk_errors disk_errors;
-	struct disk_rings *disk_rings; /* for disks that are added; NULL: none */
-	struct net_ends net_ends;
 	struct netdevs netdevs;
-	const struct options *options;
-	bool has_vhost; /* devices can be added that somebody else serves */
-	/* Called by each thread of a device that is added. */
-	bool (*confine_io)(void *context, struct err *err);
-	void *confine_context;
+	struct plug plug;
 	struct guest guest; /* all this, for the control socket */
 	bool no_reboot;
 	enum run_state state;
@@ -53,7 +45,7 @@ struct vmm {
 	const char *end_reason; /* of the event SHUTDOWN */
 };
 
-/* vmm is zeroed. name is kept. machine, console and options are the caller's to fill in. */
+/* vmm is zeroed. name is kept. machine, console and plug are the caller's to fill in. */
 void vmm_init(struct vmm *vmm, struct ev_loop *loop, const char *name, bool no_reboot);
 void vmm_finish(struct vmm *vmm);
 

@@ -108,52 +108,19 @@ static void vmm_quit(struct vmm *of)
 	    &of->bus, "SHUTDOWN", json_pack("{s:b, s:s}", "guest", 0, "reason", "host-qmp-quit"));
 }
 
-/* No descriptor comes with the bytes, so there is no block node to make a disk of. */
-static bool vmm_add_disk(
-    struct vmm *of, const struct guest_disk *disk, uint64_t *ret_operation, struct err *err)
+/* No descriptor comes with the bytes: there is nothing to make another device of. */
+static bool vmm_add(
+    struct vmm *of, const struct guest_device *device, uint64_t *ret_operation, struct err *err)
 {
 	(void)of;
-	(void)disk;
 	(void)ret_operation;
-	(void)err;
-	FUZZ_CHECK(false);
-	return false;
-}
-
-static bool vmm_add_rng(struct vmm *of, const char *name, uint64_t *ret_operation, struct err *err)
-{
-	(void)of;
-	(void)name;
-	(void)ret_operation;
+	FUZZ_CHECK(device->kind == GUEST_RNG);
 	return err_set(err, ERR_STATE, NULL, "this machine has no PCI bus");
 }
 
 static bool vmm_reset_waits(const struct vmm *of)
 {
 	(void)of;
-	return false;
-}
-
-/* Nor is there a netdev. */
-static bool vmm_add_net(
-    struct vmm *of, const struct guest_net *net, uint64_t *ret_operation, struct err *err)
-{
-	(void)of;
-	(void)net;
-	(void)ret_operation;
-	(void)err;
-	FUZZ_CHECK(false);
-	return false;
-}
-
-static bool vmm_add_vhost(
-    struct vmm *of, const struct guest_vhost *vhost, uint64_t *ret_operation, struct err *err)
-{
-	(void)of;
-	(void)vhost;
-	(void)ret_operation;
-	(void)err;
-	FUZZ_CHECK(false);
 	return false;
 }
 
@@ -170,11 +137,8 @@ static const struct guest_ops vmm_ops = {.run_state = vmm_run_state,
     .cont = vmm_cont,
     .reset = vmm_reset,
     .powerdown = vmm_powerdown,
-    .add_disk = vmm_add_disk,
-    .add_rng = vmm_add_rng,
-    .add_net = vmm_add_net,
+    .add = vmm_add,
     .set_link = vmm_set_link,
-    .add_vhost = vmm_add_vhost,
     .quit = vmm_quit};
 
 static void clean_up(void)

@@ -60,40 +60,34 @@ static void vmm_quit(struct vmm *vmm)
 	    &vmm->bus, "SHUTDOWN", json_pack("{s:b, s:s}", "guest", 0, "reason", "host-qmp-quit"));
 }
 
-static bool vmm_add_rng(struct vmm *vmm, const char *name, uint64_t *ret_operation, struct err *err)
+static bool vmm_add(
+    struct vmm *vmm, const struct guest_device *device, uint64_t *ret_operation, struct err *err)
 {
 	struct spapr *machine = &vmm->machine;
 
 	vmm->calls++;
+	machine->added = *device;
+	snprintf(machine->serial, sizeof machine->serial, "%s",
+	    device->serial != NULL ? device->serial : "");
+	snprintf(machine->tag, sizeof machine->tag, "%s", device->tag != NULL ? device->tag : "");
+	for (unsigned i = 0; i < device->fd_count; i++)
+		machine->fds[i] = device->fds[i];
+	if (device->kind == GUEST_VHOST_DISK || device->kind == GUEST_SHARE ||
+	    device->kind == GUEST_VSOCK)
+		close(device->fds[0]);
 	for (size_t i = 0; i < sizeof machine->devices / sizeof machine->devices[0]; i++) {
 		if (machine->devices[i][0] != '\0')
 			continue;
-		snprintf(machine->devices[i], OP_DEVICE_MAX, "%s", name);
+		snprintf(machine->devices[i], OP_DEVICE_MAX, "%s", device->name);
 		*ret_operation = 11;
 		return true;
 	}
 	return err_set(err, ERR_STATE, NULL, "there is no slot");
 }
 
-static bool vmm_add_disk(
-    struct vmm *vmm, const struct guest_disk *disk, uint64_t *ret_operation, struct err *err)
-{
-	vmm->machine.disk = *disk;
-	snprintf(vmm->machine.serial, sizeof vmm->machine.serial, "%s", disk->serial);
-	return vmm_add_rng(vmm, disk->name, ret_operation, err);
-}
-
 static bool vmm_reset_waits(const struct vmm *vmm)
 {
 	return vmm->machine.busy_device[0] != '\0';
-}
-
-static bool vmm_add_net(
-    struct vmm *vmm, const struct guest_net *net, uint64_t *ret_operation, struct err *err)
-{
-	vmm->machine.net = *net;
-	memcpy(vmm->machine.net_fds, net->fds, net->fd_count * sizeof *net->fds);
-	return vmm_add_rng(vmm, net->name, ret_operation, err);
 }
 
 static bool vmm_set_link(struct vmm *vmm, const char *device, bool up, struct err *err)
@@ -105,23 +99,10 @@ static bool vmm_set_link(struct vmm *vmm, const char *device, bool up, struct er
 	return true;
 }
 
-static bool vmm_add_vhost(
-    struct vmm *vmm, const struct guest_vhost *vhost, uint64_t *ret_operation, struct err *err)
-{
-	vmm->machine.vhost = *vhost;
-	snprintf(
-	    vmm->machine.tag, sizeof vmm->machine.tag, "%s", vhost->tag != NULL ? vhost->tag : "");
-	close(vhost->fd);
-	return vmm_add_rng(vmm, vhost->name, ret_operation, err);
-}
-
 static const struct guest_ops vmm_ops = {.run_state = vmm_run_state,
     .reset_waits = vmm_reset_waits,
-    .add_disk = vmm_add_disk,
-    .add_rng = vmm_add_rng,
-    .add_net = vmm_add_net,
+    .add = vmm_add,
     .set_link = vmm_set_link,
-    .add_vhost = vmm_add_vhost,
     .stop = vmm_stop,
     .cont = vmm_cont,
     .reset = vmm_reset,

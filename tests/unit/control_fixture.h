@@ -49,18 +49,15 @@ struct spapr {
 	/* What a request for a target is answered with. */
 	size_t begins;
 	const char *target_error;
-	/* PCI devices that were added, by name, and the last disk. */
+	/* PCI devices that were added, by name, and what the last one was to be; its texts and
+	 * descriptors are copied. */
 	char devices[4][OP_DEVICE_MAX];
-	struct guest_disk disk;
-	char serial[32];
+	struct guest_device added;
+	char serial[32], tag[48];
+	int fds[GUEST_DEVICE_FDS];
 	char busy_device[OP_DEVICE_MAX]; /* a reset waits for it */
-	/* The last network device, and the last link. */
-	struct guest_net net;
-	int net_fds[GUEST_NET_FDS];
-	char link[OP_DEVICE_MAX];
+	char link[OP_DEVICE_MAX];        /* the last that was set */
 	bool link_up;
-	struct guest_vhost vhost;
-	char tag[48];
 };
 
 struct vmm {

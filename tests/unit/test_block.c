@@ -286,9 +286,9 @@ static void a_node_is_busy_as_long_as_its_device_is_there(void **state)
 	    "{'operation': 11}");
 	assert_string_equal(machine->devices[0], "data");
 	assert_string_equal(machine->serial, "S1");
-	assert_int_equal(machine->disk.queues, 3);
-	assert_false(machine->disk.readonly);
-	assert_int_equal(machine->disk.fd, fixture->vmm.blocks.nodes[0].fd);
+	assert_int_equal(machine->added.queues, 3);
+	assert_false(machine->added.readonly);
+	assert_int_equal(machine->fds[0], fixture->vmm.blocks.nodes[0].fd);
 	say(peer, DELETE("n"));
 	expect_error(peer, "GenericError", "Node 'n' is busy: node is used as backend of 'data'");
 	say(peer, DEVICE(DISK ", 'drive': 'n', 'id': 'again'"));
@@ -299,11 +299,31 @@ static void a_node_is_busy_as_long_as_its_device_is_there(void **state)
 	expect_json(value(peer, DEVICE(DISK ", 'drive': 'n'")), "{'operation': 11}");
 	assert_string_equal(machine->devices[0], "n");
 	assert_string_equal(machine->serial, "");
-	assert_int_equal(machine->disk.queues, 1);
+	assert_int_equal(machine->added.queues, 1);
 	machine->devices[0][0] = '\0';
 	expect_json(value(peer, DELETE("n")), "{}");
 	assert_true(is_closed(end));
 	close(end);
+	peer_destroy(peer);
+}
+
+/* It would report in the other's place. */
+static void a_name_that_another_device_has_is_refused(void **state)
+{
+	struct fixture *fixture = *state;
+	struct peer *peer = peer_create_subscribed(fixture);
+	int first = pass(peer, 0), second = pass(peer, 1);
+	unsigned calls;
+
+	make_node(peer, "first", 0);
+	make_node(peer, "second", 1);
+	json_decref(value(peer, DEVICE(DISK ", 'drive': 'first', 'id': 'data'")));
+	calls = fixture->vmm.calls;
+	say(peer, DEVICE(DISK ", 'drive': 'second', 'id': 'data'"));
+	expect_error(peer, "GenericError", "Duplicate device ID 'data'");
+	assert_int_equal(fixture->vmm.calls, calls);
+	close(first);
+	close(second);
 	peer_destroy(peer);
 }
 
@@ -405,6 +425,7 @@ int main(void)
 	    TEST(nodes_that_cannot_be_are_refused),
 	    TEST(one_disk_is_not_two),
 	    TEST(a_node_is_busy_as_long_as_its_device_is_there),
+	    TEST(a_name_that_another_device_has_is_refused),
 	    TEST(a_node_is_not_busy_with_another_device_of_the_same_name),
 	    TEST(devices_that_cannot_be_are_refused),
 	};

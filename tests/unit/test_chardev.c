@@ -130,7 +130,7 @@ static void a_device_takes_the_connection(void **state)
 	                               "'x', 'id': 'files'")),
 	    "{}");
 	assert_true(is_closed(end)); /* the fixture's vmm closes what it gets */
-	assert_int_equal(fixture->vmm.machine.vhost.kind, GUEST_VHOST_SHARE);
+	assert_int_equal(fixture->vmm.machine.added.kind, GUEST_SHARE);
 	assert_string_equal(fixture->vmm.machine.tag, "x");
 	expect_json(
 	    value(peer, QUERY), "[{'label': 'c', 'filename': 'fd', 'frontend-open': true}]");
@@ -158,8 +158,8 @@ static void disks_and_vsock_have_arguments_of_their_own(void **state)
 	expect_json(value(peer, DEVICE("'driver': 'vhost-user-blk-pci', 'chardev': 'c', "
 	                               "'num-queues': 4")),
 	    "{}");
-	assert_int_equal(fixture->vmm.machine.vhost.kind, GUEST_VHOST_DISK);
-	assert_int_equal(fixture->vmm.machine.vhost.queues, 4);
+	assert_int_equal(fixture->vmm.machine.added.kind, GUEST_VHOST_DISK);
+	assert_int_equal(fixture->vmm.machine.added.queues, 4);
 	say(peer, DEVICE("'driver': 'vhost-vsock-pci', 'guest-cid': 2, 'vhostfd': 'v'"));
 	expect_error(peer, "GenericError", "guest-cid property must be greater than 2");
 	say(peer, DEVICE("'driver': 'vhost-vsock-pci', 'guest-cid': 4294967295, 'vhostfd': 'v'"));
@@ -172,7 +172,7 @@ static void disks_and_vsock_have_arguments_of_their_own(void **state)
 	expect_json(
 	    value(peer, DEVICE("'driver': 'vhost-vsock-pci', 'guest-cid': 5, 'vhostfd': 'v'")),
 	    "{}");
-	assert_int_equal(fixture->vmm.machine.vhost.cid, 5);
+	assert_int_equal(fixture->vmm.machine.added.cid, 5);
 	assert_true(is_closed(disk) && is_closed(vsock));
 	close(disk);
 	close(vsock);

@@ -197,11 +197,11 @@ static void a_netdev_is_busy_as_long_as_its_device_is_there(void **state)
 	                       "'mac': '52:54:00:12:ab:CD'")),
 	    "{'operation': 11}");
 	assert_string_equal(machine->devices[0], "lan");
-	assert_true(machine->net.has_mac);
-	assert_memory_equal(machine->net.mac, mac, sizeof mac);
-	assert_int_equal(machine->net.mtu, 1400);
-	assert_int_equal(machine->net.fd_count, 1);
-	assert_int_equal(machine->net_fds[0], fixture->vmm.netdevs.list[0].fds[0]);
+	assert_true(machine->added.has_mac);
+	assert_memory_equal(machine->added.mac, mac, sizeof mac);
+	assert_int_equal(machine->added.mtu, 1400);
+	assert_int_equal(machine->added.fd_count, 1);
+	assert_int_equal(machine->fds[0], fixture->vmm.netdevs.list[0].fds[0]);
 	expect_json(value(peer, LIST), "[{'id': 'n', 'type': 'stream', 'device': 'lan'}]");
 	say(peer, DELETE("n"));
 	expect_error(peer, "GenericError", "Device 'n' is in use by 'lan'");
@@ -221,7 +221,7 @@ static void a_netdev_is_busy_as_long_as_its_device_is_there(void **state)
 	expect_json(value(peer, LIST), "[{'id': 'n', 'type': 'stream'}]");
 	expect_json(value(peer, DEVICE("'netdev': 'n'")), "{'operation': 11}");
 	assert_string_equal(machine->devices[0], "n");
-	assert_false(machine->net.has_mac);
+	assert_false(machine->added.has_mac);
 	machine->devices[0][0] = '\0';
 	assert_false(is_closed(end));
 	expect_json(value(peer, DELETE("n")), "{}");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* test_disk_errors.c - errors of disks on their way to the operator: none is lost, and no guest can
- * make many reports of them. */
+/* test_device_reports.c - what devices report on its way to the operator: none is lost, and no
+ * guest can make many reports of them. */
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -11,9 +11,9 @@
 
 #include <cmocka.h>
 
-#include "vmm/disk_errors.h"
+#include "vmm/device_reports.h"
 
-static struct disk_errors errors;
+static struct device_reports reports;
 static int woken;
 static const char *there; /* the disk that the machine still has */
 
@@ -41,8 +41,8 @@ static bool none_gone(void *context, const char *device)
 static int set_up(void **state)
 {
 	(void)state;
-	errors = (struct disk_errors){.context = NULL};
-	disk_errors_init(&errors, wake, NULL);
+	reports = (struct device_reports){.context = NULL};
+	device_reports_init(&reports, wake, NULL);
 	woken = 0;
 	there = NULL;
 	return 0;
@@ -53,93 +53,93 @@ static const struct virtio_blk_error full = {
 
 static void an_error_is_reported_once(void **state)
 {
-	struct disk_error *place = disk_errors_place(&errors, "data", &unknown, none_gone, NULL);
-	struct disk_error error;
+	struct device_report *place = device_reports_place(&reports, "data", none_gone, NULL);
+	struct device_report error;
 	int64_t wait_ms;
 
 	(void)state;
-	assert_false(disk_errors_take(&errors, 5000, &error, &wait_ms));
+	assert_false(device_reports_take(&reports, 5000, &error, &wait_ms));
 	assert_int_equal(wait_ms, -1);
-	disk_errors_note(place, &full);
+	device_reports_error(place, &full);
 	assert_int_equal(woken, 1);
-	assert_true(disk_errors_take(&errors, 5000, &error, &wait_ms));
+	assert_true(device_reports_take(&reports, 5000, &error, &wait_ms));
 	assert_string_equal(error.device, "data");
-	assert_int_equal(error.count, 1);
+	assert_int_equal(error.errors, 1);
 	assert_int_equal(error.last.operation, DISK_WRITE);
 	assert_int_equal(error.last.sector, 8);
 	assert_int_equal(error.last.error, ENOSPC);
-	assert_false(disk_errors_take(&errors, 9000, &error, &wait_ms));
+	assert_false(device_reports_take(&reports, 9000, &error, &wait_ms));
 	assert_int_equal(wait_ms, -1);
 }
 
 static void many_are_one_report_in_a_second(void **state)
 {
-	struct disk_error *place = disk_errors_place(&errors, "data", &unknown, none_gone, NULL);
-	struct disk_error error;
+	struct device_report *place = device_reports_place(&reports, "data", none_gone, NULL);
+	struct device_report error;
 	int64_t wait_ms;
 
 	(void)state;
 	for (int i = 0; i < 1000; i++)
-		disk_errors_note(place, &full);
+		device_reports_error(place, &full);
 	assert_int_equal(woken, 1);
-	assert_true(disk_errors_take(&errors, 5000, &error, &wait_ms));
-	assert_int_equal(error.count, 1000);
-	disk_errors_note(place, &full);
+	assert_true(device_reports_take(&reports, 5000, &error, &wait_ms));
+	assert_int_equal(error.errors, 1000);
+	device_reports_error(place, &full);
 	assert_int_equal(woken, 2);
-	assert_false(disk_errors_take(&errors, 5400, &error, &wait_ms));
+	assert_false(device_reports_take(&reports, 5400, &error, &wait_ms));
 	assert_int_equal(wait_ms, 600);
-	assert_true(disk_errors_take(&errors, 6000, &error, &wait_ms));
-	assert_int_equal(error.count, 1);
+	assert_true(device_reports_take(&reports, 6000, &error, &wait_ms));
+	assert_int_equal(error.errors, 1);
 }
 
 static void each_disk_has_its_own(void **state)
 {
-	struct disk_error *first = disk_errors_place(&errors, "first", &unknown, none_gone, NULL);
-	struct disk_error *second = disk_errors_place(&errors, "second", &unknown, none_gone, NULL);
-	struct disk_error error;
+	struct device_report *first = device_reports_place(&reports, "first", none_gone, NULL);
+	struct device_report *second = device_reports_place(&reports, "second", none_gone, NULL);
+	struct device_report error;
 	int64_t wait_ms;
 
 	(void)state;
-	disk_errors_note(first, &full);
-	assert_true(disk_errors_take(&errors, 5000, &error, &wait_ms));
-	disk_errors_note(first, &full);
-	disk_errors_note(second, &full);
-	assert_true(disk_errors_take(&errors, 5001, &error, &wait_ms));
+	device_reports_error(first, &full);
+	assert_true(device_reports_take(&reports, 5000, &error, &wait_ms));
+	device_reports_error(first, &full);
+	device_reports_error(second, &full);
+	assert_true(device_reports_take(&reports, 5001, &error, &wait_ms));
 	assert_string_equal(error.device, "second");
-	assert_false(disk_errors_take(&errors, 5001, &error, &wait_ms));
+	assert_false(device_reports_take(&reports, 5001, &error, &wait_ms));
 	assert_int_equal(wait_ms, 999);
 }
 
 static void the_place_of_a_disk_that_has_left_is_used_again(void **state)
 {
-	struct disk_error *places[OPTION_DISKS_MAX];
+	struct device_report *places[OPTION_DISKS_MAX];
 	char name[16];
 
 	(void)state;
 	for (int i = 0; i < OPTION_DISKS_MAX; i++) {
 		snprintf(name, sizeof name, "disk%d", i);
-		places[i] = disk_errors_place(&errors, name, &unknown, none_gone, NULL);
+		places[i] = device_reports_place(&reports, name, none_gone, NULL);
 		assert_non_null(places[i]);
 		assert_true(i == 0 || places[i] != places[i - 1]);
 	}
-	assert_null(disk_errors_place(&errors, "more", &unknown, none_gone, NULL));
+	assert_null(device_reports_place(&reports, "more", none_gone, NULL));
 	there = "disk0";
-	assert_ptr_equal(disk_errors_place(&errors, "more", &unknown, gone, NULL), places[1]);
+	assert_ptr_equal(device_reports_place(&reports, "more", gone, NULL), places[1]);
 	/* The same name is the same place. */
-	assert_ptr_equal(disk_errors_place(&errors, "disk0", &unknown, gone, NULL), places[0]);
+	assert_ptr_equal(device_reports_place(&reports, "disk0", gone, NULL), places[0]);
 }
 
 static void *note_many(void *place)
 {
 	for (int i = 0; i < 10000; i++)
-		disk_errors_note(place, &full);
+		device_reports_error(place, &full);
 	return NULL;
 }
 
 static void no_error_of_several_threads_is_lost(void **state)
 {
-	struct disk_error *place = disk_errors_place(&errors, "data", &unknown, none_gone, NULL);
-	struct disk_error error;
+	struct device_report *place = device_reports_place(&reports, "data", none_gone, NULL);
+	struct device_report error;
 	pthread_t threads[2];
 	uint64_t count = 0;
 	int64_t wait_ms;
@@ -148,8 +148,8 @@ static void no_error_of_several_threads_is_lost(void **state)
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, note_many, place), 0);
 	for (uint64_t now_ms = 5000; count < 20000; now_ms += DISK_ERROR_PERIOD_MS)
-		if (disk_errors_take(&errors, now_ms, &error, &wait_ms))
-			count += error.count;
+		if (device_reports_take(&reports, now_ms, &error, &wait_ms))
+			count += error.errors;
 	for (int i = 0; i < 2; i++)
 		pthread_join(threads[i], NULL);
 	assert_int_equal(count, 20000);
@@ -166,20 +166,20 @@ static void a_file_that_the_guest_has_is_found(void **state)
 	struct disk_identity identity = disk_identity_of(&file, false);
 
 	(void)state;
-	assert_null(disk_errors_owner(&errors, &identity, none_gone, NULL));
-	disk_errors_place(&errors, "unknown", &unknown, none_gone, NULL);
-	assert_null(disk_errors_owner(&errors, &unknown, none_gone, NULL));
-	disk_errors_place(&errors, "data", &identity, none_gone, NULL);
+	assert_null(device_reports_owner(&reports, &identity, none_gone, NULL));
+	device_reports_place(&reports, "unknown", none_gone, NULL);
+	assert_null(device_reports_owner(&reports, &unknown, none_gone, NULL));
+	device_reports_place(&reports, "data", none_gone, NULL)->identity = identity;
 	identity = disk_identity_of(&device, true);
-	disk_errors_place(&errors, "device", &identity, none_gone, NULL);
+	device_reports_place(&reports, "device", none_gone, NULL)->identity = identity;
 	identity = disk_identity_of(&file, true);
-	assert_string_equal(disk_errors_owner(&errors, &identity, none_gone, NULL), "data");
+	assert_string_equal(device_reports_owner(&reports, &identity, none_gone, NULL), "data");
 	identity = disk_identity_of(&other, false);
-	assert_null(disk_errors_owner(&errors, &identity, none_gone, NULL));
+	assert_null(device_reports_owner(&reports, &identity, none_gone, NULL));
 	identity = disk_identity_of(&same_device, false);
-	assert_string_equal(disk_errors_owner(&errors, &identity, none_gone, NULL), "device");
+	assert_string_equal(device_reports_owner(&reports, &identity, none_gone, NULL), "device");
 	identity = disk_identity_of(&same_device, true);
-	assert_null(disk_errors_owner(&errors, &identity, none_gone, NULL));
+	assert_null(device_reports_owner(&reports, &identity, none_gone, NULL));
 }
 
 int main(void)
@@ -193,5 +193,5 @@ int main(void)
 	    cmocka_unit_test_setup(a_file_that_the_guest_has_is_found, set_up),
 	};
 
-	return cmocka_run_group_tests_name("disk_errors", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("device_reports", tests, NULL, NULL);
 }
