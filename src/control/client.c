@@ -23,6 +23,7 @@
 #include "control/command.h"
 #include "control/framer.h"
 #include "control/json_out.h"
+#include "control/netdev.h"
 #include "control/output.h"
 
 /* Deepest nesting of a request; checked before parsing, so that no parser need recurse deeper. */
@@ -60,6 +61,7 @@ static void client_close(struct client *client)
 	if (client->session.passed_fd != 0)
 		close(client->session.passed_fd);
 	blocks_forget_session(client->clients->guest->blocks, &client->session);
+	named_fds_forget_session(client->clients->guest->netdevs, &client->session);
 	client->closed = true;
 	client->clients->bus->listeners--;
 }

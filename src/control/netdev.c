@@ -13,10 +13,21 @@
 
 /* --- Descriptors ----------------------------------------------------------------------------- */
 
-static struct named_fd *named_fd_find(struct netdevs *netdevs, const char *name)
+/* Each connection has names of its own. */
+static struct named_fd *named_fd_find(const struct call *call, const char *name)
+{
+	struct named_fd *fds = call->guest->netdevs->fds;
+
+	for (size_t i = 0; name[0] != '\0' && i < NETDEVS_MAX; i++)
+		if (fds[i].owner == call->session && strcmp(fds[i].name, name) == 0)
+			return &fds[i];
+	return NULL;
+}
+
+static struct named_fd *named_fd_free_place(struct netdevs *netdevs)
 {
 	for (size_t i = 0; i < NETDEVS_MAX; i++)
-		if (strcmp(netdevs->fds[i].name, name) == 0)
+		if (netdevs->fds[i].name[0] == '\0')
 			return &netdevs->fds[i];
 	return NULL;
 }
@@ -24,12 +35,11 @@ static struct named_fd *named_fd_find(struct netdevs *netdevs, const char *name)
 /* As in QMP a name that is in use gets the new descriptor. */
 json_t *run_getfd(struct call *call)
 {
-	struct netdevs *netdevs = call->guest->netdevs;
 	const char *name = call_string(call, "fdname");
-	struct named_fd *place = named_fd_find(netdevs, name);
+	struct named_fd *place = named_fd_find(call, name);
 
 	if (place == NULL)
-		place = named_fd_find(netdevs, "");
+		place = named_fd_free_place(call->guest->netdevs);
 	if (call->session->passed_fd == 0)
 		call_fail(call, NULL, "No file descriptor supplied via SCM_RIGHTS");
 	else if (!op_is_device_name(name))
@@ -41,6 +51,7 @@ json_t *run_getfd(struct call *call)
 		return NULL;
 	if (place->name[0] != '\0')
 		close(place->fd);
+	place->owner = call->session;
 	place->fd = call->session->passed_fd;
 	snprintf(place->name, sizeof place->name, "%s", name);
 	call->session->passed_fd = 0;
@@ -49,7 +60,7 @@ json_t *run_getfd(struct call *call)
 
 int named_fd_take(struct call *call, const char *name)
 {
-	struct named_fd *named = name[0] != '\0' ? named_fd_find(call->guest->netdevs, name) : NULL;
+	struct named_fd *named = named_fd_find(call, name);
 	int fd;
 
 	if (named == NULL) {
@@ -69,6 +80,18 @@ json_t *run_closefd(struct call *call)
 		return NULL;
 	close(fd);
 	return json_object();
+}
+
+void named_fds_forget_session(struct netdevs *netdevs, const struct session *session)
+{
+	for (size_t i = 0; i < NETDEVS_MAX; i++) {
+		struct named_fd *named = &netdevs->fds[i];
+
+		if (named->name[0] != '\0' && named->owner == session) {
+			close(named->fd);
+			*named = (struct named_fd){0};
+		}
+	}
 }
 
 /* --- Netdevs --------------------------------------------------------------------------------- */
@@ -107,8 +130,7 @@ static bool netdev_read_fds(struct call *call, const char *names,
 		if (*ret_count == GUEST_DEVICE_FDS)
 			return call_fail(
 			    call, NULL, "there can be no more than %d queues", GUEST_DEVICE_FDS);
-		ret_fds[*ret_count] =
-		    name[0] != '\0' ? named_fd_find(call->guest->netdevs, name) : NULL;
+		ret_fds[*ret_count] = named_fd_find(call, name);
 		for (unsigned i = 0; i < *ret_count; i++)
 			if (ret_fds[i] == ret_fds[*ret_count])
 				ret_fds[*ret_count] = NULL;

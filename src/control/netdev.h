@@ -19,6 +19,9 @@ json_t *query_netdevs(struct call *call);
  * none. */
 int named_fd_take(struct call *call, const char *name);
 
+/* A connection has ended: close what it has passed by getfd, and nothing has taken. */
+void named_fds_forget_session(struct netdevs *netdevs, const struct session *session);
+
 /* The netdev of this id; NULL if there is none. */
 struct netdev *netdev_find(struct netdevs *netdevs, const char *id);
 

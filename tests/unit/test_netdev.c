@@ -64,6 +64,31 @@ static void a_descriptor_has_a_name(void **state)
 	close(first);
 }
 
+static void descriptors_go_with_their_connection(void **state)
+{
+	struct peer *peer = peer_create_negotiated(*state), *other = peer_create_negotiated(*state);
+	int taken = pass(peer, "a"), left = pass(peer, "b"), of_other = pass(other, "b");
+
+	assert_false(is_closed(left)); /* each has names of its own */
+	expect_json(value(peer, STREAM("n", "a")), "{}");
+	say(other, STREAM("m", "a"));
+	expect_error(other, "GenericError", "File descriptor named 'a' has not been found");
+	peer_destroy(peer);
+	turn(*state);
+	turn(*state);
+	assert_true(is_closed(left));
+	assert_false(is_closed(of_other) || is_closed(taken));
+	expect_json(value(other, DELETE("n")), "{}");
+	assert_true(is_closed(taken));
+	peer_destroy(other);
+	turn(*state);
+	turn(*state);
+	assert_true(is_closed(of_other));
+	close(taken);
+	close(left);
+	close(of_other);
+}
+
 static void there_are_so_many(void **state)
 {
 	struct peer *peer = peer_create_negotiated(*state);
@@ -163,6 +188,7 @@ static void devices_that_cannot_be_are_refused(void **state)
 	{DEVICE("'netdev': ''"), "Property 'virtio-net-device.netdev' can't find value ''"},
 	{DEVICE("'netdev': 'n', 'mac': '1'"), "Property 'virtio-net-device.mac' doesn't take value '1'"},
 	{DEVICE("'netdev': 'n', 'mac': '01:00:00:00:00:00'"), "Property 'virtio-net-device.mac' doesn't take value '01:00:00:00:00:00'"},
+	{DEVICE("'netdev': 'n', 'mac': '00:00:00:00:00:00'"), "Property 'virtio-net-device.mac' doesn't take value '00:00:00:00:00:00'"},
 	{DEVICE("'netdev': 'n', 'mac': '02:00:00:00:00:0x'"), "Property 'virtio-net-device.mac' doesn't take value '02:00:00:00:00:0x'"},
 	{DEVICE("'netdev': 'n', 'mac': '2:0:0:0:0:0:::::::'"), "Property 'virtio-net-device.mac' doesn't take value '2:0:0:0:0:0:::::::'"},
 	{DEVICE("'netdev': 'n', 'host_mtu': 67"), "host_mtu 67 out of range: 68 to 65520"},
@@ -189,7 +215,7 @@ static void a_netdev_is_busy_as_long_as_its_device_is_there(void **state)
 	struct fixture *fixture = *state;
 	struct spapr *machine = &fixture->vmm.machine;
 	struct peer *peer = peer_create_subscribed(fixture);
-	int end = pass(peer, "fd");
+	int end = pass(peer, "fd"), other;
 
 	expect_json(value(peer, STREAM("n", "fd")), "{}");
 	expect_json(
@@ -205,6 +231,12 @@ static void a_netdev_is_busy_as_long_as_its_device_is_there(void **state)
 	expect_json(value(peer, LIST), "[{'id': 'n', 'type': 'stream', 'device': 'lan'}]");
 	say(peer, DELETE("n"));
 	expect_error(peer, "GenericError", "Device 'n' is in use by 'lan'");
+	other = pass(peer, "other");
+	expect_json(value(peer, STREAM("m", "other")), "{}");
+	say(peer, DEVICE("'netdev': 'm', 'id': 'lan'"));
+	expect_error(peer, "GenericError", "Duplicate device ID 'lan'");
+	expect_json(value(peer, DELETE("m")), "{}");
+	close(other);
 	say(peer, DEVICE("'netdev': 'n', 'id': 'again'"));
 	expect_error(peer, "GenericError",
 	    "Property 'virtio-net-device.netdev' can't take value 'n', it's in use");
@@ -234,6 +266,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(a_descriptor_has_a_name),
+	    TEST(descriptors_go_with_their_connection),
 	    TEST(there_are_so_many),
 	    TEST(netdevs_that_cannot_be_are_refused),
 	    TEST(devices_that_cannot_be_are_refused),
