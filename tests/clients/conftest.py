@@ -26,9 +26,10 @@ class Vmm:
     """The program, until end() or the end of the test."""
 
     def __init__(self, directory: Path, cpus: str = "boot=2,max=4",
-                 memory: str = "512M", options: Sequence[str] = ()) -> None:
+                 memory: str = "512M", options: Sequence[str] = (),
+                 image: bytes = elf([0x48000000])) -> None:
         kernel = directory / "kernel"
-        kernel.write_bytes(elf([0x48000000]))
+        kernel.write_bytes(image)
         self.path = str(directory / "control")
         self.process = subprocess.Popen(
             [*FAKE, "--kernel", str(kernel), "--control", self.path,

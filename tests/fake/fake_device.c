@@ -117,15 +117,22 @@ size_t fake_doorbells(void)
 	return fake_vm()->doorbells.count;
 }
 
-bool fake_ring(uint64_t address)
+bool doorbell_ring(const struct kvm_vm *vm, uint64_t address)
 {
-	const struct joints *doorbells = &fake_vm()->doorbells;
 	bool rung = false;
 
+	for (size_t i = 0; i < vm->doorbells.count; i++)
+		if (vm->doorbells.list[i].what == address)
+			rung = eventfd_write(vm->doorbells.list[i].eventfd, 1) == 0;
+	return rung;
+}
+
+bool fake_ring(uint64_t address)
+{
+	bool rung;
+
 	pthread_mutex_lock(&fake.lock);
-	for (size_t i = 0; i < doorbells->count; i++)
-		if (doorbells->list[i].what == address)
-			rung = eventfd_write(doorbells->list[i].eventfd, 1) == 0;
+	rung = doorbell_ring(fake_vm(), address);
 	pthread_mutex_unlock(&fake.lock);
 	return rung;
 }

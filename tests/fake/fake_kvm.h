@@ -66,8 +66,10 @@ void fake_run_failure(uint32_t id, const char *failure);
  * interrupts sent so far. The callback stores the next hcall and returns true, or returns false to
  * wait for a change. NULL: no callback, as after fake_reset().
  */
-#define FAKE_NR_STORE (UINT64_MAX - 1) /* not an hcall: a store to the address in args[0] */
-#define FAKE_NR_FAIL UINT64_MAX        /* not an hcall: KVM_RUN fails */
+/* Not hcalls. A store: args are the address, a length in bytes, and the number that is stored. One
+ * to a doorbell rings that, and the guest goes on. */
+#define FAKE_NR_STORE (UINT64_MAX - 1)
+#define FAKE_NR_FAIL UINT64_MAX /* KVM_RUN fails */
 typedef bool fake_guest(const struct gmem *memory, uint32_t id, bool fresh, uint64_t interrupts,
     struct kvm_hcall *hcall);
 void fake_set_guest(fake_guest *guest);

@@ -5,10 +5,16 @@
  * kernel that does not begin with the line "play" does nothing. tests/clients/play.py writes one.
  *
  *   put TEXT         print up to 14 characters (no spaces) and a line end
- *   rtas NAME [N...] call the service with these arguments
+ *   rtas NAME [N...] call the service with these arguments; NAME:N if it has N results, not one
+ *   walk INDEX       read the description of this connector's device to its end
  *   hcall NR [N...]  make any other hypervisor call
  *   panic TEXT       call ibm,os-term
- *   store ADDRESS    store to an unmapped address
+ *   store ADDRESS [BYTES VALUE]
+ *                    store to an address that is no memory: a doorbell rings, else an exit
+ *   poke ADDRESS BYTES VALUE
+ *                    store to memory, little-endian
+ *   until ADDRESS BYTES VALUE
+ *                    go on when somebody else has stored this there
  *   fail             make KVM_RUN fail
  *   wait             wait for an interrupt
  *   later LINE       run LINE, but not before the first reset
@@ -26,11 +32,13 @@
 
 enum {
 	VCPUS = 16,
-	SCRIPT_BYTES = 4096,
+	SCRIPT_BYTES = 16384,
 	BLOCKS = 0x100000, /* RTAS blocks, each followed by a text */
 	BLOCK_BYTES = 0x1000,
 	TEXT = 0x800,
+	WORK = 0x140000, /* of ibm,configure-connector, for vCPU 0 */
 	H_RTAS = 0xf000,
+	H_GET_TERM_CHAR = 0x54,
 	H_PUT_TERM_CHAR = 0x58,
 };
 
@@ -40,6 +48,8 @@ static struct {
 	uint64_t interrupts; /* seen */
 	unsigned lives;
 	bool rests, waits;
+	bool stays; /* `at` is not moved on */
+	bool walks; /* the last call was one of a walk */
 } vcpus[VCPUS];
 
 static size_t script_numbers(const char *text, uint64_t *numbers, size_t max)
@@ -55,24 +65,71 @@ static size_t script_numbers(const char *text, uint64_t *numbers, size_t max)
 	return count;
 }
 
+static struct be32 *script_block(const struct gmem *memory, uint32_t id)
+{
+	return (void *)((char *)memory->host + BLOCKS + id * BLOCK_BYTES);
+}
+
 static bool script_rtas(
     const struct gmem *memory, uint32_t id, const char *line, struct kvm_hcall *hcall)
 {
-	struct be32 *block = (void *)((char *)memory->host + BLOCKS + id * BLOCK_BYTES);
+	struct be32 *block = script_block(memory, id);
 	uint64_t args[8] = {0};
+	unsigned results = 1;
 	char name[64] = "";
 	int used = 0;
 	size_t count;
 
-	sscanf(line, "%63s%n", name, &used);
+	sscanf(line, "%63[^ :]%n:%u%n", name, &used, &results, &used);
 	count = script_numbers(line + used, args, 8);
 	block[0] = be32(rtas_token_of(name));
 	block[1] = be32((uint32_t)count);
-	block[2] = be32(1);
+	block[2] = be32(results);
 	for (size_t i = 0; i < count; i++)
 		block[3 + i] = be32((uint32_t)args[i]);
 	hcall->nr = H_RTAS;
 	hcall->args[0] = BLOCKS + id * BLOCK_BYTES;
+	return true;
+}
+
+/* The status of ibm,configure-connector is positive while there is more. */
+static bool script_walk(
+    const struct gmem *memory, uint32_t id, const char *index, struct kvm_hcall *hcall)
+{
+	struct be32 head[2] = {be32((uint32_t)strtoul(index, NULL, 0)), be32(0)};
+	int32_t status = (int32_t)from_be32(script_block(memory, id)[5]);
+	char call[64];
+
+	if (vcpus[id].walks && status <= 0) {
+		vcpus[id].walks = false;
+		return false;
+	}
+	memcpy((char *)memory->host + WORK, head, vcpus[id].walks ? sizeof head[0] : sizeof head);
+	vcpus[id].walks = true;
+	vcpus[id].stays = true;
+	snprintf(call, sizeof call, "ibm,configure-connector %#x 0", (unsigned)WORK);
+	return script_rtas(memory, id, call, hcall);
+}
+
+/* Bytes of guest memory as a number, or a number into them. */
+static bool script_memory(
+    const struct gmem *memory, uint32_t id, const char *rest, bool store, struct kvm_hcall *hcall)
+{
+	uint64_t numbers[3] = {0}, value = 0;
+	uint8_t *bytes;
+
+	script_numbers(rest, numbers, 3);
+	bytes = (uint8_t *)memory->host + numbers[0];
+	for (uint64_t i = 0; i < numbers[1] && i < 8; i++) {
+		if (store)
+			bytes[i] = (uint8_t)(numbers[2] >> (8 * i));
+		value |= (uint64_t)((volatile uint8_t *)bytes)[i] << (8 * i);
+	}
+	if (value == numbers[2])
+		return false;
+	/* Any call will do: others get the lock meanwhile. */
+	vcpus[id].stays = true;
+	*hcall = (struct kvm_hcall){.nr = H_GET_TERM_CHAR};
 	return true;
 }
 
@@ -113,6 +170,10 @@ static bool script_step(const struct gmem *memory, uint32_t id, const char *verb
 		return script_rtas(memory, id, rest, hcall);
 	if (strcmp(verb, "panic") == 0)
 		return script_panic(memory, id, rest, hcall);
+	if (strcmp(verb, "walk") == 0)
+		return script_walk(memory, id, rest, hcall);
+	if (strcmp(verb, "poke") == 0 || strcmp(verb, "until") == 0)
+		return script_memory(memory, id, rest, verb[0] == 'p', hcall);
 	if (strcmp(verb, "hcall") == 0) {
 		uint64_t numbers[10] = {0};
 
@@ -122,14 +183,17 @@ static bool script_step(const struct gmem *memory, uint32_t id, const char *verb
 		return true;
 	}
 	if (strcmp(verb, "store") == 0 || strcmp(verb, "fail") == 0) {
+		uint64_t numbers[3] = {0, 4, UINT64_MAX};
+
+		script_numbers(rest, numbers, 3);
 		hcall->nr = verb[0] == 's' ? FAKE_NR_STORE : FAKE_NR_FAIL;
-		hcall->args[0] = strtoull(rest, NULL, 0);
+		memcpy(hcall->args, numbers, sizeof numbers);
 		return true;
 	}
 	if (strcmp(verb, "later") == 0)
 		return vcpus[id].lives > 1 && script_line(memory, id, rest, hcall);
 	if (strcmp(verb, "again") == 0)
-		vcpus[id].at = 0;
+		vcpus[id].at = 0, vcpus[id].stays = true;
 	else if (strcmp(verb, "wait") == 0)
 		vcpus[id].waits = true;
 	else if (strcmp(verb, "play") != 0)
@@ -151,6 +215,7 @@ bool fake_script(const struct gmem *memory, uint32_t id, bool fresh, uint64_t in
     struct kvm_hcall *hcall)
 {
 	char script[SCRIPT_BYTES + 1];
+	bool leaves;
 
 	if (id >= VCPUS)
 		return false;
@@ -176,8 +241,11 @@ bool fake_script(const struct gmem *memory, uint32_t id, bool fresh, uint64_t in
 			vcpus[id].interrupts = interrupts;
 		vcpus[id].waits = false;
 		memcpy(text, line, length < sizeof text - 1 ? length : sizeof text - 1);
-		vcpus[id].at += length + (line[length] == '\n');
-		if (script_line(memory, id, text, hcall))
+		vcpus[id].stays = false;
+		leaves = script_line(memory, id, text, hcall);
+		if (!vcpus[id].stays)
+			vcpus[id].at += length + (line[length] == '\n');
+		if (leaves)
 			return true;
 	}
 	return false;

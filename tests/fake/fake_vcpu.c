@@ -128,9 +128,12 @@ static bool record_ask_guest(const struct kvm_vcpu *vcpu, struct record *record)
 		return false;
 	for (size_t i = 0; i < vcpu->vm->irq_count; i++)
 		interrupts += vcpu->vm->irqs[i].pulses;
-	record->calling =
-	    fake.guest(vcpu->vm->memory, vcpu->id, record->fresh, interrupts, &record->hcall);
-	record->fresh = false;
+	do {
+		record->calling = fake.guest(
+		    vcpu->vm->memory, vcpu->id, record->fresh, interrupts, &record->hcall);
+		record->fresh = false;
+	} while (record->calling && record->hcall.nr == FAKE_NR_STORE &&
+	         doorbell_ring(vcpu->vm, record->hcall.args[0]));
 	return record->calling;
 }
 
@@ -141,8 +144,10 @@ static enum kvm_exit record_make_exit(const struct record *record, struct kvm_ex
 	exit->hcall.ret = 0;
 	if (record->hcall.nr == FAKE_NR_STORE) {
 		exit->mmio.address = record->hcall.args[0];
-		exit->mmio.length = 4;
+		exit->mmio.length = (uint32_t)record->hcall.args[1];
 		exit->mmio.write = true;
+		for (uint32_t i = 0; i < sizeof exit->mmio.data; i++)
+			exit->mmio.data[i] = (uint8_t)(record->hcall.args[2] >> (8 * i));
 		return KVM_RAN_MMIO;
 	}
 	if (record->hcall.nr == FAKE_NR_FAIL) {

@@ -135,6 +135,9 @@ struct record *record_get(uint32_t id);
 /* The interrupt, or NULL if it was never reset. */
 struct irq *irq_find(struct kvm_vm *vm, uint32_t number);
 
+/* A store to a doorbell; false: none is joined with this address. */
+bool doorbell_ring(const struct kvm_vm *vm, uint64_t address);
+
 /* Whether this call is to fail. Consumes a failure asked for by fake_fail_after(). */
 bool fake_call_fails(enum fake_call call);
 
