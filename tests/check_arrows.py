@@ -93,9 +93,9 @@ FLOORS: dict[str, list[set[str]]] = {
     "vmm": [
         {"options.h"},
         {"option_row"},
-        {"virtiofsd"},
+        {"virtiofsd", "passt"},
         {"options.c", "option_unknown", "option_disk", "option_item", "option_memory", "option_net",
-         "option_share", "config", "check", "loader", "loop", "device_reports", "passt",
+         "option_share", "config", "check", "loader", "loop", "device_reports",
          "terminal"},
         {"plug"},
         {"console"},

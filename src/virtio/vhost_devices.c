@@ -87,6 +87,8 @@ struct virtio_device *vhost_blk_create(const struct vhost_device_config *config,
 static const struct virtio_kind fs_kind = {
     .id = 26, .driver = "vhost-user-fs-pci", .pci_class = 0x018000, .of_class = "mass-storage"};
 
+enum { FS_REQUEST_QUEUES = 1, FS_QUEUES = FS_REQUEST_QUEUES + 1 }; /* and one for what is urgent */
+
 struct fs_space {
 	char tag[VHOST_TAG_MAX]; /* without a NUL if it is as long */
 	struct le32 num_request_queues;
@@ -95,10 +97,9 @@ struct fs_space {
 struct virtio_device *vhost_fs_create(const struct vhost_device_config *config, int socket,
     const char *tag, const struct gmem *gmem, struct err *err)
 {
-	enum { REQUEST_QUEUES = 1, QUEUES = REQUEST_QUEUES + 1 }; /* and one for what is urgent */
 	struct vhost_config vhost = device_config(config);
 	struct vhost_user *user = device_connect(config, socket, gmem, err);
-	struct fs_space space = {.num_request_queues = le32(REQUEST_QUEUES)};
+	struct fs_space space = {.num_request_queues = le32(FS_REQUEST_QUEUES)};
 
 	if (user == NULL)
 		return NULL;
@@ -107,7 +108,7 @@ struct virtio_device *vhost_fs_create(const struct vhost_device_config *config, 
 	vhost.ops = &vhost_user_ops;
 	vhost.backend = user;
 	vhost.features = vhost_user_features(user) & RING_FEATURES;
-	vhost.queues = vhost.served = QUEUES;
+	vhost.queues = vhost.served = FS_QUEUES;
 	vhost.config = &space;
 	vhost.config_bytes = sizeof space;
 	return vhost_create(&vhost, gmem, err);
@@ -121,10 +122,11 @@ static const struct virtio_kind vsock_kind = {
 #define VIRTIO_VSOCK_F_SEQPACKET (UINT64_C(1) << 1)
 
 /* The third queue is for events of a guest that has been moved: there are none. */
+enum { VSOCK_QUEUES = 3, VSOCK_SERVED = 2 };
+
 struct virtio_device *vhost_vsock_create(const struct vhost_device_config *config, int fd,
     uint32_t cid, const struct gmem *gmem, struct err *err)
 {
-	enum { QUEUES = 3, SERVED = 2 };
 	struct vhost_config vhost = device_config(config);
 	struct vhost_kernel *kernel = vhost_vsock_open(fd, cid, err);
 	struct le64 space = le64(cid);
@@ -135,9 +137,71 @@ struct virtio_device *vhost_vsock_create(const struct vhost_device_config *confi
 	vhost.ops = &vhost_vsock_ops;
 	vhost.backend = kernel;
 	vhost.features = vhost_kernel_features(kernel) & (RING_FEATURES | VIRTIO_VSOCK_F_SEQPACKET);
-	vhost.queues = QUEUES;
-	vhost.served = SERVED;
+	vhost.queues = VSOCK_QUEUES;
+	vhost.served = VSOCK_SERVED;
 	vhost.config = &space;
 	vhost.config_bytes = sizeof space;
 	return vhost_create(&vhost, gmem, err);
+}
+
+/* --- Likenesses ------------------------------------------------------------------------------- */
+
+static bool nobody_starts(void *backend, const struct gmem *gmem, uint64_t features,
+    const struct vhost_ring *rings, unsigned count, uint64_t deadline_ms, struct err *err)
+{
+	return true;
+}
+
+static bool nobody_stops(void *backend, const struct vhost_ring *rings, unsigned count,
+    uint64_t deadline_ms, struct err *err)
+{
+	return true;
+}
+
+static int nobody_is_watched(const void *backend)
+{
+	return -1;
+}
+
+static bool nobody_lives(void *backend, struct err *err)
+{
+	return true;
+}
+
+static void nobody_leaves(void *backend)
+{
+}
+
+static const struct vhost_ops nobody_ops = {
+    .start = nobody_starts,
+    .stop = nobody_stops,
+    .watch = nobody_is_watched,
+    .alive = nobody_lives,
+    .cut = nobody_leaves,
+    .destroy = nobody_leaves,
+};
+
+static struct virtio_device *likeness(const char *name, const struct virtio_kind *kind,
+    unsigned queues, const struct gmem *gmem, struct err *err)
+{
+	const struct vhost_config config = {.name = name,
+	    .kind = kind,
+	    .ops = &nobody_ops,
+	    .features = RING_FEATURES,
+	    .queues = queues,
+	    .served = queues,
+	    .config = ""};
+
+	return vhost_create(&config, gmem, err);
+}
+
+struct virtio_device *vhost_fs_likeness(const char *name, const struct gmem *gmem, struct err *err)
+{
+	return likeness(name, &fs_kind, FS_QUEUES, gmem, err);
+}
+
+struct virtio_device *vhost_vsock_likeness(
+    const char *name, const struct gmem *gmem, struct err *err)
+{
+	return likeness(name, &vsock_kind, VSOCK_QUEUES, gmem, err);
 }

@@ -31,4 +31,9 @@ struct virtio_device *vhost_fs_create(const struct vhost_device_config *config, 
 struct virtio_device *vhost_vsock_create(const struct vhost_device_config *config, int fd,
     uint32_t cid, const struct gmem *gmem, struct err *err);
 
+/* A share, or a vsock, that nobody serves: what a guest's device tree tells of it is the same. */
+struct virtio_device *vhost_fs_likeness(const char *name, const struct gmem *gmem, struct err *err);
+struct virtio_device *vhost_vsock_likeness(
+    const char *name, const struct gmem *gmem, struct err *err);
+
 #endif

@@ -4,6 +4,7 @@
 #include "vmm/check.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include "kvm/kvm.h"
 #include "sandbox/sandbox.h"
 #include "spapr/spapr.h"
+#include "vmm/passt.h"
 #include "vmm/virtiofsd.h"
 
 #define LINES_MAX 64
@@ -49,7 +51,7 @@ static bool check_print_json(FILE *to, const struct kvm_check *lines, size_t cou
 
 	for (size_t i = 0; i < count; i++)
 		json_array_append_new(
-		    array, json_pack("{s:s, s:s, s:s, s:s?}", "name", lines[i].name, "result",
+		    array, json_pack("{s:s, s:s, s:s, s:s*}", "name", lines[i].name, "result",
 		               check_result_name(lines[i].result), "value", lines[i].value,
 		               "remedy", lines[i].remedy));
 	/* A failure to write stays with the stream, for the caller to find. */
@@ -69,24 +71,74 @@ static enum exit_code check_out_of_memory(void)
 	return exit_code_of(&err);
 }
 
-/* What serves devices of guests that want it: none of it is needed otherwise. */
+/* --- What devices of guests need that want it: none of it is needed otherwise ------------------
+ */
+
+static struct kvm_check check_virtiofsd(void)
+{
+	struct kvm_check line = {.name = "virtiofsd for --share dir", .result = KVM_CHECK_WARN};
+	const char *limit, *path = virtiofsd_path(&limit);
+
+	if (path == NULL) {
+		line.remedy = "install virtiofsd, for shared directories only";
+	} else if (limit != NULL) {
+		line.remedy = "install the later virtiofsd, if you need that";
+	} else {
+		line.result = KVM_CHECK_OK;
+	}
+	snprintf(line.value, sizeof line.value, "%s%s%s", path != NULL ? path : "no",
+	    limit != NULL ? ", which " : "", limit != NULL ? limit : "");
+	return line;
+}
+
+static struct kvm_check check_passt(void)
+{
+	struct kvm_check line = {
+	    .name = "passt for --net passt", .result = KVM_CHECK_OK, .value = "yes"};
+
+	if (!passt_try(line.value, sizeof line.value, &line.remedy))
+		line.result = KVM_CHECK_WARN;
+	return line;
+}
+
+static struct kvm_check check_tap(void)
+{
+	struct kvm_check line = {.name = "/dev/net/tun for --net tap", .result = KVM_CHECK_OK};
+	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0) {
+		line.result = KVM_CHECK_WARN;
+		line.remedy = errno == ENOENT ? "load the module tun, for taps only"
+		                              : "let the user open it, for taps only";
+	}
+	snprintf(line.value, sizeof line.value, "%s", fd >= 0 ? "yes" : strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return line;
+}
+
+static struct kvm_check check_vsock(void)
+{
+	struct kvm_check line = {
+	    .name = "/dev/vhost-vsock for --vsock", .result = KVM_CHECK_OK, .value = "yes"};
+
+	if (access("/dev/vhost-vsock", R_OK | W_OK) != 0) {
+		line.result = KVM_CHECK_WARN;
+		line.remedy = "load the module vhost_vsock, and let the user write to the file";
+		snprintf(line.value, sizeof line.value, "no");
+	}
+	return line;
+}
+
 static size_t check_backends(struct kvm_check *lines, size_t max)
 {
-	const char *virtiofsd = virtiofsd_path();
-	bool vsock = access("/dev/vhost-vsock", R_OK | W_OK) == 0;
+	static struct kvm_check (*const checks[])(void) = {
+	    check_virtiofsd, check_passt, check_tap, check_vsock};
+	size_t count = 0;
 
-	if (max < 2)
-		return 0;
-	lines[0] = (struct kvm_check){.name = "virtiofsd for --share dir",
-	    .result = virtiofsd != NULL ? KVM_CHECK_OK : KVM_CHECK_WARN,
-	    .remedy = virtiofsd != NULL ? NULL : "install virtiofsd, for shared directories only"};
-	snprintf(lines[0].value, sizeof lines[0].value, "%s", virtiofsd != NULL ? virtiofsd : "no");
-	lines[1] = (struct kvm_check){.name = "/dev/vhost-vsock for --vsock",
-	    .result = vsock ? KVM_CHECK_OK : KVM_CHECK_WARN,
-	    .remedy =
-	        vsock ? NULL : "load the module vhost_vsock, and let the user write to the file"};
-	snprintf(lines[1].value, sizeof lines[1].value, "%s", vsock ? "yes" : "no");
-	return 2;
+	for (; count < max && count < sizeof checks / sizeof checks[0]; count++)
+		lines[count] = checks[count]();
+	return count;
 }
 
 enum exit_code check_run(FILE *to, bool json)

@@ -132,3 +132,20 @@ int passt_start(const char *name, uint16_t mtu, struct err *err)
 		close(sockets[0]);
 	return -1;
 }
+
+bool passt_try(char *reason, size_t size, const char **ret_remedy)
+{
+	static const char prefix[] = "net check: ";
+	struct err err = {0};
+	int socket = passt_start("check", 0, &err);
+
+	if (socket >= 0) {
+		close(socket);
+		return true;
+	}
+	*ret_remedy = strcmp(err.hint, REMEDY_INSTALL) == 0 ? REMEDY_INSTALL : REMEDY_START;
+	snprintf(reason, size, "%s",
+	    err.message +
+	        (strncmp(err.message, prefix, sizeof prefix - 1) == 0 ? sizeof prefix - 1 : 0));
+	return false;
+}

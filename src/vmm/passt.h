@@ -3,6 +3,8 @@
 #ifndef PAPRIKA_PASST_H
 #define PAPRIKA_PASST_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -11,5 +13,9 @@
  * when the socket is closed, that is, at the latest with this process. mtu is what it tells the
  * guest; 0: its own default. name is for messages. */
 int passt_start(const char *name, uint16_t mtu, struct err *err);
+
+/* Whether there is one on the user's PATH that starts: it is tried, and ended at once. If not, why,
+ * and the remedy (static). */
+bool passt_try(char *reason, size_t size, const char **ret_remedy);
 
 #endif

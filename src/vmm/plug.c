@@ -290,6 +290,14 @@ bool plug_likenesses(struct spapr *machine, const struct options *options, struc
 		        virtio_net_create(&config, spapr_memory(machine), err), err))
 			return false;
 	}
+	for (size_t i = 0; i < options->share_count; i++)
+		if (!plug_in(machine, options->shares[i].id,
+		        vhost_fs_likeness(options->shares[i].id, spapr_memory(machine), err), err))
+			return false;
+	if (options->vsock_cid != 0 &&
+	    !plug_in(
+	        machine, "vsock0", vhost_vsock_likeness("vsock0", spapr_memory(machine), err), err))
+		return false;
 	return plug_rng(machine, options, err);
 }
 

@@ -79,11 +79,16 @@ static size_t virtiofsd_find(void)
 	return program;
 }
 
-const char *virtiofsd_path(void)
+const char *virtiofsd_path(const char **ret_limit)
 {
 	size_t program = virtiofsd_find();
 
-	return program < PROGRAMS ? programs[program].path : NULL;
+	*ret_limit = NULL;
+	if (program == PROGRAMS)
+		return NULL;
+	if (!programs[program].rust)
+		*ret_limit = geteuid() == 0 ? "cannot share read-only" : "serves root only";
+	return programs[program].path;
 }
 
 static bool virtiofsd_check(

@@ -7,8 +7,9 @@
 
 #include "base/err.h"
 
-/* The program's file; NULL: there is none. */
-const char *virtiofsd_path(void);
+/* The program's file; NULL: there is none. *ret_limit: what it cannot do for this
+ * user, in words; NULL: nothing. */
+const char *virtiofsd_path(const char **ret_limit);
 
 /* Start one, before the sandbox closes: a socket that it will answer on, or -1 with *err filled. It
  * ends when the socket is closed, and with this process. What it has to say goes to standard error.

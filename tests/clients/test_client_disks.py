@@ -110,18 +110,24 @@ def test_a_client_that_dies_leaves_no_descriptor(guest: Vmm, tmp_path: Path) -> 
     assert status == 0 and json.loads(text) == []
 
 
-def test_the_device_tree_has_the_disks(tmp_path: Path) -> None:
-    """Their images are not opened."""
+def test_the_device_tree_has_the_devices(tmp_path: Path) -> None:
+    """What is behind them is not opened: no image, no socket, no tap."""
     tree = tmp_path / "tree"
     # dtb takes the options that run takes.
     options = [word for word in FAKE[2:] if word != "--no-sandbox"]
     assert run(FAKE[0], "dtb", "-o", str(tree), *options, "--disk", "file=/no/such.img,id=a", "--disk",
-               "file=b.img,queues=4", "--rng") == (0, "", "")
+               "file=b.img,queues=4", "--disk", "vhost=/no/such.socket,queues=2", "--net", "passt", "--net",
+               "tap=nosuch,queues=2", "--share", "dir=/no/such,tag=data", "--vsock", "cid=3",
+               "--rng") == (0, "", "")
     source = subprocess.run(["dtc", "-q", "-I", "dtb", "-O", "dts", str(tree)], check=True,
                             capture_output=True, text=True).stdout
     bus = source[source.index("pci@800000020000000 {"):]
     found = re.findall(r"([\w-]+@\d+) {[^{}]*ibm,req#msi-x = <(0x\d+)>", bus)
-    assert found == [("scsi@1", "0x02"), ("scsi@2", "0x05"), ("legacy-device@3", "0x02")], found
+    # An interrupt for each queue, and one for a change of the configuration.
+    assert found == [
+        ("scsi@1", "0x02"), ("scsi@2", "0x05"), ("scsi@3", "0x03"), ("ethernet@4", "0x03"),
+        ("ethernet@5", "0x06"), ("mass-storage@6", "0x03"), ("legacy-device@7", "0x04"),
+        ("legacy-device@8", "0x02")], found
 
 
 def test_io_uring_is_set_up_for_eight_queues_of_disks_to_come(tmp_path: Path) -> None:
