@@ -131,3 +131,26 @@ void control_destroy(struct control *control)
 	listen_unlink(control->path, &control->identity);
 	free(control);
 }
+
+void control_close_files(const struct guest *guest)
+{
+	for (size_t i = 0; i < BLOCKS_MAX; i++) {
+		const struct fdset *set = &guest->blocks->sets[i];
+
+		if (set->present && !set->taken)
+			close(set->fd);
+		if (guest->blocks->nodes[i].name[0] != '\0')
+			close(guest->blocks->nodes[i].fd);
+	}
+	for (size_t i = 0; i < NETDEVS_MAX; i++) {
+		const struct netdev *netdev = &guest->netdevs->list[i];
+
+		if (guest->netdevs->fds[i].name[0] != '\0')
+			close(guest->netdevs->fds[i].fd);
+		for (unsigned j = 0; netdev->id[0] != '\0' && j < netdev->fd_count; j++)
+			close(netdev->fds[j]);
+	}
+	for (size_t i = 0; i < CHARDEVS_MAX; i++)
+		if (guest->chardevs->list[i].id[0] != '\0' && guest->chardevs->list[i].fd >= 0)
+			close(guest->chardevs->list[i].fd);
+}

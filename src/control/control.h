@@ -34,4 +34,8 @@ struct control *control_create(struct ev_loop *loop, const char *path, const str
  * waiting; close, remove the socket. NULL is allowed. */
 void control_destroy(struct control *control);
 
+/* Close the descriptors that clients have passed and devices have not taken over; those that are
+ * lent to devices, too, so the devices are gone. At the end. */
+void control_close_files(const struct guest *guest);
+
 #endif

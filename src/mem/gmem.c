@@ -125,9 +125,15 @@ void gmem_finish(struct gmem *gmem)
 /* Zeroes, and the pages back to the host: of a file they have to be taken, it would keep them. */
 static bool gmem_empty(const struct gmem *gmem, uint64_t address, uint64_t length)
 {
-	if (gmem->shared)
-		return fallocate(gmem->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-		           (off_t)address, (off_t)length) == 0;
+	int result;
+
+	if (gmem->shared) {
+		do
+			result = fallocate(gmem->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			    (off_t)address, (off_t)length);
+		while (result < 0 && errno == EINTR);
+		return result == 0;
+	}
 	return madvise(gmem->host + address, length, MADV_DONTNEED) == 0;
 }
 

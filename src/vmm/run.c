@@ -375,6 +375,7 @@ static void run_finish(struct run *run)
 	if (run_devices_end(run->vmm.machine)) {
 		spapr_destroy(run->vmm.machine);
 		disk_rings_destroy(run->vmm.plug.rings);
+		control_close_files(&run->vmm.guest);
 	}
 	loader_destroy(run->loader);
 	signals_block();

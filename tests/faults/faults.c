@@ -348,9 +348,6 @@ CALL(tcsetattr, int, (int fd, int when, const struct termios *to), (fd, when, to
 CALL(tcgetpgrp, pid_t, (int fd), (fd), -1, ENOTTY, PLAIN)
 
 /* Threads, signals, and what the event loop is made of */
-CALL(pthread_create, int,
-    (pthread_t *ret, const pthread_attr_t *how, void *(*run)(void *), void *with),
-    (ret, how, run, with), errno, EAGAIN, PLAIN)
 CALL(fork, pid_t, (void), (), -1, EAGAIN, PLAIN)
 CALL(pthread_attr_init, int, (pthread_attr_t *how), (how), errno, ENOMEM, PLAIN)
 CALL(pthread_attr_setstacksize, int, (pthread_attr_t *how, size_t size), (how, size), errno, EINVAL,
@@ -449,6 +446,36 @@ ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int flags)
 	result = __real_recvmsg(fd, message, flags);
 	message->msg_iov[0].iov_len = length;
 	return result;
+}
+
+/* CALL(pthread_create: what a thread without calls that fail makes is no part of the program. */
+#define THREAD pthread_t *ret, const pthread_attr_t *how, void *(*run)(void *), void *with
+struct exempt_start {
+	void *(*run)(void *);
+	void *with;
+};
+
+static void *exempt_main(void *argument)
+{
+	struct exempt_start start = *(struct exempt_start *)argument;
+
+	exempt = true;
+	free(argument);
+	return start.run(start.with);
+}
+
+int __real_pthread_create(THREAD);
+int __wrap_pthread_create(THREAD);
+int __wrap_pthread_create(THREAD)
+{
+	struct exempt_start *start;
+
+	if (fails("pthread_create", EAGAIN, PLAIN, CALLER))
+		return errno;
+	if (!exempt || (start = malloc(sizeof *start)) == NULL)
+		return __real_pthread_create(ret, how, run, with);
+	*start = (struct exempt_start){run, with};
+	return __real_pthread_create(ret, how, exempt_main, start);
 }
 
 /* CALL(eventfd: what is written to one or read from it cannot fail. */

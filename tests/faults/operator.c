@@ -21,33 +21,23 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "walk.h"
-
-#define ATTEMPTS 4
+#include "operator.h"
 
 /* How long to wait for what may well not come, because calls fail for good. Too short is no harm:
  * the operator gives up before it would have had to. */
 #define SHORT_MS 60
 
-struct person {
-	struct run *run;
-	int control;
-	char line[1 << 17];
-	size_t have;
-	json_t *events; /* received, and not used yet */
-};
-
-static bool is_over(const struct person *person)
+bool is_over(const struct person *person)
 {
 	return atomic_load(&person->run->ended);
 }
 
-static bool has_fired(const struct person *person)
+bool has_fired(const struct person *person)
 {
 	return person->run->report.fired != NULL;
 }
 
-static int attempts(const struct person *person)
+int attempts(const struct person *person)
 {
 	return person->run->mode == FAULT_FOR_GOOD && has_fired(person) ? 1 : ATTEMPTS;
 }
@@ -116,12 +106,32 @@ static json_t *read_message(struct person *person, const char *what)
 	return message;
 }
 
-/* One request, once: the reply, or NULL if the connection is lost. */
-static json_t *ask_once(struct person *person, const char *request)
+/* With a descriptor, if there is one to pass. */
+static bool send_request(const struct person *person, const char *request)
+{
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = {.bytes = {0}};
+	struct iovec part = {(void *)(uintptr_t)request, strlen(request)};
+	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+
+	if (person->pass >= 0) {
+		control.header = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)),
+		    .cmsg_level = SOL_SOCKET,
+		    .cmsg_type = SCM_RIGHTS};
+		memcpy(CMSG_DATA(&control.header), &person->pass, sizeof(int));
+		message.msg_control = &control;
+		message.msg_controllen = sizeof control.bytes;
+	}
+	return sendmsg(person->control, &message, MSG_NOSIGNAL) >= 0;
+}
+
+json_t *ask_once(struct person *person, const char *request)
 {
 	json_t *message;
 
-	if (send(person->control, request, strlen(request), MSG_NOSIGNAL) < 0) {
+	if (!send_request(person, request)) {
 		hang_up(person);
 		return NULL;
 	}
@@ -154,7 +164,7 @@ static bool connect_once(struct person *person)
 	return person->control >= 0;
 }
 
-static bool reach(struct person *person)
+bool reach(struct person *person)
 {
 	for (int i = 0; i < attempts(person) && person->control < 0 && !is_over(person); i++)
 		if (!connect_once(person) && !has_fired(person) && !is_over(person))
@@ -183,11 +193,14 @@ static void strip_times(json_t *value)
 static json_t *snapshot(struct person *person)
 {
 	static const char *const queries[] = {"{\"execute\": \"query-connectors\"}\n",
-	    "{\"execute\": \"query-operations\"}\n", "{\"execute\": \"query-status\"}\n"};
+	    "{\"execute\": \"query-operations\"}\n", "{\"execute\": \"query-status\"}\n",
+	    "{\"execute\": \"query-netdevs\"}\n"};
 	json_t *list = json_array(), *reply;
+	int passed = person->pass;
 
+	person->pass = -1;
 	fault_pause(true);
-	for (size_t i = 0; list != NULL && i < 3; i++) {
+	for (size_t i = 0; list != NULL && i < sizeof queries / sizeof queries[0]; i++) {
 		reply = reach(person) ? ask_once(person, queries[i]) : NULL;
 		strip_times(reply);
 		if (reply == NULL || json_array_append_new(list, reply) != 0) {
@@ -196,6 +209,7 @@ static json_t *snapshot(struct person *person)
 		}
 	}
 	fault_pause(false);
+	person->pass = passed;
 	return list;
 }
 
@@ -207,8 +221,6 @@ static const char *error_text(const json_t *reply)
 
 	return text != NULL ? text : "";
 }
-
-enum kind { LOOKS, CHANGES };
 
 static void check_unchanged(
     struct person *person, const char *request, const json_t *before, const json_t *reply)
@@ -272,7 +284,7 @@ static json_t *ask(struct person *person, enum kind kind, const char *request)
 	return value;
 }
 
-static bool do_ask(struct person *person, enum kind kind, const char *request)
+bool do_ask(struct person *person, enum kind kind, const char *request)
 {
 	json_t *value = ask(person, kind, request);
 
@@ -326,7 +338,7 @@ static char *wait_outcome(struct person *person, json_int_t id)
 }
 
 /* A request that begins an operation, and its end, which must be good. */
-static bool operate(struct person *person, const char *request)
+bool operate(struct person *person, const char *request)
 {
 	json_t *value = ask(person, CHANGES, request), *operation;
 	json_int_t id = json_integer_value(json_object_get(value, "operation"));
@@ -424,9 +436,9 @@ static bool converse(struct person *person, int fd, char typed, char said)
 
 /* --- Scenarios --------------------------------------------------------------------------- */
 
-static bool begin(struct person *person, struct run *run)
+bool begin(struct person *person, struct run *run)
 {
-	*person = (struct person){.run = run, .control = -1, .events = json_array()};
+	*person = (struct person){.run = run, .control = -1, .pass = -1, .events = json_array()};
 	/* The control socket is the last. */
 	for (unsigned i = 0; i < run->scenario->sockets; i++) {
 		uint64_t one;
@@ -438,7 +450,7 @@ static bool begin(struct person *person, struct run *run)
 	return reach(person);
 }
 
-static void finish(struct person *person, bool complete)
+void finish(struct person *person, bool complete)
 {
 	/* The reply to this one may be lost with everything else. */
 	person->run->complete = complete && (do_ask(person, LOOKS, "{\"execute\": \"quit\"}\n") ||
@@ -457,7 +469,6 @@ static void finish(struct person *person, bool complete)
 	"{\"execute\": \"device_add\", \"arguments\": {\"driver\": \"host-spapr-cpu-core\", "      \
 	"\"core-id\": 1, \"id\": \"core1\"}}\n"
 #define DEL "{\"execute\": \"device_del\", \"arguments\": {\"id\": \"core1\"}}\n"
-#define PLAIN(name) "{\"execute\": \"" name "\"}\n"
 
 static void operate_life(struct run *run)
 {
@@ -548,6 +559,17 @@ const struct scenario scenarios[] = {
         .sockets = 1,
         .arguments = {RUN, "--console", "none", "--control", "control", "--disk",
             "file=../disk,id=root,readonly,queues=2"}},
+    {.name = "net",
+        .is_long = true,
+        .operate = operate_net,
+        .sockets = 1,
+        .stream = 50,
+        .arguments = {RUN, "--console", "none", "--control", "control", "--pci", "--net", "fd=50"}},
+    {.name = "vhost",
+        .is_long = true,
+        .operate = operate_vhost,
+        .sockets = 1,
+        .arguments = {RUN ",shared", "--console", "none", "--control", "control", "--pci"}},
     {.name = "pty",
         .is_long = true,
         .operate = operate_nothing,

@@ -40,7 +40,7 @@ WITHOUT_A_ROW = {
 
 
 @pytest.mark.parametrize("scenario", [
-    "life", "queries", "disk", "pty", "file", "unix", "dtb", "config", "check", "help"])
+    "life", "queries", "disk", "net", "vhost", "pty", "file", "unix", "dtb", "config", "check", "help"])
 def test_walk(scenario: str) -> None:
     result = subprocess.run([WALK, scenario], capture_output=True, text=True, timeout=600)
     print(result.stdout, result.stderr)

@@ -26,6 +26,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -149,7 +150,7 @@ static void run_here(struct job *job)
 	int out = job->slave >= 0 && run->scenario->has_terminal ? job->slave : job->printed;
 	uint32_t files, threads;
 	pthread_t person;
-	int argc = 1;
+	int argc = 1, stream = run->scenario->stream, pair[2] = {-1, -1};
 
 	for (; run->scenario->arguments[argc - 1] != NULL; argc++)
 		argv[argc] = (char *)(uintptr_t)run->scenario->arguments[argc - 1];
@@ -164,6 +165,9 @@ static void run_here(struct job *job)
 	ev_set_allocator(allocate_for_libev);
 	files = count_own("fd");
 	threads = count_own("task");
+	if (stream > 0 && (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0 ||
+	                      dup2(pair[1], stream) != stream))
+		abort();
 	if (pthread_create(&person, NULL, operate, run) != 0)
 		abort();
 	fault_arm(run->mode, run->number, &run->report);
@@ -173,6 +177,9 @@ static void run_here(struct job *job)
 	atomic_store(&run->ended, true);
 	tell(run->over);
 	pthread_join(person, NULL);
+	/* The program has closed what it was given, unless it ended before that. */
+	for (int i = 0; stream > 0 && i < 3; i++)
+		close(i < 2 ? pair[i] : stream);
 	run->live_threads = count_threads_beyond(threads);
 	run->open_files = count_own("fd") - files;
 	_exit(0);

@@ -46,6 +46,7 @@ struct scenario {
 	bool is_long;     /* "for-good" only if asked for, for the sake of time */
 	bool finds;       /* what is wrong with the host is what it was asked, and what it prints */
 	unsigned sockets; /* how many it listens on */
+	int stream;       /* the number of a stream socket that it is given; 0: none */
 };
 
 extern const struct scenario scenarios[];
