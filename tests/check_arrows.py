@@ -95,7 +95,7 @@ FLOORS: dict[str, list[set[str]]] = {
         {"option_row"},
         {"virtiofsd", "passt"},
         {"options.c", "option_unknown", "option_disk", "option_item", "option_memory", "option_net",
-         "option_share", "config", "check", "loader", "loop", "device_reports",
+         "option_share", "config", "check", "loader", "loop", "device_reports", "notify",
          "terminal"},
         {"plug"},
         {"console"},

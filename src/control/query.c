@@ -29,7 +29,7 @@ static json_t *devices_in_use(struct spapr *machine)
 	return list;
 }
 
-json_t *query_status(struct call *call)
+const char *run_state_name(enum run_state state)
 {
 	static const char *const names[] = {
 	    [RUN_STATE_RUNNING] = "running",
@@ -38,11 +38,17 @@ json_t *query_status(struct call *call)
 	    [RUN_STATE_PANICKED] = "guest-panicked",
 	    [RUN_STATE_FAILED] = "internal-error",
 	};
+
+	return names[state];
+}
+
+json_t *query_status(struct call *call)
+{
 	enum run_state state = call->guest->ops->run_state(call->guest->vmm);
 
 	/* QMP of this version always has singlestep, and typed clients require it. */
 	return json_pack("{s:b, s:b, s:s, s:o*}", "running", state == RUN_STATE_RUNNING,
-	    "singlestep", 0, "status", names[state], "reset-waits",
+	    "singlestep", 0, "status", run_state_name(state), "reset-waits",
 	    call->session->subscribed && call->guest->ops->reset_waits(call->guest->vmm)
 	        ? devices_in_use(call->guest->machine)
 	        : NULL);

@@ -23,6 +23,9 @@ json_t *query_memory_devices(struct call *call);
 json_t *query_memory_size_summary(struct call *call);
 json_t *query_operations(struct call *call);
 
+/* As query-status names it. */
+const char *run_state_name(enum run_state state);
+
 /* These two are in command.c. */
 json_t *query_commands(struct call *call);
 json_t *query_schema(struct call *call);

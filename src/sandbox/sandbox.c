@@ -7,7 +7,7 @@
  * operator (--console file:, or standard error in a file), and nothing else can be opened.
  * RLIMIT_AS and _DATA: stacks of vCPUs to come would have to be guessed, and with a wrong guess
  * a core cannot be added; what a guest and clients can make grow is bounded where it grows, and a
- * cgroup (docs/paprika@.service) bounds the whole. RLIMIT_NPROC: counts what other
+ * cgroup (docs/paprika@.service.in) bounds the whole. RLIMIT_NPROC: counts what other
  * processes of the user do, and no process can be made. RLIMIT_MEMLOCK: KVM may count guest
  * memory in it.
  */

@@ -320,6 +320,8 @@ static bool run_set_up(struct run *run, struct err *err)
 	config.wake = run_on_machine_news;
 	config.confine_vcpu = run_on_confine_vcpu;
 	config.context = run;
+	if (!notify_open(&vmm->notify, err))
+		return false;
 	run->loader = loader_create(options->kernel, options->initrd, err);
 	if (run->loader == NULL || !spapr_check_config(&config, NULL, err))
 		return false;
@@ -380,6 +382,7 @@ static void run_finish(struct run *run)
 	loader_destroy(run->loader);
 	signals_block();
 	vmm_finish(&run->vmm);
+	notify_close(&run->vmm.notify);
 	ev_timer_stop(loop, &run->console_pause);
 	ev_prepare_stop(loop, &run->turn);
 	ev_io_stop(loop, &run->log_writable);
@@ -427,6 +430,7 @@ enum exit_code vmm_run(const struct options *options)
 	if (run_set_up(run, &err)) {
 		log_line(LOG_INFO, "guest \"%s\" started", options->name);
 		ev_prepare_start(run->vmm.loop, &run->turn);
+		notify_ready(&run->vmm.notify, run->vmm.loop);
 		ev_run(run->vmm.loop, 0);
 		vmm_say_farewell(&run->vmm);
 		code = run->vmm.exit_code;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "control/json_out.h"
+#include "control/query.h"
 #include "virtio/net.h"
 
 /* --- Reports ------------------------------------------------------------------------------- */
@@ -210,11 +211,20 @@ void vmm_end(struct vmm *vmm, enum exit_code code, bool guest, const char *reaso
 
 void vmm_say_farewell(struct vmm *vmm)
 {
+	notify_stopping(&vmm->notify);
 	spapr_stop(vmm->machine);
 	console_poll(vmm->console);
 	spapr_settle(vmm->machine);
 	report_all(vmm);
 	publish_with_reason(vmm, "SHUTDOWN", vmm->ended_by_guest, vmm->end_reason);
+}
+
+/* --- The run state ------------------------------------------------------------------------- */
+
+static void vmm_set_state(struct vmm *vmm, enum run_state state)
+{
+	vmm->state = state;
+	notify_state(&vmm->notify, run_state_name(state));
 }
 
 /* --- News from the guest ------------------------------------------------------------------- */
@@ -225,7 +235,7 @@ static void vmm_on_failure(struct vmm *vmm)
 
 	spapr_failure(vmm->machine, &err);
 	complain_error(&err);
-	vmm->state = RUN_STATE_FAILED;
+	vmm_set_state(vmm, RUN_STATE_FAILED);
 	vmm_end(vmm, EXIT_VMM_ERROR, false, "host-error");
 }
 
@@ -235,7 +245,7 @@ static void vmm_on_panic(struct vmm *vmm)
 
 	spapr_panic_text(vmm->machine, text, sizeof text);
 	log_line(LOG_WARN, "the guest panicked: %s", text);
-	vmm->state = RUN_STATE_PANICKED;
+	vmm_set_state(vmm, RUN_STATE_PANICKED);
 	bus_publish(&vmm->bus, "GUEST_PANICKED", json_pack("{s:s}", "action", "poweroff"));
 	vmm_end(vmm, EXIT_GUEST_PANIC, true, "guest-panic");
 }
@@ -274,11 +284,11 @@ static bool vmm_reboot(struct vmm *vmm, bool guest, const char *reason, struct e
 	report_all(vmm);
 	if (!good) {
 		spapr_stop(vmm->machine);
-		vmm->state = RUN_STATE_FAILED;
+		vmm_set_state(vmm, RUN_STATE_FAILED);
 		return false;
 	}
 	if (vmm->state != RUN_STATE_RUNNING)
-		vmm->state = RUN_STATE_PAUSED;
+		vmm_set_state(vmm, RUN_STATE_PAUSED);
 	publish_with_reason(vmm, "RESET", guest, reason);
 	return true;
 }
@@ -288,7 +298,7 @@ static void vmm_on_reset(struct vmm *vmm)
 	struct err err = {0};
 
 	if (vmm->no_reboot) {
-		vmm->state = RUN_STATE_SHUTDOWN;
+		vmm_set_state(vmm, RUN_STATE_SHUTDOWN);
 		vmm_end(vmm, EXIT_GUEST_RESET, true, "guest-reset");
 		return;
 	}
@@ -320,7 +330,7 @@ void vmm_handle_news(struct vmm *vmm, unsigned news)
 	} else if (news & SPAPR_NEWS_PANIC) {
 		vmm_on_panic(vmm);
 	} else if (news & SPAPR_NEWS_POWER_OFF) {
-		vmm->state = RUN_STATE_SHUTDOWN;
+		vmm_set_state(vmm, RUN_STATE_SHUTDOWN);
 		vmm_end(vmm, EXIT_POWERED_OFF, true, "guest-shutdown");
 	} else if (news & SPAPR_NEWS_RESET) {
 		vmm_on_reset(vmm);
@@ -346,7 +356,7 @@ static void vmm_stop(struct vmm *vmm)
 	if (vmm->state != RUN_STATE_RUNNING)
 		return;
 	spapr_stop(vmm->machine);
-	vmm->state = RUN_STATE_PAUSED;
+	vmm_set_state(vmm, RUN_STATE_PAUSED);
 	bus_publish(&vmm->bus, "STOP", json_object());
 }
 
@@ -359,7 +369,7 @@ static bool vmm_cont(struct vmm *vmm, struct err *err)
 		    "Resetting the Virtual Machine is required");
 	spapr_cont(vmm->machine);
 	vmm_report(vmm); /* deadlines run again */
-	vmm->state = RUN_STATE_RUNNING;
+	vmm_set_state(vmm, RUN_STATE_RUNNING);
 	bus_publish(&vmm->bus, "RESUME", json_object());
 	return true;
 }

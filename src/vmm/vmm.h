@@ -16,6 +16,7 @@
 #include "control/bus.h"
 #include "control/guest.h"
 #include "vmm/console.h"
+#include "vmm/notify.h"
 #include "vmm/plug.h"
 
 struct vmm {
@@ -28,6 +29,7 @@ struct vmm {
 	struct chardevs chardevs;
 	struct netdevs netdevs;
 	struct plug plug;
+	struct notify notify;
 	struct guest guest; /* all this, for the control socket */
 	bool no_reboot;
 	enum run_state state;
@@ -45,7 +47,7 @@ struct vmm {
 	const char *end_reason; /* of the event SHUTDOWN */
 };
 
-/* vmm is zeroed. name is kept. machine, console and plug are the caller's to fill in. */
+/* vmm is zeroed. name is kept. machine, console, plug and notify are the caller's to fill in. */
 void vmm_init(struct vmm *vmm, struct ev_loop *loop, const char *name, bool no_reboot);
 void vmm_finish(struct vmm *vmm);
 
