@@ -63,8 +63,9 @@ void fake_run_failure(uint32_t id, const char *failure);
  * A callback that acts as the guest. It is called when vCPU id is in the guest and idle, on the
  * vCPU's thread and with the fake's lock held: it must not call the fake. hcall has the result of
  * the vCPU's last hcall; fresh means that registers have been set since; interrupts counts the
- * interrupts sent so far. The callback stores the next hcall and returns true, or returns false to
- * wait for a change. NULL: no callback, as after fake_reset().
+ * interrupts sent so far, if fresh those before they were reset. The callback stores the next hcall
+ * and returns true, or returns false to wait for a change. NULL: no callback, as after
+ * fake_reset().
  */
 /* Not hcalls. A store: args are the address, a length in bytes, and the number that is stored. One
  * to a doorbell rings that, and the guest goes on. */

@@ -122,18 +122,25 @@ static void record_carry_answer(struct record *record, const struct kvm_exit_inf
 /* Ask fake.guest for the next hcall; false if there is none. */
 static bool record_ask_guest(const struct kvm_vcpu *vcpu, struct record *record)
 {
-	uint64_t interrupts = 0;
+	uint64_t interrupts = 0, before = 0;
+	bool fresh;
 
 	if (fake.guest == NULL || record->kicked || record->phase == PHASE_QUEUED)
 		return false;
-	for (size_t i = 0; i < vcpu->vm->irq_count; i++)
+	for (size_t i = 0; i < vcpu->vm->irq_count; i++) {
 		interrupts += vcpu->vm->irqs[i].pulses;
+		before += vcpu->vm->irqs[i].pulses_before;
+	}
 	do {
-		record->calling = fake.guest(
-		    vcpu->vm->memory, vcpu->id, record->fresh, interrupts, &record->hcall);
+		/* One that is sent after the reset, and before the vCPU's first step, is pending.
+		 */
+		fresh = record->fresh;
 		record->fresh = false;
-	} while (record->calling && record->hcall.nr == FAKE_NR_STORE &&
-	         doorbell_ring(vcpu->vm, record->hcall.args[0]));
+		record->calling = fake.guest(
+		    vcpu->vm->memory, vcpu->id, fresh, fresh ? before : interrupts, &record->hcall);
+	} while (
+	    (fresh && !record->calling) || (record->calling && record->hcall.nr == FAKE_NR_STORE &&
+	                                       doorbell_ring(vcpu->vm, record->hcall.args[0])));
 	return record->calling;
 }
 

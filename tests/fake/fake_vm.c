@@ -373,6 +373,7 @@ bool kvm_irq_reset(struct kvm_vm *vm, uint32_t number, uint32_t server, struct e
 		irq->server = server;
 		irq->aimed = false;
 		irq->resets++;
+		irq->pulses_before = irq->pulses;
 	}
 	pthread_mutex_unlock(&fake.lock);
 	return done;

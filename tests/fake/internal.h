@@ -51,7 +51,7 @@ struct record {
 
 struct irq {
 	uint32_t number, server;
-	uint64_t resets, pulses;
+	uint64_t resets, pulses, pulses_before; /* the last reset */
 	uint64_t edges; /* sent by eventfds; those that have one count the last */
 	/* XIVE. */
 	bool aimed;
