@@ -6,6 +6,7 @@
  *
  *   put TEXT         print up to 14 characters (no spaces) and a line end
  *   rtas NAME [N...] call the service with these arguments; NAME:N if it has N results, not one
+ *   retry N NAME ... call the service, with one result, until its status is N
  *   walk INDEX       read the description of this connector's device to its end
  *   hcall NR [N...]  make any other hypervisor call
  *   panic TEXT       call ibm,os-term
@@ -17,6 +18,7 @@
  *                    go on when somebody else has stored this there
  *   fail             make KVM_RUN fail
  *   wait             wait for an interrupt
+ *   only ID LINE     run LINE, but only as this vCPU
  *   later LINE       run LINE, but not before the first reset
  *   again            go back to the first line
  *
@@ -48,8 +50,9 @@ static struct {
 	uint64_t interrupts; /* seen */
 	unsigned lives;
 	bool rests, waits;
-	bool stays; /* `at` is not moved on */
-	bool walks; /* the last call was one of a walk */
+	bool stays;   /* `at` is not moved on */
+	bool walks;   /* the last call was one of a walk */
+	bool retries; /* ... or one that may be made again */
 } vcpus[VCPUS];
 
 static size_t script_numbers(const char *text, uint64_t *numbers, size_t max)
@@ -90,6 +93,22 @@ static bool script_rtas(
 	hcall->nr = H_RTAS;
 	hcall->args[0] = BLOCKS + id * BLOCK_BYTES;
 	return true;
+}
+
+static bool script_retry(
+    const struct gmem *memory, uint32_t id, const char *text, struct kvm_hcall *hcall)
+{
+	const struct be32 *block = script_block(memory, id);
+	char *service;
+	long wanted = strtol(text, &service, 0);
+
+	if (vcpus[id].retries && (int32_t)from_be32(block[3 + from_be32(block[1])]) == wanted) {
+		vcpus[id].retries = false;
+		return false;
+	}
+	vcpus[id].retries = true;
+	vcpus[id].stays = true;
+	return script_rtas(memory, id, service + strspn(service, " "), hcall);
 }
 
 /* The status of ibm,configure-connector is positive while there is more. */
@@ -170,6 +189,8 @@ static bool script_step(const struct gmem *memory, uint32_t id, const char *verb
 		return script_rtas(memory, id, rest, hcall);
 	if (strcmp(verb, "panic") == 0)
 		return script_panic(memory, id, rest, hcall);
+	if (strcmp(verb, "retry") == 0)
+		return script_retry(memory, id, rest, hcall);
 	if (strcmp(verb, "walk") == 0)
 		return script_walk(memory, id, rest, hcall);
 	if (strcmp(verb, "poke") == 0 || strcmp(verb, "until") == 0)
@@ -190,6 +211,11 @@ static bool script_step(const struct gmem *memory, uint32_t id, const char *verb
 		memcpy(hcall->args, numbers, sizeof numbers);
 		return true;
 	}
+	if (strcmp(verb, "only") == 0) {
+		char *line;
+
+		return strtoul(rest, &line, 0) == id && script_line(memory, id, line, hcall);
+	}
 	if (strcmp(verb, "later") == 0)
 		return vcpus[id].lives > 1 && script_line(memory, id, rest, hcall);
 	if (strcmp(verb, "again") == 0)
@@ -207,7 +233,7 @@ static bool script_line(
 	char verb[16] = "";
 	int used = 0;
 
-	sscanf(line, "%15s %n", verb, &used);
+	sscanf(line, " %15s %n", verb, &used);
 	return script_step(memory, id, verb, line + used, hcall);
 }
 
