@@ -119,11 +119,11 @@ void bus_report(struct bus *bus, const struct operation *operation, enum op_step
 {
 	char path[sizeof JSON_DEVICE_PATH + OP_DEVICE_MAX];
 
-	if (bus->listeners > 0)
+	if (bus->subscribers > 0)
 		bus_publish(bus, "OPERATION",
 		    json_pack("{s:o, s:s}", "operation", json_out_operation(operation), "step",
 		        op_step_name(step)));
-	if (step != OP_ENDED)
+	if (step != OP_ENDED || bus->listeners == 0)
 		return;
 
 	snprintf(path, sizeof path, JSON_DEVICE_PATH "%s", operation->device);

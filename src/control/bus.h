@@ -20,9 +20,10 @@
 
 /* All zero: no events, no listeners. */
 struct bus {
-	unsigned listeners; /* clients there are; without any, nothing is kept */
-	json_t *queue;      /* an array, or NULL: empty */
-	bool lost;          /* memory was out for an event */
+	/* Clients who get events, and those of them who get ours. What nobody gets is not made. */
+	unsigned listeners, subscribers;
+	json_t *queue; /* an array, or NULL: empty */
+	bool lost;     /* memory was out for an event */
 };
 
 void bus_finish(struct bus *bus);

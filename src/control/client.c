@@ -51,6 +51,22 @@ struct client {
 	struct output output;
 };
 
+/* Whom the bus makes events for. */
+static void clients_count_listeners(struct clients *clients)
+{
+	struct bus *bus = clients->bus;
+
+	bus->listeners = bus->subscribers = 0;
+	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+		const struct client *client = clients->slots[i];
+
+		if (client == NULL || client->closed || !client->session.negotiated)
+			continue;
+		bus->listeners++;
+		bus->subscribers += client->session.subscribed;
+	}
+}
+
 static void client_close(struct client *client)
 {
 	if (client->closed)
@@ -63,7 +79,7 @@ static void client_close(struct client *client)
 	blocks_forget_session(client->clients->guest->blocks, &client->session);
 	named_fds_forget_session(client->clients->guest->netdevs, &client->session);
 	client->closed = true;
-	client->clients->bus->listeners--;
+	clients_count_listeners(client->clients);
 }
 
 /* Close the connection of a client that would miss an event or a reply. */
@@ -122,7 +138,8 @@ static void client_queue_error(struct client *client, const char *desc)
 	client_queue_json(client, json_out_error("GenericError", desc, NULL));
 }
 
-/* Start and stop the watchers: writing if there is output, reading if a request would be served. */
+/* Start and stop the watchers: writing if the socket has not taken all output, reading if a request
+ * would be served. */
 static void client_watch(struct client *client)
 {
 	struct watch *watch = &client->clients->watch;
@@ -143,12 +160,12 @@ static void client_watch(struct client *client)
 
 /* --- Events -------------------------------------------------------------------------------- */
 
-/* Send an event to clients that have subscribed, or to those that have not. NULL: it is lost. */
-static void clients_send_event(struct clients *clients, const json_t *event, bool subscribed)
+/* Queue an event for clients that have subscribed, or for those that have not. NULL: it is lost.
+ * The end of the turn sends what is queued. */
+static void clients_queue_event(struct clients *clients, const json_t *event, bool subscribed)
 {
-	size_t length = event != NULL ? json_dumpb(event, clients->scratch, sizeof clients->scratch,
-	                                    JSON_ENSURE_ASCII)
-	                              : 0;
+	size_t length = 0;
+	bool written = event == NULL; /* by the first client who gets it */
 
 	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
 		struct client *client = clients->slots[i];
@@ -156,30 +173,33 @@ static void clients_send_event(struct clients *clients, const json_t *event, boo
 		if (client == NULL || client->closed || !client->session.negotiated ||
 		    client->session.subscribed != subscribed)
 			continue;
+		if (!written)
+			length = json_dumpb(
+			    event, clients->scratch, sizeof clients->scratch, JSON_ENSURE_ASCII);
+		written = true;
 		/* A client that stays connected has missed no event. */
 		if (length > 0 && length <= sizeof clients->scratch)
 			client_queue_event(client, clients->scratch, length);
 		else
 			client_drop(client, "an event could not be sent");
-		client_watch(client);
 	}
 }
 
-static void clients_send_events(struct clients *clients)
+static void clients_queue_events(struct clients *clients)
 {
 	bool lost;
 	json_t *events = bus_take(clients->bus, &lost), *event;
 	size_t i;
 
 	json_array_foreach (events, i, event) {
-		clients_send_event(clients, event, true);
+		clients_queue_event(clients, event, true);
 		if (bus_reduce(event))
-			clients_send_event(clients, event, false);
+			clients_queue_event(clients, event, false);
 	}
 	json_decref(events);
 	if (lost) {
-		clients_send_event(clients, NULL, true);
-		clients_send_event(clients, NULL, false);
+		clients_queue_event(clients, NULL, true);
+		clients_queue_event(clients, NULL, false);
 	}
 }
 
@@ -189,7 +209,7 @@ static void client_execute(struct client *client, json_t *request)
 {
 	bool before = client->session.negotiated;
 
-	clients_send_events(client->clients);
+	clients_queue_events(client->clients);
 	if (client->closed)
 		return;
 	client_end_line(client,
@@ -198,7 +218,8 @@ static void client_execute(struct client *client, json_t *request)
 	 * arrives together with it. So the rest is sent in the next turn of the loop. */
 	if (client->session.negotiated && !before)
 		client->output.allowed = output_left(&client->output);
-	clients_send_events(client->clients);
+	clients_count_listeners(client->clients);
+	clients_queue_events(client->clients);
 }
 
 static void client_request(struct client *client, const struct request *request)
@@ -264,6 +285,7 @@ static void client_work(struct client *client)
 			client->closing = true;
 			/* Events would delay the end. */
 			client->session.negotiated = false;
+			clients_count_listeners(client->clients);
 		}
 		break;
 	}
@@ -417,21 +439,26 @@ bool clients_add(struct clients *clients, int fd)
 	ev_io_init(&client->reading, client_on_readable, fd, EV_READ);
 	ev_io_init(&client->writing, client_on_writable, fd, EV_WRITE);
 	client->reading.data = client->writing.data = client;
-	clients->bus->listeners++;
 	client_queue_json(client, json_pack("{s:{s:o, s:[]}}", "QMP", "version",
 	                              json_out_version(false), "capabilities"));
 	client_run(client);
 	return true;
 }
 
+/* It has used up its last turn, or something is to be sent that does not wait for the socket. */
+static bool client_has_work(const struct client *client)
+{
+	return client->yielded ||
+	       (output_left(&client->output) > 0 && !ev_is_active(&client->writing));
+}
+
 void clients_turn(struct clients *clients)
 {
-	clients_send_events(clients);
+	clients_queue_events(clients);
 	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
 		struct client *client = clients->slots[i];
 
-		if (client == NULL || client->closed ||
-		    (client->output.allowed > 0 && !client->yielded))
+		if (client == NULL || client->closed || !client_has_work(client))
 			continue;
 		if (client->output.allowed == 0)
 			client->output.allowed = SIZE_MAX;
@@ -451,7 +478,7 @@ void clients_init(
 
 void clients_finish(struct clients *clients)
 {
-	clients_send_events(clients);
+	clients_queue_events(clients);
 	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
 		if (clients->slots[i] == NULL)
 			continue;

@@ -314,6 +314,33 @@ static void test_2048_vcpus(void **state)
 	peer_destroy(peer);
 }
 
+/* A client of QEMU's protocol is told of no steps, and one that has not negotiated of nothing. */
+static void test_events_are_made_for_who_gets_them(void **state)
+{
+	struct fixture *fixture = *state;
+	struct bus *bus = &fixture->vmm.bus;
+	const struct operation refused = make_removal(1, OP_REJECTED);
+	struct peer *early = peer_create(fixture), *plain, *subscriber;
+
+	bus_report(bus, &refused, OP_ENDED);
+	assert_null(bus->queue);
+	plain = peer_create_negotiated(fixture);
+	bus_report(bus, &refused, OP_FETCHED);
+	assert_null(bus->queue);
+	bus_report(bus, &refused, OP_ENDED);
+	assert_int_equal(json_array_size(bus->queue), 1);
+	expect_event_named(plain, "DEVICE_UNPLUG_GUEST_ERROR");
+	subscriber = peer_create_subscribed(fixture);
+	bus_report(bus, &refused, OP_FETCHED);
+	expect_event_named(subscriber, "OPERATION");
+	peer_destroy(subscriber);
+	expect_alive(plain);
+	bus_report(bus, &refused, OP_FETCHED);
+	assert_null(bus->queue);
+	peer_destroy(early);
+	peer_destroy(plain);
+}
+
 static void test_report_of_a_refusal(void **state)
 {
 	struct fixture *fixture = *state;
@@ -397,6 +424,7 @@ int main(void)
 	    TEST(test_longest_lists),
 	    TEST(test_2048_vcpus),
 	    TEST(test_report_of_a_refusal),
+	    TEST(test_events_are_made_for_who_gets_them),
 	    TEST(test_report_of_a_deletion),
 	};
 
