@@ -177,15 +177,13 @@ static bool machine_create_parts(struct spapr *machine)
 	machine->cpus.on_mmio = machine_access;
 	machine->cpus.confine = config->confine_vcpu;
 	machine->cpus.context = config->context;
-	machine->fdt_buffer = malloc(FDT_MAX_BYTES);
 	fence_init(&machine->fence, &machine->events, boot_blocks);
 	machine->memory.by_event = config->memory_by_event;
 	return cpus_init(&machine->cpus, config->max_cpus, machine) &&
 	       events_init(&machine->events, devices, &machine->news) &&
 	       connectors_init(&machine->connectors, devices, &machine->events) &&
 	       devices_init(&machine->devices, devices, &machine->connectors, &machine->fence,
-	           &machine->news) &&
-	       machine->fdt_buffer != NULL;
+	           &machine->news);
 }
 
 static bool machine_create_cores(struct spapr *machine, struct err *err)
@@ -232,7 +230,6 @@ void spapr_destroy(struct spapr *machine)
 	irqchip_destroy(&machine->irqchip);
 	kvm_vm_destroy(machine->vm);
 	gmem_finish(&machine->gmem);
-	free(machine->fdt_buffer);
 	devices_finish(&machine->devices);
 	connectors_finish(&machine->connectors);
 	events_finish(&machine->events);
@@ -243,20 +240,27 @@ void spapr_destroy(struct spapr *machine)
 
 /* --- Boot and reset -------------------------------------------------------------------------- */
 
-static bool machine_write_low(struct spapr *machine, struct err *err)
+#define FDT_ALIGNMENT 8u /* Devicetree Specification 5.6 */
+
+/* Write the RTAS blob, and right below it the tree, so that both take one page of the host if that
+ * is a large one. *ret_fdt is where the tree is. */
+static bool machine_write_low(struct spapr *machine, uint64_t *ret_fdt, struct err *err)
 {
 	struct be32 blob[RTAS_BLOB_WORDS];
-	size_t length;
+	size_t length = 0;
+	void *tree = tree_build(machine, &length, err);
+	bool written;
 
+	if (tree == NULL)
+		return false;
 	for (size_t i = 0; i < RTAS_BLOB_WORDS; i++)
 		blob[i] = be32(rtas_blob[i]);
 	blob[RTAS_BLOB_HCALL] = be32(machine->layout.hcall_instruction);
-	if (!tree_build(machine, &length, err))
-		return false;
-	if (!gmem_write(&machine->gmem, machine->layout.rtas, blob, sizeof blob) ||
-	    !gmem_write(&machine->gmem, machine->layout.fdt, machine->fdt_buffer, length))
-		return err_set(err, ERR_SYSTEM, NULL, "the device tree does not fit the memory");
-	return true;
+	*ret_fdt = (machine->layout.rtas - length) & ~(uint64_t)(FDT_ALIGNMENT - 1);
+	written = gmem_write(&machine->gmem, machine->layout.rtas, blob, sizeof blob) &&
+	          gmem_write(&machine->gmem, *ret_fdt, tree, length);
+	free(tree);
+	return written || err_set(err, ERR_SYSTEM, NULL, "the device tree does not fit the memory");
 }
 
 /* What is pending ends as superseded. */
@@ -322,6 +326,7 @@ static bool (*const machine_reset_parts[])(struct spapr *machine, struct err *er
 static bool machine_boot_held(struct spapr *machine, struct err *err)
 {
 	const struct spapr_config *config = &machine->config;
+	uint64_t fdt;
 
 	for (size_t i = 0; i < sizeof machine_reset_parts / sizeof machine_reset_parts[0]; i++)
 		if (!machine_reset_parts[i](machine, err))
@@ -329,9 +334,9 @@ static bool machine_boot_held(struct spapr *machine, struct err *err)
 	machine->image = (struct spapr_image){0};
 	if (!config->load(
 	        config->context, &machine->gmem, &machine->layout, &machine->image, err) ||
-	    !machine_write_low(machine, err))
+	    !machine_write_low(machine, &fdt, err))
 		return false;
-	cpu_start(cpu_find(&machine->cpus, 0), machine->image.entry, machine->layout.fdt);
+	cpu_start(cpu_find(&machine->cpus, 0), machine->image.entry, fdt);
 	return true;
 }
 

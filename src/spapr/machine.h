@@ -26,7 +26,6 @@ struct spapr {
 	struct gmem gmem;
 	struct irqchip irqchip; /* its kind: constant */
 	struct spapr_layout layout;
-	uint8_t *fdt_buffer; /* FDT_MAX_BYTES; operator's thread */
 
 	/* Any thread. */
 	struct news news;

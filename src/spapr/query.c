@@ -155,18 +155,10 @@ bool spapr_call_info(size_t index, struct spapr_call *ret_call)
 
 bool spapr_device_tree(struct spapr *machine, void **ret_blob, size_t *ret_length, struct err *err)
 {
-	bool built;
-	size_t length = 0;
-
 	pthread_mutex_lock(&machine->lock);
-	built = tree_build(machine, &length, err);
+	*ret_blob = tree_build(machine, ret_length, err);
 	pthread_mutex_unlock(&machine->lock);
-	*ret_blob = built ? malloc(length) : NULL;
-	if (*ret_blob == NULL)
-		return built && err_system(err, ENOMEM, NULL, "cannot copy the device tree");
-	memcpy(*ret_blob, machine->fdt_buffer, length);
-	*ret_length = length;
-	return true;
+	return *ret_blob != NULL;
 }
 
 bool spapr_next_report(

@@ -46,7 +46,7 @@ struct spapr_image {
 /* Guest-physical places the machine keeps for itself. The loader may use what is below fdt, and
  * from high on; only an initrd may lie there. */
 struct spapr_layout {
-	uint64_t fdt;     /* device tree */
+	uint64_t fdt;     /* room for the device tree, which ends at the blob */
 	uint64_t rtas;    /* RTAS blob */
 	uint64_t high;    /* first byte after both; in a small machine the end of its memory */
 	uint64_t low_end; /* the highest that `high` can be, with more memory */

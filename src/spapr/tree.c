@@ -9,6 +9,7 @@
  */
 #include "spapr/tree.h"
 
+#include <errno.h>
 #include <libfdt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -256,19 +257,34 @@ static void tree_write_root(struct node_writer *w, struct spapr *machine)
 	node_end(w);
 }
 
-bool tree_build(struct spapr *machine, size_t *ret_length, struct err *err)
-{
-	struct node_writer w;
+/* Enough for a few cores and room for hundreds. */
+#define TREE_FIRST_BYTES (16u << 10)
 
-	/* The kernel reserves RTAS only if it is told to. */
-	node_begin_tree(
-	    &w, machine->fdt_buffer, FDT_MAX_BYTES, machine->layout.rtas, RTAS_BLOB_BYTES);
-	tree_write_root(&w, machine);
-	node_end_tree(&w);
-	if (!node_check(&w, err))
-		return false;
+void *tree_build(struct spapr *machine, size_t *ret_length, struct err *err)
+{
+	struct node_writer w = {.error = -FDT_ERR_NOSPACE};
+	void *blob = NULL;
+
+	/* libfdt clears what it is given, and cannot tell how much it will need. */
+	for (size_t size = TREE_FIRST_BYTES; w.error == -FDT_ERR_NOSPACE && size <= FDT_MAX_BYTES;
+	     size *= 2) {
+		free(blob);
+		blob = malloc(size);
+		if (blob == NULL) {
+			err_system(err, ENOMEM, NULL, "cannot build the device tree");
+			return NULL;
+		}
+		/* The kernel reserves RTAS only if it is told to. */
+		node_begin_tree(&w, blob, size, machine->layout.rtas, RTAS_BLOB_BYTES);
+		tree_write_root(&w, machine);
+		node_end_tree(&w);
+	}
+	if (!node_check(&w, err)) {
+		free(blob);
+		return NULL;
+	}
 	/* Core 0 always boots. */
-	fdt_set_boot_cpuid_phys(w.fdt, 0);
-	*ret_length = fdt_totalsize(w.fdt);
-	return true;
+	fdt_set_boot_cpuid_phys(blob, 0);
+	*ret_length = fdt_totalsize(blob);
+	return blob;
 }

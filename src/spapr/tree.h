@@ -10,7 +10,8 @@
 struct spapr;
 struct err;
 
-/* Build the tree for the devices now attached into machine->fdt_buffer. With the lock held. */
-bool tree_build(struct spapr *machine, size_t *ret_length, struct err *err);
+/* The tree for the devices now attached, of at most FDT_MAX_BYTES; free() it. NULL if memory is out
+ * or the tree is too large. With the lock held. */
+void *tree_build(struct spapr *machine, size_t *ret_length, struct err *err);
 
 #endif

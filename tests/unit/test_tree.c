@@ -425,6 +425,7 @@ static const void *handed_over(void)
 	assert_true(at % 8 == 0 && at < end && at >= end - 16 * MIB);
 	fdt = gmem_window(fake_memory(), at, end - at);
 	assert_non_null(fdt);
+	assert_true(end - at - fdt_totalsize(fdt) < 8);
 	assert_int_equal(fdt_check_full(fdt, end - at), 0);
 	return fdt;
 }
