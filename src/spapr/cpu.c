@@ -51,7 +51,8 @@ void cpus_finish(struct cpus *cpus)
 static void cpu_want_attention(struct vcpu *vcpu)
 {
 	atomic_store(&vcpu->attention, true);
-	if (vcpu->kvm != NULL)
+	/* Its thread writes and reads these in the other order: cpu_run_guest(). */
+	if (atomic_load(&vcpu->in_guest))
 		kvm_vcpu_kick(vcpu->kvm);
 	pthread_cond_broadcast(&vcpu->changed);
 }
@@ -84,13 +85,18 @@ static bool cpus_held(const struct cpus *cpus)
 	return cpus->stopped || cpus->booting || cpus->finished;
 }
 
+static bool cpu_is_confined(const struct vcpu *vcpu)
+{
+	return vcpu->confined || vcpu->cpus->confine == NULL;
+}
+
 /* Enter the sandbox. The threads of the boot cores are made before the sandbox closes, and do this
  * on the way to the first boot; the others as soon as they have made their vCPU. */
 static bool cpu_confine(struct vcpu *vcpu, struct err *err)
 {
 	const struct cpus *cpus = vcpu->cpus;
 
-	if (vcpu->confined || !cpus->booted || cpus->confine == NULL)
+	if (cpu_is_confined(vcpu) || !cpus->booted)
 		return true;
 	vcpu->confined = cpus->confine(cpus->context, err);
 	return vcpu->confined;
@@ -127,7 +133,6 @@ static bool cpu_prepare(struct vcpu *vcpu, struct err *err)
 		if (vcpu->state == SPAPR_VCPU_STOPPING)
 			vcpu->state = cpu_idle_state(vcpu);
 	}
-	/* Last, because cpus_reset() does not wait for it. */
 	if (!cpu_confine(vcpu, err))
 		return false;
 	if (vcpu->state != SPAPR_VCPU_RUNNING || cpus_held(cpus))
@@ -203,8 +208,8 @@ static void cpu_run_guest(struct vcpu *vcpu)
 	while (!atomic_load(&vcpu->attention)) {
 		enum kvm_exit exit;
 
-		/* cpus_set_modes() sets attention, then reads in_guest. Here the order is reversed,
-		 * so at least one of the two sees the other. */
+		/* cpu_want_attention() and cpus_set_modes() set attention, then read in_guest. Here
+		 * the order is reversed, so at least one of the two sees the other. */
 		atomic_store(&vcpu->in_guest, true);
 		if (atomic_load(&vcpu->attention)) {
 			atomic_store(&vcpu->in_guest, false);
@@ -324,6 +329,7 @@ bool cpu_start(struct vcpu *vcpu, uint64_t pc, uint64_t r3)
 {
 	if (vcpu->state != SPAPR_VCPU_STOPPED)
 		return false;
+	vcpu->cpus->used = true;
 	vcpu->entry_pc = pc;
 	vcpu->entry_r3 = r3;
 	vcpu->entry_set = true;
@@ -378,6 +384,14 @@ void cpus_hold(struct cpus *cpus)
 			pthread_cond_wait(&cpus->quiet, cpus->lock);
 }
 
+/* The first boot waits until the threads of the boot cores are confined. */
+static bool cpu_reset_is_due(const struct vcpu *vcpu)
+{
+	return vcpu->has_thread &&
+	       (vcpu->park_needed ||
+	           (!cpu_is_confined(vcpu) && vcpu->cpus->failure.class == ERR_NONE));
+}
+
 bool cpus_reset(struct cpus *cpus, struct err *err)
 {
 	cpus->modes = (struct kvm_modes){0};
@@ -388,15 +402,17 @@ bool cpus_reset(struct cpus *cpus, struct err *err)
 
 		vcpu->state = cpu_idle_state(vcpu);
 		vcpu->entry_set = false;
-		vcpu->park_needed = vcpu->has_thread;
-		if (vcpu->has_thread)
+		/* What no guest has touched is as KVM made it. */
+		vcpu->park_needed = vcpu->has_thread && cpus->used;
+		if (cpu_reset_is_due(vcpu))
 			cpu_want_attention(vcpu);
 	}
 	for (uint32_t i = 0; i < cpus->count; i++)
-		while (cpus->list[i].park_needed)
+		while (cpu_reset_is_due(&cpus->list[i]))
 			pthread_cond_wait(&cpus->quiet, cpus->lock);
 	*err = cpus->failure;
-	return cpus->failure.class == ERR_NONE;
+	cpus->used = cpus->used && err->class != ERR_NONE;
+	return err->class == ERR_NONE;
 }
 
 bool cpu_registers(struct vcpu *vcpu, struct kvm_registers *ret_registers)

@@ -78,6 +78,7 @@ struct cpus {
 	int64_t timebase_offset;   /* of the guest: it does not see the time it was stopped for */
 	bool booting;              /* a boot or reset is at work */
 	bool booted;               /* ... or has been */
+	bool used;                 /* a vCPU was started since the last reset, or the first boot */
 	bool ending;               /* threads shall return */
 	bool finished; /* the guest is over: power-off, panic or failure; only a reset goes on */
 	struct kvm_modes modes;

@@ -306,9 +306,13 @@ static bool machine_reset_phb(struct spapr *machine, struct err *err)
 	return phb_reset(&machine->phb, err);
 }
 
+/* At the first boot it is as the host gave it. */
 static bool machine_reset_memory(struct spapr *machine, struct err *err)
 {
-	return gmem_clear(&machine->gmem, err);
+	bool used = machine->memory_used;
+
+	machine->memory_used = true;
+	return !used || gmem_clear(&machine->gmem, err);
 }
 
 /* What a reset must forget, in this order, with all vCPU threads out of the guest and of every

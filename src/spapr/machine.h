@@ -43,6 +43,7 @@ struct spapr {
 	struct cores cores;
 	struct memory memory;
 	struct spapr_image image;
+	bool memory_used; /* guest memory was loaded into */
 	uint32_t event_log_id;
 	int64_t clock_offset_s; /* the guest's time of day less the host's */
 	char panic_text[256];

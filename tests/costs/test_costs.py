@@ -27,16 +27,15 @@ PLAIN = os.environ["PAPRIKA_PLAIN"]
 # The time zone is no file, so that the machine's setting makes no difference.
 ENVIRONMENT = {**os.environ, "TZ": "UTC0", "LC_ALL": "C"}
 CORE1 = 0x10000001
-FETCH = "retry 0 check-exception 0x500 0x1001 0xffffffff 0 0x300000 2048"
 
 # What Linux does to take core 1 and to give it back, again and again: vCPU 0 carries it out, and
 # vCPU 1, while it runs, makes one hypervisor call after the other.
 CYCLES = play(
-    "only 0 wait", f"only 0 {FETCH}",
+    f"only 0 fetch {CORE1}",
     f"only 0 rtas set-indicator 9003 {CORE1} 1", f"only 0 rtas set-indicator 9001 {CORE1} 1",
     f"only 0 walk {CORE1}", "only 0 poke 0x400000 4 0", "only 0 retry 0 start-cpu 1 0 0",
     "only 1 until 0x400000 4 1", "only 1 rtas stop-self",
-    "only 0 wait", f"only 0 {FETCH}", "only 0 poke 0x400000 4 1",
+    f"only 0 fetch {CORE1}", "only 0 poke 0x400000 4 1",
     f"only 0 retry 0 set-indicator 9001 {CORE1} 0", f"only 0 rtas set-indicator 9003 {CORE1} 0",
     "only 0 again")
 
@@ -160,6 +159,11 @@ def test_cycle(tmp_path: Path) -> None:
     loop = [call for call in trace.calls if call.thread == trace.calls[0].thread]
     begins = [i for i, call in enumerate(loop) if call.name == "recvmsg" and "device_add" in call.text]
     assert len(begins) == 10
+    cycles = loop[begins[0]:begins[-1]]
+    turns = [i for i, call in enumerate(cycles) if call.name == "epoll_wait"]
+    check("turn-calls", max(but_for_the_log(cycles[first:next_first])
+                            for first, next_first in zip(turns, turns[1:])))
+    check("cycle-epoll-ctl", sum(call.name == "epoll_ctl" for call in cycles))
     # Before the tenth: each has the calls up to the next.
     check("cycle-calls", max(but_for_the_log(loop[first:next_first])
                              for first, next_first in zip(begins, begins[1:])))

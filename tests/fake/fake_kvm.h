@@ -97,6 +97,7 @@ bool fake_vcpu_running(uint32_t id);
 bool fake_vcpu_parked(uint32_t id); /* parked, and not set up since */
 uint64_t fake_vcpu_enters(uint32_t id);
 uint64_t fake_vcpu_parks(uint32_t id);
+uint64_t fake_vcpu_kicks(uint32_t id);
 size_t fake_vcpu_stack_bytes(uint32_t id); /* of its thread, which must exist */
 /* As set by the last kvm_vcpu_enter_at(), which must have been called; modes as last set. */
 uint64_t fake_vcpu_pc(uint32_t id);

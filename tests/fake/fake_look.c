@@ -37,6 +37,11 @@ uint64_t fake_vcpu_parks(uint32_t id)
 	LOOK(uint64_t, record_find(id) != NULL ? record_find(id)->parks : 0);
 }
 
+uint64_t fake_vcpu_kicks(uint32_t id)
+{
+	LOOK(uint64_t, record_find(id) != NULL ? record_find(id)->kicks : 0);
+}
+
 size_t fake_vcpu_stack_bytes(uint32_t id)
 {
 	pthread_attr_t attributes;

@@ -6,6 +6,7 @@
  *
  *   put TEXT         print up to 14 characters (no spaces) and a line end
  *   rtas NAME [N...] call the service with these arguments; NAME:N if it has N results, not one
+ *   fetch INDEX      read hot-plug events until one is about this connector
  *   retry N NAME ... call the service, with one result, until its status is N
  *   walk INDEX       read the description of this connector's device to its end
  *   hcall NR [N...]  make any other hypervisor call
@@ -30,6 +31,7 @@
 
 #include "base/be.h"
 #include "fake_kvm.h"
+#include "spapr/event_log.h"
 #include "spapr/rtas.h"
 
 enum {
@@ -39,6 +41,7 @@ enum {
 	BLOCK_BYTES = 0x1000,
 	TEXT = 0x800,
 	WORK = 0x140000, /* of ibm,configure-connector, for vCPU 0 */
+	LOG = 0x150000,  /* of check-exception, for the vCPU that fetches */
 	H_RTAS = 0xf000,
 	H_GET_TERM_CHAR = 0x54,
 	H_PUT_TERM_CHAR = 0x58,
@@ -109,6 +112,26 @@ static bool script_retry(
 	vcpus[id].retries = true;
 	vcpus[id].stays = true;
 	return script_rtas(memory, id, service + strspn(service, " "), hcall);
+}
+
+/* Fences come in between, if the test is slow. */
+static bool script_fetch(
+    const struct gmem *memory, uint32_t id, const char *index, struct kvm_hcall *hcall)
+{
+	const struct be32 *block = script_block(memory, id);
+	const struct event_log *log = (void *)((char *)memory->host + LOG);
+	char call[64];
+
+	if (vcpus[id].retries && from_be32(block[3 + from_be32(block[1])]) == 0 &&
+	    from_be32(log->body.hotplug.drc_index) == strtoul(index, NULL, 0)) {
+		vcpus[id].retries = false;
+		return false;
+	}
+	vcpus[id].retries = true;
+	vcpus[id].stays = true;
+	snprintf(call, sizeof call, "check-exception 0x500 0x1001 0x10000000 0 %#x %zu",
+	    (unsigned)LOG, sizeof *log);
+	return script_rtas(memory, id, call, hcall);
 }
 
 /* The status of ibm,configure-connector is positive while there is more. */
@@ -191,6 +214,8 @@ static bool script_step(const struct gmem *memory, uint32_t id, const char *verb
 		return script_panic(memory, id, rest, hcall);
 	if (strcmp(verb, "retry") == 0)
 		return script_retry(memory, id, rest, hcall);
+	if (strcmp(verb, "fetch") == 0)
+		return script_fetch(memory, id, rest, hcall);
 	if (strcmp(verb, "walk") == 0)
 		return script_walk(memory, id, rest, hcall);
 	if (strcmp(verb, "poke") == 0 || strcmp(verb, "until") == 0)

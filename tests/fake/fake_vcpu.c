@@ -209,6 +209,7 @@ void kvm_vcpu_kick(struct kvm_vcpu *vcpu)
 {
 	pthread_mutex_lock(&fake.lock);
 	vcpu->record->kicked = true;
+	vcpu->record->kicks++;
 	pthread_cond_broadcast(&fake.changed);
 	pthread_mutex_unlock(&fake.lock);
 }

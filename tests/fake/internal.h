@@ -31,6 +31,7 @@ struct record {
 	bool aside; /* kvm_vcpu_set_aside() */
 	pthread_t thread;
 	bool kicked; /* until kvm_vcpu_unkick() */
+	uint64_t kicks;
 	bool inside; /* its thread is in kvm_vcpu_run() */
 	bool entered, parked;
 	uint64_t pc, r3, sprg0;

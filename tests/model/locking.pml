@@ -59,6 +59,8 @@ bool sleeps_changed[VCPUS], sleeps_quiet[VCPUS + 1];
 /* For the assertions: where threads really are. */
 bool inside[VCPUS], handles[VCPUS], standing;
 
+bool inside_then; /* local to want_attention(), which is called with the lock held */
+
 #define HELD (stopped || booting)
 
 inline acquire() { atomic { !lock -> lock = true } }
@@ -83,9 +85,18 @@ inline broadcast_quiet()
 /* want_attention() in cpu.c; the lock is held */
 inline want_attention(v)
 {
+#ifdef KICK_LATE
+	inside_then = in_guest[v];
 	attention[v] = true;
+#else
+	attention[v] = true;
+	inside_then = in_guest[v];
+#endif
 #ifndef NO_KICK
-	kicked[v] = true;
+	if
+	:: inside_then -> kicked[v] = true
+	:: else
+	fi;
 #endif
 	sleeps_changed[v] = false
 }

@@ -457,9 +457,53 @@ static void a_stopped_machine_does_not_run_until_it_is_continued(void **state)
 	assert_int_equal(fake_vcpu_enters(0), 2);
 }
 
+/* What no guest has touched is neither parked nor cleared; nor is a thread kicked that is not in
+ * the guest. */
+static void a_first_boot_finds_nothing_to_undo(void **state)
+{
+	struct fixture *f = *state;
+	struct err err = {0};
+	uint8_t byte = 1;
+
+	f->config.boot_cpus = f->config.max_cpus = 2;
+	f->machine = spapr_create(&f->config, &err);
+	assert_non_null(f->machine);
+	assert_true(gmem_write(fake_memory(), 0x1000, &byte, 1));
+	assert_true(spapr_boot(f->machine, &err));
+	fake_wait_running(0);
+	for (uint32_t id = 0; id < 2; id++) {
+		assert_int_equal(fake_vcpu_parks(id), 0);
+		assert_int_equal(fake_vcpu_kicks(id), 0);
+	}
+	assert_true(gmem_read(fake_memory(), 0x1000, &byte, 1));
+	assert_int_equal(byte, 1);
+	/* The next one does. vCPU 1 waits, and hears of it without a kick. */
+	assert_true(spapr_boot(f->machine, &err));
+	for (uint32_t id = 0; id < 2; id++)
+		assert_int_equal(fake_vcpu_parks(id), 1);
+	assert_true(fake_vcpu_kicks(0) > 0);
+	assert_int_equal(fake_vcpu_kicks(1), 0);
+	assert_true(gmem_read(fake_memory(), 0x1000, &byte, 1));
+	assert_int_equal(byte, 0);
+}
+
+static void a_reset_that_failed_is_made_again_as_a_whole(void **state)
+{
+	struct fixture *f = *state;
+	struct err err = {0};
+
+	power_on_cpus(f, 2, 2, 1);
+	fake_fail_next(FAKE_PARK, 1);
+	assert_false(spapr_boot(f->machine, &err));
+	assert_true(spapr_boot(f->machine, &err));
+	assert_true(fake_vcpu_parks(0) > 0 && fake_vcpu_parks(1) > 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    TEST(a_first_boot_finds_nothing_to_undo),
+	    TEST(a_reset_that_failed_is_made_again_as_a_whole),
 	    TEST(a_deadline_is_said_and_changes_nothing_else),
 	    TEST(before_the_deadline_it_is_known_when_to_look_again),
 	    TEST(a_vcpu_that_still_runs_is_stopping_until_it_has_left),
