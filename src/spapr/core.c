@@ -26,6 +26,8 @@ bool cores_boot(struct cores *cores, uint32_t count, struct err *err)
 {
 	char name[OP_DEVICE_MAX];
 
+	if (!cpus_create(cores->cpus, 0, count * cores->threads, err))
+		return false;
 	for (uint32_t i = 0; i < count; i++) {
 		snprintf(name, sizeof name, "core%u", cores->list[i].unit);
 		if (!device_boot(cores->devices, &cores->list[i], name, err))
@@ -51,7 +53,8 @@ struct device *core_with_id(struct cores *cores, uint32_t core_id, struct err *e
 
 struct device *core_of(struct cores *cores, const struct vcpu *vcpu)
 {
-	return &cores->list[vcpu->id / cores->threads];
+	/* By its place: it has no id before it was made. */
+	return &cores->list[(size_t)(vcpu - cores->cpus->list) / cores->threads];
 }
 
 /* --- A number as a target --------------------------------------------------------------------- */

@@ -23,13 +23,9 @@ bool cpus_init(struct cpus *cpus, uint32_t count, struct spapr *machine)
 {
 	pthread_cond_init(&cpus->quiet, NULL);
 	cpus->booting = true; /* nothing runs before the first boot */
+	cpus->machine = machine;
 	cpus->list = calloc(count, sizeof *cpus->list);
-	for (uint32_t i = 0; cpus->list != NULL && i < count; i++) {
-		cpus->list[i] = (struct vcpu){
-		    .cpus = cpus, .machine = machine, .id = i, .state = SPAPR_VCPU_ABSENT};
-		pthread_cond_init(&cpus->list[i].changed, NULL);
-		cpus->count++;
-	}
+	cpus->count = cpus->list != NULL ? count : 0;
 	return cpus->list != NULL;
 }
 
@@ -42,7 +38,8 @@ void cpus_finish(struct cpus *cpus)
 	for (uint32_t i = 0; i < cpus->count; i++) {
 		if (cpus->list[i].has_thread)
 			pthread_join(cpus->list[i].thread, NULL);
-		pthread_cond_destroy(&cpus->list[i].changed);
+		if (cpus->list[i].cpus != NULL)
+			pthread_cond_destroy(&cpus->list[i].changed);
 	}
 	free(cpus->list);
 	pthread_cond_destroy(&cpus->quiet);
@@ -282,17 +279,30 @@ static int cpu_start_thread(struct vcpu *vcpu)
 	return error;
 }
 
-static bool cpu_create(struct cpus *cpus, struct vcpu *vcpu, struct err *err)
+static bool cpu_begin(struct cpus *cpus, uint32_t id, struct err *err)
 {
+	struct vcpu *vcpu = &cpus->list[id];
 	int error;
 
 	if (vcpu->has_thread)
 		return true;
+	if (vcpu->cpus == NULL) {
+		*vcpu = (struct vcpu){.cpus = cpus, .machine = cpus->machine, .id = id};
+		pthread_cond_init(&vcpu->changed, NULL);
+	}
 	vcpu->create_error = (struct err){0};
 	error = cpu_start_thread(vcpu);
 	if (error != 0)
 		return err_system(err, error, NULL, "cannot make a thread for vCPU %u", vcpu->id);
 	vcpu->has_thread = true;
+	return true;
+}
+
+/* Wait until its thread has made the vCPU; err is set if it is not yet. */
+static bool cpu_await(struct vcpu *vcpu, struct err *err)
+{
+	struct cpus *cpus = vcpu->cpus;
+
 	while (vcpu->kvm == NULL && vcpu->create_error.class == ERR_NONE)
 		pthread_cond_wait(&vcpu->changed, cpus->lock);
 	if (vcpu->kvm != NULL)
@@ -302,16 +312,23 @@ static bool cpu_create(struct cpus *cpus, struct vcpu *vcpu, struct err *err)
 	pthread_join(vcpu->thread, NULL);
 	pthread_mutex_lock(cpus->lock);
 	vcpu->has_thread = false;
-	*err = vcpu->create_error;
+	if (err->class == ERR_NONE)
+		*err = vcpu->create_error;
 	return false;
 }
 
 bool cpus_create(struct cpus *cpus, uint32_t first, uint32_t count, struct err *err)
 {
-	for (uint32_t i = 0; i < count; i++)
-		if (!cpu_create(cpus, &cpus->list[first + i], err))
-			return false;
-	return true;
+	bool created;
+	uint32_t begun = 0;
+
+	/* Side by side: KVM takes some time for each. */
+	while (begun < count && cpu_begin(cpus, first + begun, err))
+		begun++;
+	created = begun == count;
+	for (uint32_t i = 0; i < begun; i++)
+		created = cpu_await(&cpus->list[first + i], err) && created;
+	return created;
 }
 
 void cpus_attach(struct cpus *cpus, uint32_t first, uint32_t count)
@@ -400,10 +417,12 @@ bool cpus_reset(struct cpus *cpus, struct err *err)
 	for (uint32_t i = 0; i < cpus->count; i++) {
 		struct vcpu *vcpu = &cpus->list[i];
 
+		if (!vcpu->has_thread)
+			continue;
 		vcpu->state = cpu_idle_state(vcpu);
 		vcpu->entry_set = false;
 		/* What no guest has touched is as KVM made it. */
-		vcpu->park_needed = vcpu->has_thread && cpus->used;
+		vcpu->park_needed = cpus->used;
 		if (cpu_reset_is_due(vcpu))
 			cpu_want_attention(vcpu);
 	}
@@ -420,7 +439,7 @@ bool cpu_registers(struct vcpu *vcpu, struct kvm_registers *ret_registers)
 	struct cpus *cpus = vcpu->cpus;
 
 	/* Before its first instruction a vCPU has no registers yet. */
-	if (!cpus_held(cpus) || vcpu->state != SPAPR_VCPU_RUNNING || vcpu->entry_set)
+	if (vcpu->state != SPAPR_VCPU_RUNNING || vcpu->entry_set || !cpus_held(cpus))
 		return false;
 	vcpu->registers_wanted = true;
 	cpu_want_attention(vcpu);
@@ -432,7 +451,7 @@ bool cpu_registers(struct vcpu *vcpu, struct kvm_registers *ret_registers)
 
 static bool cpu_runs_with_old_modes(const struct vcpu *vcpu)
 {
-	return vcpu->modes_version != vcpu->cpus->modes_version && atomic_load(&vcpu->in_guest);
+	return atomic_load(&vcpu->in_guest) && vcpu->modes_version != vcpu->cpus->modes_version;
 }
 
 void cpus_set_modes(struct cpus *cpus, const struct kvm_modes *modes, struct vcpu *caller)

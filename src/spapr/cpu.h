@@ -22,6 +22,7 @@ struct cpus;
 /* The functions of H_REGISTER_VPA. */
 enum vcpu_area { VPA_AREA = 1, VPA_TRACE_LOG, VPA_SLB_SHADOW };
 
+/* All zero until its thread is made for the first time: a machine can have room for thousands. */
 struct vcpu {
 	struct cpus *cpus;
 	struct spapr *machine; /* for the handlers of its exits */
@@ -60,6 +61,7 @@ struct cpus {
 	struct irqchip *irqchip;
 	struct news *news;
 	pthread_mutex_t *lock; /* the machine's */
+	struct spapr *machine; /* for its handlers */
 	struct vcpu *list;     /* in id order; ids are dense */
 	uint32_t count;
 	/* Answers an hcall, on the vCPU's own thread without the lock. */
@@ -91,7 +93,8 @@ struct cpus {
 bool cpus_init(struct cpus *cpus, uint32_t count, struct spapr *machine);
 void cpus_finish(struct cpus *cpus);
 
-/* Make the threads of count vCPUs from id first on, and their KVM vCPUs, if they do not exist. */
+/* Make the threads of count vCPUs from id first on, and their KVM vCPUs, if they do not exist. Of
+ * several errors the first is set; err has none before. */
 bool cpus_create(struct cpus *cpus, uint32_t first, uint32_t count, struct err *err);
 
 /* Their core is attached: they wait for start-cpu. */

@@ -44,7 +44,7 @@ void spapr_core_info(struct spapr *machine, uint32_t number, struct spapr_core_i
 	for (uint32_t i = 0; i < machine->cores.threads; i++) {
 		const struct vcpu *vcpu = cpu_find(&machine->cpus, core->unit + i);
 
-		ret_info->vcpus[i].id = vcpu->id;
+		ret_info->vcpus[i].id = core->unit + i;
 		ret_info->vcpus[i].state = vcpu->state;
 		ret_info->vcpus[i].host_thread = vcpu->host_thread;
 	}

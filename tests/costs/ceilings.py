@@ -20,7 +20,7 @@ CEILINGS = {cost.name: cost for cost in (
     Cost("start-calls", 121, "system calls from main() to the first entry, all threads, but for futex and the log"),
     Cost("start-calls-per-vcpu", 12, "the same, of each further boot vCPU"),
     Cost("start-anonymous-kib", 830, "private memory beyond the guest's, once it runs; 10 % for the C library"),
-    Cost("place-bytes", 1900, "private memory for each core that is not there, of 2,047; 10 % for rounding"),
+    Cost("place-bytes", 690, "private memory for each core that is not there, of 2,047; 10 % for rounding"),
     Cost("tree-bytes", 4310, "the device tree of a guest with one core and room for four"),
     Cost("tree-bytes-per-place", 19, "each core that is not there"),
     Cost("tree-bytes-per-core", 524, "each core that is"),
