@@ -267,12 +267,11 @@ void log_line(enum log_level level, const char *format, ...)
 void log_guest(struct log_limit *limit, enum log_level level, const char *format, ...)
 {
 	va_list args;
-	uint64_t now = clock_ms();
 
 	if (level > log_level)
 		return;
 	if (atomic_fetch_add(&limit->lines, 1) >= LOG_GUEST_BURST) {
-		uint64_t last = atomic_load(&limit->last_ms);
+		uint64_t now = clock_ms(), last = atomic_load(&limit->last_ms);
 
 		atomic_store(&limit->lines, LOG_GUEST_BURST);
 		if (now - last < 1000 ||
