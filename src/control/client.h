@@ -45,8 +45,8 @@ void clients_finish(struct clients *clients);
  */
 bool clients_add(struct clients *clients, int fd);
 
-/* At the end of each turn of the loop: send the events published in it, each client's together, go on
- * with clients that had to wait, free those that are gone. */
+/* At the end of each turn of the loop: send the events published in it, each client's together, go
+ * on with clients that had to wait, free those that are gone. */
 void clients_turn(struct clients *clients);
 
 /* The process at the other end, for the log; 0 if unknown. */
