@@ -79,8 +79,10 @@ class BenchGuest(Guest):
         self.process = host.popen(
             ["sh", "-c", f'echo $$ > {self.directory}/pid; exec "$@"', "start", *prefix, *argv])
         try:
+            # The shell that writes the number may not have begun yet.
             host.run(["sh", "-c", f"until test -S {self.console_path}; do "
-                      f"kill -0 $(cat {self.directory}/pid) || exit; usleep 5000; done"], timeout=DEADLINE_S, check=True)
+                      f"if pid=$(cat {self.directory}/pid 2>/dev/null) && test -n \"$pid\"; then "
+                      "kill -0 $pid || exit 1; fi; usleep 5000; done"], timeout=DEADLINE_S, check=True)
             self.tty = host.connect_unix(self.console_path)
             self.pid = int(host.run(["cat", self.directory + "/pid"], check=True).stdout)
         except BaseException as failure:
