@@ -73,8 +73,8 @@ FLOORS: dict[str, list[set[str]]] = {
         {"backing", "vhost.h"},
         {"vhost_user", "vhost_kernel"},
         {"model", "blk.h", "net.h"},
-        {"device.c", "rng", "blk_request", "net_lane", "vhost.c", "vhost_devices"},
-        {"blk.c", "net.c", "net_rx"},
+        {"device.c", "rng", "blk_request.h", "net_lane", "vhost.c", "vhost_devices"},
+        {"blk.c", "blk_request.c", "blk_disk", "net.c", "net_rx"},
     ],
     "control": [
         {"guest", "framer", "json_out", "listen", "output", "parse", "watch"},

@@ -4,14 +4,15 @@
  *
  * A request's first 16 readable bytes are its header, its last writable byte its status, whatever
  * buffers they lie in. Data is what is between.
+ *
+ * Of requests that come together, neighbours on the disk are one request of the disk's: a driver
+ * may not merge its own, and for a disk of the host one long request is less work than many short
+ * ones.
  */
 #include "virtio/blk_request.h"
 
-#include <errno.h>
-
 /* Section 5.2.6. */
 enum { BLK_IN = 0, BLK_OUT = 1, BLK_FLUSH = 4, BLK_GET_ID = 8, BLK_DISCARD = 11, BLK_ZEROES = 13 };
-enum blk_status { BLK_OK = 0, BLK_IOERR = 1, BLK_UNSUPP = 2 };
 enum { ZEROES_UNMAP = 1 };
 
 struct blk_header {
@@ -28,8 +29,7 @@ struct blk_range {
 
 /* --- Answers ---------------------------------------------------------------------------------- */
 
-/* What was written is only said if it is known: a failed read may have filled anything. */
-static void blk_answer(
+void blk_answer(
     struct blk_lane *lane, struct blk_request *request, enum blk_status status, uint64_t written)
 {
 	*request->status = (uint8_t)status;
@@ -37,50 +37,7 @@ static void blk_answer(
 	virtio_answer(lane->worker, request->chain.head, (uint32_t)written);
 }
 
-/* The disk has done it or failed. */
-static void blk_end(struct blk_lane *lane, struct blk_request *request)
-{
-	const struct disk_request *disk = &request->disk;
-	const struct blk *blk = lane->blk;
-	const struct virtio_blk_error error = {.operation = disk->operation,
-	    .sector = disk->offset / DISK_SECTOR_BYTES,
-	    .bytes = disk->data.bytes,
-	    .error = disk->error};
-	bool read = disk->operation == DISK_READ;
-
-	if (disk->error == 0) {
-		blk_answer(lane, request, BLK_OK, read ? request->bytes + 1 : 1);
-		return;
-	}
-	if (disk->error == EOPNOTSUPP && disk->operation != DISK_FLUSH && !read &&
-	    disk->operation != DISK_WRITE) {
-		blk_answer(lane, request, BLK_UNSUPP, 1);
-		return;
-	}
-	if (blk->error != NULL)
-		blk->error(blk->context, &error);
-	blk_answer(lane, request, BLK_IOERR, read ? 0 : 1);
-}
-
-void blk_collect(void *lane)
-{
-	struct blk_lane *blk = lane;
-	struct disk_request *request;
-
-	while ((request = blk->ops->collect(blk->engine)) != NULL)
-		blk_end(blk, (struct blk_request *)(void *)request);
-}
-
 /* --- Requests --------------------------------------------------------------------------------- */
-
-static void blk_begin(
-    struct blk_lane *lane, struct blk_request *request, const struct disk_request *disk)
-{
-	request->disk = *disk;
-	request->bytes = disk->data.bytes;
-	lane->ops->begin(lane->engine, &request->disk);
-	blk_collect(lane);
-}
 
 /* Are the sectors within the disk, and whole blocks if it must be? */
 static bool blk_has(const struct blk *blk, uint64_t sector, uint64_t bytes)
@@ -216,12 +173,4 @@ void blk_request(void *to, struct virtio_chain *chain)
 	case BLK_ZEROES: blk_change_range(lane, request, true); break;
 	default: blk_answer(lane, request, BLK_UNSUPP, request->chain.writable.bytes == 0); break;
 	}
-}
-
-void blk_submit(void *lane)
-{
-	struct blk_lane *blk = lane;
-
-	blk->ops->submit(blk->engine);
-	blk_collect(blk);
 }

@@ -2,6 +2,7 @@
 /* blk_fixture.c - see blk_fixture.h. */
 #include "blk_fixture.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -33,6 +34,14 @@ static void fake_begin(void *lane, struct disk_request *request)
 	request->error = fake.error;
 	request->offset += fake.done;
 	request->data.bytes -= request->data.bytes > 0 ? fake.done : 0;
+	if (fake.bad >= request->offset && fake.bad - request->offset < request->data.bytes &&
+	    fake.bad > 0) {
+		size_t done = fake.bad - request->offset;
+
+		virtio_buffers_read(&request->data, NULL, done);
+		request->offset = fake.bad;
+		request->error = EIO;
+	}
 	request->next = fake.hold ? fake.held : fake.ended;
 	*(fake.hold ? &fake.held : &fake.ended) = request;
 	pthread_mutex_unlock(&fake.lock);
@@ -168,8 +177,7 @@ static unsigned append(struct driver_part *parts, unsigned count, uint64_t at, u
 	return count;
 }
 
-/* Make it available; the place of its header and status is returned. */
-unsigned offer(struct fixture *f, const struct request *request)
+unsigned prepare(struct fixture *f, const struct request *request)
 {
 	struct {
 		struct le32 type, reserved;
@@ -189,11 +197,18 @@ unsigned offer(struct fixture *f, const struct request *request)
 	/* In tables, so that each takes one descriptor of the ring. */
 	driver_offer(
 	    queue, driver_chain(queue, parts, count, TABLES + 0x1000 * (uint64_t)(n % (SIZE + 1))));
-	driver_publish(queue);
 	return n;
 }
 
-static uint8_t status_of(const struct fixture *f, unsigned n)
+unsigned offer(struct fixture *f, const struct request *request)
+{
+	unsigned n = prepare(f, request);
+
+	driver_publish(&f->queues[request->queue]);
+	return n;
+}
+
+uint8_t status_of(const struct fixture *f, unsigned n)
 {
 	uint8_t status;
 

@@ -35,6 +35,7 @@ struct fake_disk {
 	struct disk_request last; /* as it was begun */
 	struct disk_request *held, *ended;
 	bool fail_open;
+	uint64_t bad; /* a transfer that contains this byte fails there, if it is not 0 */
 };
 
 extern struct fake_disk fake;
@@ -74,8 +75,13 @@ struct request {
 	uint32_t piece; /* header, data and status in descriptors of this length; 0: one each */
 };
 
+/* Put it where it can be made available, with others at once; its number is returned. */
+unsigned prepare(struct fixture *f, const struct request *request);
+
 /* Make it available; its number is returned. */
 unsigned offer(struct fixture *f, const struct request *request);
+
+uint8_t status_of(const struct fixture *f, unsigned n);
 
 /* Send it and wait for its status. ret_written may be NULL. */
 uint8_t ask(struct fixture *f, const struct request *request, uint32_t *ret_written);
