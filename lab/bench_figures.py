@@ -27,6 +27,7 @@ class Value(NamedTuple):
 Values = Iterator[Value]
 DISK_MIB = 48
 CASE_MS = 700
+COMMAND_BYTES = 48  # of what is typed for a load
 # Of a disk: a file in the host's page cache, and a device of a known latency past it.
 MODES = {"file": "vda", "device": "vdb"}
 LOADS = [(mode, order, access, depth) for mode in MODES for access in ("read", "write")
@@ -40,8 +41,11 @@ def chosen(names: Sequence[str]) -> list[Vmm]:
 # --- disk ---------------------------------------------------------------------------------------
 
 
-def load(guest: BenchGuest, mode: str, order: str, access: str, depth: int) -> dict[str, int]:
-    text = guest.sh(f"disk_load /dev/{MODES[mode]} {access} {order} {depth} {CASE_MS}")
+def load_command(mode: str, order: str, access: str, depth: int) -> str:
+    return f"disk_load /dev/{MODES[mode]} {access} {order} {depth} {CASE_MS}".ljust(COMMAND_BYTES)
+
+
+def numbers(text: str) -> dict[str, int]:
     return {name: int(value) for name, value in re.findall(r"(\w+)=(\d+)", text)}
 
 
@@ -86,7 +90,7 @@ def disk_times(guest: BenchGuest, case: tuple[str, str, str, int]) -> Values:
     mode, order, access, depth = case
     name = f"{mode} {order} {access} {depth}"
     before = guest.threads()
-    result = load(guest, *case)
+    result = numbers(guest.sh(load_command(*case)))
     after = guest.threads()
     vcpus = guest.vcpus()
     spent = sum(ns - before.get(tid, ("", 0))[1] for tid, (_, ns) in after.items() if tid not in vcpus)
@@ -98,19 +102,21 @@ def disk_times(guest: BenchGuest, case: tuple[str, str, str, int]) -> Values:
 
 
 def disk_counts(host: Host, guest: BenchGuest, case: tuple[str, str, str, int]) -> Values:
-    """A load with system calls counted; an idle time as long is taken off."""
+    """A load with system calls counted. Of the vCPU's thread an idle time is taken off that is as long, and whose
+    command and output are: each 16 bytes of the console are a call of the guest's."""
     mode, order, access, depth = case
     vcpus, name = guest.vcpus(), f"{mode} {order} {access} {depth}"
     with Calls(host) as calls:
         threads = guest.threads().keys()
         exits = guest.exits()
         first = calls.read()
-        result = load(guest, *case)
+        text = guest.sh(load_command(*case))
         second = calls.read()
         exits_after = guest.exits()
         threads |= guest.threads().keys()
-        guest.sh(f"usleep {CASE_MS * 1000}")
+        guest.sh(f"usleep {CASE_MS * 1000}; printf %0{len(text)}d 0".ljust(COMMAND_BYTES))
         third = calls.read()
+    result = numbers(text)
     by_call: dict[str, float] = {}
     runs = 0
     for (tid, number), count in second.items():
@@ -124,8 +130,8 @@ def disk_counts(host: Host, guest: BenchGuest, case: tuple[str, str, str, int]) 
         if tid in vcpus:
             call = "vCPU " + call
         by_call[call] = by_call.get(call, 0) + busy / result["requests"]
-    yield Value(name + ": returns from KVM_RUN beyond an idle guest's", "1/request", False, guest.vmm.name,
-                runs / result["requests"])
+    yield Value(name + ": requests counted", "", True, guest.vmm.name, result["requests"])
+    yield Value(name + ": returns from KVM_RUN beyond an idle guest's", "", False, guest.vmm.name, runs)
     for call, share in sorted(by_call.items()):
         if share >= 0.01:
             yield Value(f"{name}: calls, {call}", "1/request", False, guest.vmm.name, share)

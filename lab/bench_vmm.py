@@ -25,9 +25,11 @@ FS_MIB = 512
 SLOW_US = 1000  # of a request to one of the slow disks
 QEMU_MACHINE = ("pseries,accel=kvm,kernel-irqchip=on,ic-mode=xics,x-vof=on,cap-htm=off,cap-cfpc=broken,"
                 "cap-sbbc=broken,cap-ibs=broken,cap-ccf-assist=off")
-SYSCALLS = {3: "read", 4: "write", 54: "ioctl", 118: "fsync", 148: "fdatasync", 167: "poll", 179: "pread64",
-            180: "pwrite64", 221: "futex", 238: "epoll_wait", 281: "ppoll", 303: "epoll_pwait",
-            320: "preadv", 321: "pwritev", 380: "preadv2", 381: "pwritev2", 426: "io_uring_enter"}
+SYSCALLS = {
+    3: "read", 4: "write", 54: "ioctl", 118: "fsync", 120: "clone", 148: "fdatasync", 167: "poll",
+    174: "rt_sigprocmask", 179: "pread64", 180: "pwrite64", 221: "futex", 238: "epoll_wait", 281: "ppoll",
+    303: "epoll_pwait", 320: "preadv", 321: "pwritev", 334: "send", 341: "sendmsg", 342: "recvmsg",
+    380: "preadv2", 381: "pwritev2", 426: "io_uring_enter"}
 IOCTL = 54
 DEADLINE_S = 600  # of a boot beside much other work
 
