@@ -485,6 +485,7 @@ void clients_finish(struct clients *clients)
 		clients->slots[i]->output.allowed = SIZE_MAX;
 		client_flush(clients->slots[i]);
 		client_destroy(clients->slots[i]);
+		clients->slots[i] = NULL;
 	}
 	watch_finish(&clients->watch);
 }

@@ -305,7 +305,7 @@ static void test_client_vanishes(void **state)
 static void test_replies_before_the_end(void **state)
 {
 	struct fixture *fixture = *state;
-	struct peer *peer = peer_create(fixture);
+	struct peer *peer = peer_create(fixture), *other = peer_create_negotiated(fixture);
 	static const char requests[] = "{'execute': 'qmp_capabilities'}\n{'execute': 'quit'}\n";
 	struct err err = {0};
 
@@ -318,7 +318,11 @@ static void test_replies_before_the_end(void **state)
 	expect(peer, "{'return': {}}");
 	expect_event_named(peer, "SHUTDOWN");
 	expect_end(peer);
+	expect_event_named(other, "SHUTDOWN");
+	expect_end(other);
+	assert_int_equal(fixture->vmm.bus.listeners, 0);
 	peer_destroy(peer);
+	peer_destroy(other);
 	fixture->vmm.control = control_create(
 	    fixture->loop, fixture->path, &fixture->vmm.guest, &fixture->vmm.bus, &err);
 	assert_non_null(fixture->vmm.control);
