@@ -135,13 +135,13 @@ void blk_begin(struct blk_lane *lane, struct blk_request *request, const struct 
 	request->disk = *disk;
 	request->bytes = disk->data.bytes;
 	request->more = NULL;
-	request->end = disk->data.list + disk->data.count;
 	/* What has to be copied to where the disk can take it is asked by itself. */
 	if (!transfer || !disk_takes(&lane->blk->disk, disk)) {
 		blk_begin_held(lane);
 		lane->ops->begin(lane->engine, &request->disk);
 	} else if (!blk_join(lane, request)) {
 		blk_begin_held(lane);
+		request->end = disk->data.list + disk->data.count;
 		lane->held = lane->held_last = request;
 	}
 	blk_collect(lane);

@@ -268,12 +268,16 @@ static void offer(uint16_t head)
 /* An honest request of three descriptors from `index` on. */
 static void request(unsigned index, uint32_t type, uint64_t sector, uint32_t bytes)
 {
-	put(HEADER, type, 4);
-	put(HEADER + 8, sector, 8);
-	describe(index, HEADER, 16, DESC_NEXT, (index + 1) % rings.size);
+	/* Several may be on their way. */
+	uint64_t header = HEADER + 16 * (uint64_t)(index % 16),
+	         status = HEADER + 0x100 + index % 16;
+
+	put(header, type, 4);
+	put(header + 8, sector, 8);
+	describe(index, header, 16, DESC_NEXT, (index + 1) % rings.size);
 	describe((index + 1) % rings.size, DATA, bytes,
 	    DESC_NEXT | (type == 0 || type == 8 ? DESC_WRITE : 0), (index + 2) % rings.size);
-	describe((index + 2) % rings.size, HEADER + 0x100, 1, DESC_WRITE, 0);
+	describe((index + 2) % rings.size, status, 1, DESC_WRITE, 0);
 	offer((uint16_t)index);
 }
 
