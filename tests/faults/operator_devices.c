@@ -15,6 +15,9 @@
 #define GETFD "{\"execute\": \"getfd\", \"arguments\": {\"fdname\": \"socket\"}}\n"
 #define DEL "{\"execute\": \"device_del\", \"arguments\": {\"id\": \"dev\"}}\n"
 
+/* Each attempt has a device of its own: the guest may be about to take the one before. */
+#define DEL_NUMBER "{\"execute\": \"device_del\", \"arguments\": {\"id\": \"dev%d\"}}\n"
+
 static bool pass_on(struct person *person, int fd)
 {
 	bool good;
@@ -80,12 +83,13 @@ void operate_net(struct run *run)
 /* What an attempt has left, if its replies were lost, or it came to nothing. */
 static void clear_up(struct person *person, int attempt)
 {
-	char remove[128];
+	char remove[128], take[128];
 	const char *const requests[] = {
 	    DEL, remove, "{\"execute\": \"closefd\", \"arguments\": {\"fdname\": \"socket\"}}\n"};
 
 	snprintf(remove, sizeof remove,
 	    "{\"execute\": \"chardev-remove\", \"arguments\": {\"id\": \"char%d\"}}\n", attempt);
+	snprintf(take, sizeof take, DEL_NUMBER, attempt);
 	fault_pause(true);
 	for (size_t i = 0; i < sizeof requests / sizeof requests[0] && reach(person); i++)
 		json_decref(ask_once(person, requests[i]));
@@ -96,7 +100,7 @@ static void clear_up(struct person *person, int attempt)
 enum try { TRY_AGAIN, TRY_DONE, TRY_OVER };
 static enum try try_served(struct person *person, int attempt)
 {
-	char add[256], make[256];
+	char add[256], make[256], take[128];
 	struct backend backend = {.fault = BACKEND_GOOD};
 	int socket = backend_begin(&backend);
 	json_t *reply = NULL;
@@ -110,8 +114,9 @@ static enum try try_served(struct person *person, int attempt)
 	    attempt);
 	snprintf(make, sizeof make,
 	    "{\"execute\": \"device_add\", \"arguments\": {\"driver\": \"vhost-user-blk-pci\", "
-	    "\"chardev\": \"char%d\", \"id\": \"dev\"}}\n",
-	    attempt);
+	    "\"chardev\": \"char%d\", \"id\": \"dev%d\"}}\n",
+	    attempt, attempt);
+	snprintf(take, sizeof take, DEL_NUMBER, attempt);
 	good = pass_on(person, socket);
 	close(socket);
 	if (good && reach(person))
@@ -122,7 +127,7 @@ static enum try try_served(struct person *person, int attempt)
 		reply = reach(person) ? ask_once(person, make) : NULL;
 		if (json_object_get(reply, "return") != NULL)
 			result =
-			    wait_configured(person) && operate(person, DEL) ? TRY_DONE : TRY_OVER;
+			    wait_configured(person) && operate(person, take) ? TRY_DONE : TRY_OVER;
 		else if (!has_fired(person) && !is_over(person))
 			complain(person->run, "%s: fails, and nothing has failed", make);
 		else if (!is_over(person))
