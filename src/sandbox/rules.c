@@ -146,6 +146,7 @@ static const struct sandbox_rule rows[] = {
 	/* Devices that somebody else serves: messages to a back end, and requests to the kernel. */
 	VHOST("sendmsg", "requests to a back end, and descriptors with them",
 	    IS(2, MSG_DONTWAIT | MSG_NOSIGNAL)),
+	VHOST("recvmsg", "a back end's record of requests in flight", IS(2, MSG_CMSG_CLOEXEC)),
 	VHOST("ioctl", "the driver's features", IS(1, VHOST_SET_FEATURES)),
 	VHOST("ioctl", "the guest's memory", IS(1, VHOST_SET_MEM_TABLE)),
 	VHOST("ioctl", "the size of a ring", IS(1, VHOST_SET_VRING_NUM)),

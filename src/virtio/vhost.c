@@ -35,11 +35,15 @@ struct vhost {
 	struct device_thread thread;
 	_Atomic int state; /* enum vhost_state */
 	atomic_bool lost;
+	atomic_bool told_broken; /* since it was started; set by the control thread */
+	void *_Atomic fresh;     /* a back end in place of the lost one, for the control thread */
 	/* Of the owner. */
 	uint64_t accepted;
 	struct vhost_ring rings[VIRTIO_QUEUES_MAX];
 	/* Of the control thread. */
-	bool serving, told_broken;
+	bool serving;
+	bool resumable; /* lost, and the next back end can go on */
+	bool resumes;   /* the next start is that */
 };
 
 static struct vhost *vhost_of(struct virtio_device *base)
@@ -59,51 +63,6 @@ static void vhost_ring(struct vhost *vhost)
 
 /* --- The control thread ----------------------------------------------------------------------- */
 
-/* The driver can reset the device, and finds that it has no features. */
-static void vhost_tell_broken(struct vhost *vhost)
-{
-	const struct virtio_listener *listener = &vhost->base.listener;
-
-	if (vhost->told_broken || atomic_load(&vhost->state) != VHOST_RUNNING)
-		return;
-	vhost->told_broken = true;
-	if (listener->broken != NULL)
-		listener->broken(listener->context);
-}
-
-static void vhost_lose(struct vhost *vhost, const struct err *err)
-{
-	if (atomic_exchange(&vhost->lost, true))
-		return;
-	vhost->config.ops->cut(vhost->config.backend);
-	vhost->serving = false;
-	log_line(LOG_WARN, "%s: the back end is lost: %s", vhost->name, err->message);
-	if (vhost->config.lost != NULL)
-		vhost->config.lost(vhost->config.context, err->message);
-	vhost_tell_broken(vhost);
-}
-
-static uint64_t vhost_deadline(const struct vhost *vhost)
-{
-	return clock_ms() + vhost->config.answer_ms;
-}
-
-static void vhost_serve(struct vhost *vhost)
-{
-	const struct vhost_config *config = &vhost->config;
-	struct err err = {0};
-
-	/* It may have been lost after the driver asked. */
-	if (atomic_load(&vhost->lost)) {
-		vhost_tell_broken(vhost);
-	} else if (!vhost->serving) {
-		vhost->serving = true;
-		if (!config->ops->start(config->backend, vhost->gmem, vhost->accepted, vhost->rings,
-		        config->served, vhost_deadline(vhost), &err))
-			vhost_lose(vhost, &err);
-	}
-}
-
 /* Has the ring more than the back end has answered? */
 static bool vhost_ring_waits(const struct vhost *vhost, const struct virtio_rings *rings)
 {
@@ -111,6 +70,127 @@ static bool vhost_ring_waits(const struct vhost *vhost, const struct virtio_ring
 
 	return rings->enabled && gmem_load16(vhost->gmem, rings->driver + 2, &available) &&
 	       gmem_load16(vhost->gmem, rings->device + 2, &used) && available.raw != used.raw;
+}
+
+/* Can another back end go on with the rings? The record of one that leaves none is the rings
+ * themselves, if it had answered all, and will touch them no more. */
+static bool vhost_can_resume(const struct vhost *vhost)
+{
+	const struct vhost_ops *ops = vhost->config.ops;
+
+	/* At rest the rings are not ours. */
+	if (atomic_load(&vhost->state) != VHOST_RUNNING || ops->inherit == NULL)
+		return false;
+	if (ops->tracks(vhost->config.backend))
+		return true;
+	for (unsigned i = 0; i < vhost->config.served; i++)
+		if (vhost_ring_waits(vhost, &vhost->rings[i].rings))
+			return false;
+	return ops->gone(vhost->config.backend);
+}
+
+/* The driver can reset the device, and finds that it has no features while it is lost. */
+static void vhost_tell_broken(struct vhost *vhost)
+{
+	const struct virtio_listener *listener = &vhost->base.listener;
+
+	if (atomic_load(&vhost->state) != VHOST_RUNNING ||
+	    atomic_exchange(&vhost->told_broken, true))
+		return;
+	if (listener->broken != NULL)
+		listener->broken(listener->context);
+}
+
+static void vhost_lose(struct vhost *vhost, const struct err *err)
+{
+	if (atomic_load(&vhost->lost))
+		return;
+	vhost->resumable = vhost_can_resume(vhost);
+	vhost->config.ops->cut(vhost->config.backend);
+	vhost->serving = false;
+	atomic_store(&vhost->lost, true);
+	if (!vhost->resumable)
+		vhost_tell_broken(vhost);
+	log_line(LOG_WARN, "%s: the back end is lost: %s", vhost->name, err->message);
+	if (vhost->config.lost != NULL)
+		vhost->config.lost(vhost->config.context, err->message);
+}
+
+static uint64_t vhost_deadline(const struct vhost *vhost)
+{
+	return clock_ms() + vhost->config.answer_ms;
+}
+
+/* A back end that goes on begins behind what has been answered. (One with a record knows of that,
+ * too.) */
+static void vhost_set_bases(struct vhost *vhost)
+{
+	for (unsigned i = 0; i < vhost->config.served; i++) {
+		struct vhost_ring *ring = &vhost->rings[i];
+		struct le16 used;
+
+		ring->base = 0;
+		if (vhost->resumes && ring->rings.enabled &&
+		    gmem_load16(vhost->gmem, ring->rings.device + 2, &used))
+			ring->base = from_le16(used);
+	}
+}
+
+/* The lost one may have taken a notification, and answered without an interrupt. */
+static void vhost_wake_both(const struct vhost *vhost)
+{
+	for (unsigned i = 0; i < vhost->config.served; i++) {
+		const struct vhost_ring *ring = &vhost->rings[i];
+
+		if (!ring->rings.enabled)
+			continue;
+		eventfd_write(ring->kick, 1);
+		if (ring->call >= 0)
+			eventfd_write(ring->call, 1);
+	}
+}
+
+static void vhost_begin(struct vhost *vhost)
+{
+	const struct vhost_config *config = &vhost->config;
+	struct err err = {0};
+
+	vhost_set_bases(vhost);
+	vhost->serving = config->ops->start(config->backend, vhost->gmem, vhost->accepted,
+	    vhost->rings, config->served, vhost_deadline(vhost), &err);
+	if (!vhost->serving)
+		vhost_lose(vhost, &err);
+	else if (vhost->resumes)
+		vhost_wake_both(vhost);
+	vhost->resumes = false;
+}
+
+static void vhost_serve(struct vhost *vhost)
+{
+	/* It may have been lost after the driver asked. */
+	if (atomic_load(&vhost->lost) && !vhost->resumable)
+		vhost_tell_broken(vhost);
+	else if (!atomic_load(&vhost->lost) && !vhost->serving && !atomic_load(&vhost->told_broken))
+		vhost_begin(vhost);
+}
+
+/* Another back end has come. The driver, if it has not been told to reset the device, notices
+ * nothing. */
+static void vhost_take_fresh(struct vhost *vhost)
+{
+	const struct vhost_ops *ops = vhost->config.ops;
+	void *fresh = atomic_exchange(&vhost->fresh, NULL);
+
+	if (fresh == NULL)
+		return;
+	vhost->resumes = vhost->resumable && atomic_load(&vhost->state) == VHOST_RUNNING;
+	if (vhost->resumes)
+		ops->inherit(fresh, vhost->config.backend);
+	ops->destroy(vhost->config.backend);
+	vhost->config.backend = fresh;
+	vhost->resumable = false;
+	atomic_store(&vhost->lost, false);
+	log_line(LOG_INFO, "%s: has another back end", vhost->name);
 }
 
 /* What the driver has put into the rings is answered, also if it has not notified the back end. The
@@ -159,7 +239,8 @@ static void vhost_rest(struct vhost *vhost)
 
 	if (vhost->serving && !vhost_end_serving(vhost, &err))
 		vhost_lose(vhost, &err);
-	vhost->serving = vhost->told_broken = false;
+	vhost->serving = vhost->resumable = vhost->resumes = false;
+	atomic_store(&vhost->told_broken, false);
 	/* It may have been told to end meanwhile. */
 	if (atomic_compare_exchange_strong(&vhost->state, &stopping, VHOST_AT_REST) &&
 	    listener.at_rest != NULL)
@@ -193,6 +274,7 @@ static void *vhost_main(void *argument)
 	for (;;) {
 		vhost_wait(vhost);
 		device_thread_heed(&vhost->thread);
+		vhost_take_fresh(vhost);
 		switch (atomic_load(&vhost->state)) {
 		case VHOST_AT_REST: break;
 		case VHOST_RUNNING: vhost_serve(vhost); break;
@@ -303,6 +385,8 @@ static void vhost_destroy(struct virtio_device *base)
 	}
 	device_thread_join(&vhost->thread);
 	vhost->config.ops->destroy(vhost->config.backend);
+	if (vhost->fresh != NULL)
+		vhost->config.ops->destroy(vhost->fresh);
 	for (unsigned i = 0; i < base->queues; i++)
 		if (vhost->doorbells[i] >= 0)
 			close(vhost->doorbells[i]);
@@ -366,4 +450,41 @@ struct virtio_device *vhost_create(
 bool vhost_is_lost(const struct virtio_device *device)
 {
 	return device->backing == &vhost_backing && atomic_load(&vhost_look(device)->lost);
+}
+
+/* The driver knows what the device was like, and the lost back end's record has to be read. */
+static bool vhost_check_offer(
+    const struct vhost *vhost, const struct vhost_offer *offer, struct err *err)
+{
+	static const char hint[] = "start it as the one before was started";
+
+	if ((vhost->config.features & ~offer->features) != 0)
+		return err_set(err, ERR_STATE, hint,
+		    "%s: the new back end lacks features that the device has", vhost->name);
+	if (memcmp(offer->config, vhost->space, offer->config_bytes) != 0)
+		return err_set(err, ERR_STATE, hint,
+		    "%s: the new back end has another device: its configuration differs",
+		    vhost->name);
+	return !vhost->config.tracks || offer->tracks ||
+	       err_set(err, ERR_STATE, hint,
+	           "%s: the new back end cannot go on with requests of the one before",
+	           vhost->name);
+}
+
+bool vhost_reconnect(struct virtio_device *device, const struct vhost_offer *offer,
+    bool *ret_resumes, struct err *err)
+{
+	struct vhost *vhost = vhost_of(device);
+	void *none = NULL;
+
+	if (!vhost_is_lost(device))
+		return err_set(err, ERR_STATE, NULL, "the device has its back end");
+	if (!vhost_check_offer(vhost, offer, err))
+		return false;
+	*ret_resumes = !atomic_load(&vhost->told_broken);
+	if (!atomic_compare_exchange_strong(&vhost->fresh, &none, offer->backend))
+		return err_set(
+		    err, ERR_STATE, "wait a moment", "%s: it is getting one", vhost->name);
+	vhost_ring(vhost);
+	return true;
 }

@@ -10,6 +10,12 @@
  * does not answer within `answer_ms` is lost: it is cut off, for good. The device is at rest then
  * as soon as it is stopped: what a process that has been cut off does to guest memory that it has
  * mapped nobody can know or prevent. A lost device offers no features, so that no driver starts it.
+ *
+ * It can get another back end, which goes on where the lost one was, if it is known which requests
+ * that had begun: a back end can leave a record of them (vhost_ops.tracks); and where the lost one
+ * has closed its end and all that the driver had asked was answered, there are none. Otherwise the
+ * driver is told at the loss that the device needs a reset, and the new one begins with the next
+ * start.
  */
 #ifndef PAPRIKA_VIRTIO_VHOST_H
 #define PAPRIKA_VIRTIO_VHOST_H
@@ -20,6 +26,7 @@
 struct vhost_ring {
 	struct virtio_rings rings;
 	int kick, call; /* call: -1 if the driver wants no interrupts */
+	uint16_t base;  /* index of the first request that nobody has begun */
 };
 
 /* A way to speak to back ends. All of them, but destroy, are called by the control thread; on false
@@ -38,8 +45,16 @@ struct vhost_ops {
 	bool (*alive)(void *backend, struct err *err);
 	/* It is lost: tell it nothing more, take back what can be taken. */
 	void (*cut)(void *backend);
+	/* The rest is for back ends that can be replaced, else NULL. Has it closed its end? */
+	bool (*gone)(const void *backend);
+	/* Is there a record of the requests that it has begun, which the next can go by? */
+	bool (*tracks)(const void *backend);
+	/* Get that record from the one that is lost: the next start() is a continuation. */
+	void (*inherit)(void *backend, void *lost);
 	void (*destroy)(void *backend);
 };
+
+enum { VHOST_CONFIG_MAX = 256, VHOST_ASK_MS = 3000, VHOST_ANSWER_MS = 10000 };
 
 struct vhost_config {
 	const struct virtio_kind *kind;
@@ -54,13 +69,12 @@ struct vhost_config {
 	/* Each request is answered by itself, so that all can be waited for before the back end is
 	 * stopped: there are some that say too early that they have ended. */
 	bool drains;
+	bool tracks; /* the back end can leave a record of its requests, see vhost_ops */
 	uint32_t answer_ms;
 	/* By the control thread, once: it must not wait. May be NULL. */
 	void (*lost)(void *context, const char *reason);
 	void *context;
 };
-
-enum { VHOST_CONFIG_MAX = 256, VHOST_ASK_MS = 3000, VHOST_ANSWER_MS = 10000 };
 
 /* A device at rest; NULL with *err filled. */
 struct virtio_device *vhost_create(
@@ -68,5 +82,21 @@ struct virtio_device *vhost_create(
 
 /* Is it of this file, and is its back end lost? Any thread. */
 bool vhost_is_lost(const struct virtio_device *device);
+
+/* Another back end for a device. */
+struct vhost_offer {
+	void *backend; /* of the same vhost_ops */
+	uint64_t features;
+	bool tracks;                      /* it can leave a record, and go by one */
+	size_t config_bytes;              /* of what follows, if the back end tells it, else 0 */
+	uint8_t config[VHOST_CONFIG_MAX]; /* as the driver would read it */
+};
+
+/* Give a device whose back end is lost another one, which is taken over. *ret_resumes: requests
+ * that the driver has made, and will make, are served; else it has to reset the device first. False
+ * with *err filled, and nothing has changed: its back end is not lost, or this one is not as that
+ * was. The operator's thread. */
+bool vhost_reconnect(struct virtio_device *device, const struct vhost_offer *offer,
+    bool *ret_resumes, struct err *err);
 
 #endif

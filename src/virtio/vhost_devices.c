@@ -49,6 +49,21 @@ enum { BLK_SPACE_BYTES = 60, BLK_NUM_QUEUES = 34 };
 	    VIRTIO_BLK_F_BLK_SIZE | VIRTIO_BLK_F_FLUSH | VIRTIO_BLK_F_TOPOLOGY | VIRTIO_BLK_F_MQ | \
 	    VIRTIO_BLK_F_DISCARD | VIRTIO_BLK_F_WRITE_ZEROES)
 
+/* As the driver reads it: with the number of queues that the device has. */
+static bool blk_read_space(struct vhost_user *user, const struct vhost_device_config *config,
+    unsigned queues, uint8_t space[BLK_SPACE_BYTES], struct err *err)
+{
+	if (!vhost_user_read_config(user, space, BLK_SPACE_BYTES, config->ask_ms, err))
+		return false;
+	if (queues > 1 &&
+	    ((vhost_user_features(user) & VIRTIO_BLK_F_MQ) == 0 ||
+	        le_load(space + BLK_NUM_QUEUES, 2) < queues || vhost_user_queues(user) < queues))
+		return err_set(err, ERR_USAGE, "ask for fewer, or give the back end more",
+		    "%s: the back end has no %u queues", config->name, queues);
+	le_store(space + BLK_NUM_QUEUES, 2, queues);
+	return true;
+}
+
 struct virtio_device *vhost_blk_create(const struct vhost_device_config *config, int socket,
     unsigned queues, const struct gmem *gmem, struct err *err)
 {
@@ -58,24 +73,16 @@ struct virtio_device *vhost_blk_create(const struct vhost_device_config *config,
 
 	if (user == NULL)
 		return NULL;
-	if (!vhost_user_read_config(user, space, sizeof space, config->ask_ms, err)) {
+	if (!blk_read_space(user, config, queues, space, err)) {
 		vhost_user_destroy(user);
 		return NULL;
 	}
 	vhost.features = vhost_user_features(user) & (BLK_FEATURES | RING_FEATURES);
-	if (queues > 1 &&
-	    ((vhost.features & VIRTIO_BLK_F_MQ) == 0 ||
-	        le_load(space + BLK_NUM_QUEUES, 2) < queues || vhost_user_queues(user) < queues)) {
-		err_set(err, ERR_USAGE, "ask for fewer, or give the back end more",
-		    "%s: the back end has no %u queues", config->name, queues);
-		vhost_user_destroy(user);
-		return NULL;
-	}
-	le_store(space + BLK_NUM_QUEUES, 2, queues);
 	vhost.kind = &blk_kind;
 	vhost.drains = true;
 	vhost.ops = &vhost_user_ops;
 	vhost.backend = user;
+	vhost.tracks = vhost_user_can_track(user);
 	vhost.queues = vhost.served = queues;
 	vhost.config = space;
 	vhost.config_bytes = sizeof space;
@@ -107,6 +114,7 @@ struct virtio_device *vhost_fs_create(const struct vhost_device_config *config, 
 	vhost.kind = &fs_kind;
 	vhost.ops = &vhost_user_ops;
 	vhost.backend = user;
+	vhost.tracks = vhost_user_can_track(user);
 	vhost.features = vhost_user_features(user) & RING_FEATURES;
 	vhost.queues = vhost.served = FS_QUEUES;
 	vhost.config = &space;
@@ -142,6 +150,34 @@ struct virtio_device *vhost_vsock_create(const struct vhost_device_config *confi
 	vhost.config = &space;
 	vhost.config_bytes = sizeof space;
 	return vhost_create(&vhost, gmem, err);
+}
+
+/* --- Another back end ------------------------------------------------------------------------- */
+
+bool vhost_user_offer(struct vhost_offer *offer, const struct vhost_device_config *config,
+    const struct virtio_kind *kind, unsigned queues, int socket, const struct gmem *gmem,
+    struct err *err)
+{
+	struct vhost_user *user;
+
+	*offer = (struct vhost_offer){.backend = NULL};
+	if (kind != &blk_kind && kind != &fs_kind) {
+		close(socket);
+		return err_set(err, ERR_STATE, NULL,
+		    "no program serves the device '%s' by vhost-user", config->name);
+	}
+	user = device_connect(config, socket, gmem, err);
+	if (user == NULL)
+		return false;
+	if (kind == &blk_kind && !blk_read_space(user, config, queues, offer->config, err)) {
+		vhost_user_destroy(user);
+		return false;
+	}
+	offer->config_bytes = kind == &blk_kind ? BLK_SPACE_BYTES : 0;
+	offer->backend = user;
+	offer->features = vhost_user_features(user);
+	offer->tracks = vhost_user_can_track(user);
+	return true;
 }
 
 /* --- Likenesses ------------------------------------------------------------------------------- */

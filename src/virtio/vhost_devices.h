@@ -31,6 +31,13 @@ struct virtio_device *vhost_fs_create(const struct vhost_device_config *config, 
 struct virtio_device *vhost_vsock_create(const struct vhost_device_config *config, int fd,
     uint32_t cid, const struct gmem *gmem, struct err *err);
 
+/* Another back end at a socket, which is taken over, for vhost_reconnect() of a device of this
+ * kind, with so many queues. config.lost is not used. A share's configuration, the tag, is not the
+ * back end's: the caller copies it. False with *err filled. */
+bool vhost_user_offer(struct vhost_offer *offer, const struct vhost_device_config *config,
+    const struct virtio_kind *kind, unsigned queues, int socket, const struct gmem *gmem,
+    struct err *err);
+
 /* A share, or a vsock, that nobody serves: what a guest's device tree tells of it is the same. */
 struct virtio_device *vhost_fs_likeness(const char *name, const struct gmem *gmem, struct err *err);
 struct virtio_device *vhost_vsock_likeness(

@@ -29,6 +29,10 @@ struct user_config {
 	uint32_t offset, size, flags;
 	uint8_t bytes[VHOST_CONFIG_MAX];
 };
+struct user_inflight {
+	uint64_t bytes, offset;
+	uint16_t queues, queue_size;
+};
 union user_payload {
 	uint64_t number;
 	struct user_vring vring;
@@ -42,6 +46,10 @@ struct vhost_user {
 	int socket; /* -1: cut off */
 	char what[64];
 	uint64_t features, protocol, queues;
+	/* Its record of requests in flight, or one that it has inherited; -1: none. */
+	int record;
+	struct user_inflight record_is;
+	bool inherits;
 };
 
 static bool user_fail(const struct vhost_user *user, struct err *err, const char *reason)
@@ -198,7 +206,8 @@ int vhost_user_connect(const char *path, struct err *err)
 static bool user_negotiate(struct vhost_user *user, uint64_t deadline_ms, struct err *err)
 {
 	static const uint64_t wanted = VHOST_USER_PROTOCOL_F_MQ | VHOST_USER_PROTOCOL_F_REPLY_ACK |
-	                               VHOST_USER_PROTOCOL_F_CONFIG;
+	                               VHOST_USER_PROTOCOL_F_CONFIG |
+	                               VHOST_USER_PROTOCOL_F_INFLIGHT;
 	uint64_t protocol;
 
 	if (!user_ask(user, VHOST_USER_GET_FEATURES, NULL, 0, &user->features,
@@ -234,6 +243,7 @@ struct vhost_user *vhost_user_create(
 		return NULL;
 	}
 	user->socket = socket;
+	user->record = -1;
 	snprintf(user->what, sizeof user->what, "%s", what);
 	if (user_negotiate(user, clock_ms() + answer_ms, err))
 		return user;
@@ -249,6 +259,8 @@ void vhost_user_destroy(void *backend)
 		return;
 	if (user->socket >= 0)
 		close(user->socket);
+	if (user->record >= 0)
+		close(user->record);
 	free(user);
 }
 
@@ -260,6 +272,11 @@ uint64_t vhost_user_features(const struct vhost_user *user)
 uint64_t vhost_user_queues(const struct vhost_user *user)
 {
 	return user->queues;
+}
+
+bool vhost_user_can_track(const struct vhost_user *user)
+{
+	return (user->protocol & VHOST_USER_PROTOCOL_F_INFLIGHT) != 0;
 }
 
 bool vhost_user_read_config(
@@ -279,12 +296,110 @@ bool vhost_user_read_config(
 	return true;
 }
 
+/* --- Requests in flight ----------------------------------------------------------------------- */
+
+/* The header of a reply that brings a descriptor; -1: it brings none. The kernel passes that on
+ * with the first byte. */
+static bool user_read_descriptor(const struct vhost_user *user, struct vhost_user_header *header,
+    uint64_t deadline_ms, int *ret_fd, struct err *err)
+{
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec part = {header, sizeof *header};
+	struct msghdr message = {.msg_iov = &part,
+	    .msg_iovlen = 1,
+	    .msg_control = &control,
+	    .msg_controllen = sizeof control.bytes};
+	const struct cmsghdr *first;
+	ssize_t got;
+
+	*ret_fd = -1;
+	do {
+		if (!user_wait(user, POLLIN, deadline_ms, err))
+			return false;
+		got = recvmsg(user->socket, &message, MSG_CMSG_CLOEXEC);
+	} while (got < 0 && (errno == EINTR || errno == EAGAIN));
+	first = got < 0 ? NULL : CMSG_FIRSTHDR(&message);
+	if (first != NULL && first->cmsg_level == SOL_SOCKET && first->cmsg_type == SCM_RIGHTS)
+		memcpy(ret_fd, CMSG_DATA(first), sizeof *ret_fd);
+	if (got <= 0)
+		return user_fail(user, err, "has closed the connection");
+	return user_read(
+	    user, (uint8_t *)header + got, sizeof *header - (size_t)got, deadline_ms, err);
+}
+
+static void user_drop_record(struct vhost_user *user)
+{
+	if (user->record >= 0)
+		close(user->record);
+	user->record = -1;
+}
+
+/* A new record, which the back end makes. */
+static bool user_make_record(struct vhost_user *user, const struct user_inflight *asked,
+    uint64_t deadline_ms, struct err *err)
+{
+	struct vhost_user_header header;
+	bool good;
+
+	user_drop_record(user);
+	good = user_send(user, VHOST_USER_GET_INFLIGHT_FD, 0, asked, sizeof *asked, -1, deadline_ms,
+	           err) &&
+	       user_read_descriptor(user, &header, deadline_ms, &user->record, err);
+	if (!good)
+		return false;
+	if (user->record < 0 || header.request != VHOST_USER_GET_INFLIGHT_FD ||
+	    header.size != sizeof user->record_is ||
+	    header.flags != (VHOST_USER_VERSION | VHOST_USER_REPLY))
+		return user_fail(user, err, "breaks the rules of vhost-user");
+	return user_read(user, &user->record_is, sizeof user->record_is, deadline_ms, err);
+}
+
+/* The back end goes by the record of the one before, or begins one of its own. */
+static bool user_set_record(struct vhost_user *user, const struct vhost_ring *rings, unsigned count,
+    uint64_t deadline_ms, struct err *err)
+{
+	struct user_inflight asked = {.queues = (uint16_t)count};
+	bool inherits = user->inherits && user->record >= 0;
+
+	if (!vhost_user_can_track(user))
+		return true;
+	for (unsigned i = 0; i < count; i++)
+		if (rings[i].rings.enabled && rings[i].rings.size > asked.queue_size)
+			asked.queue_size = (uint16_t)rings[i].rings.size;
+	user->inherits = false;
+	if (!inherits && !user_make_record(user, &asked, deadline_ms, err))
+		return false;
+	asked.bytes = user->record_is.bytes;
+	asked.offset = user->record_is.offset;
+	return user_tell(
+	    user, VHOST_USER_SET_INFLIGHT_FD, &asked, sizeof asked, user->record, deadline_ms, err);
+}
+
+static bool user_tracks(const void *backend)
+{
+	return ((const struct vhost_user *)backend)->record >= 0;
+}
+
+static void user_inherit(void *backend, void *lost)
+{
+	struct vhost_user *user = backend, *before = lost;
+
+	user->record = before->record;
+	user->record_is = before->record_is;
+	user->inherits = true;
+	before->record = -1;
+}
+
 /* --- The control thread's --------------------------------------------------------------------- */
 
 static bool user_start_ring(const struct vhost_user *user, uint32_t index,
     const struct vhost_ring *ring, uint64_t deadline_ms, struct err *err)
 {
-	struct user_vring size = {index, ring->rings.size}, base = {index, 0}, enable = {index, 1};
+	struct user_vring size = {index, ring->rings.size}, base = {index, ring->base},
+	                  enable = {index, 1};
 	struct user_address address = {.index = index,
 	    .descriptors = VHOST_USER_BASE + ring->rings.descriptors,
 	    .used = VHOST_USER_BASE + ring->rings.device,
@@ -307,15 +422,16 @@ static bool user_start_ring(const struct vhost_user *user, uint32_t index,
 static bool user_start(void *backend, const struct gmem *gmem, uint64_t features,
     const struct vhost_ring *rings, unsigned count, uint64_t deadline_ms, struct err *err)
 {
-	const struct vhost_user *user = backend;
+	struct vhost_user *user = backend;
 	struct user_memory memory = {
 	    .regions = 1, .bytes = gmem->max_bytes, .user_address = VHOST_USER_BASE};
 	uint64_t seen;
 
 	if (!user_tell_number(user, VHOST_USER_SET_FEATURES,
 	        features | VHOST_USER_F_PROTOCOL_FEATURES, -1, deadline_ms, err) ||
-	    !user_tell(
-	        user, VHOST_USER_SET_MEM_TABLE, &memory, sizeof memory, gmem->fd, deadline_ms, err))
+	    !user_tell(user, VHOST_USER_SET_MEM_TABLE, &memory, sizeof memory, gmem->fd,
+	        deadline_ms, err) ||
+	    !user_set_record(user, rings, count, deadline_ms, err))
 		return false;
 	for (unsigned i = 0; i < count; i++)
 		if (rings[i].rings.enabled &&
@@ -330,8 +446,10 @@ static bool user_start(void *backend, const struct gmem *gmem, uint64_t features
 static bool user_stop(void *backend, const struct vhost_ring *rings, unsigned count,
     uint64_t deadline_ms, struct err *err)
 {
-	const struct vhost_user *user = backend;
+	struct vhost_user *user = backend;
 
+	/* Of what begins after this it would tell nothing. */
+	user_drop_record(user);
 	for (unsigned i = 0; i < count; i++) {
 		struct user_vring ring = {i, 0}, reply;
 
@@ -365,6 +483,13 @@ static bool user_alive(void *backend, struct err *err)
 	                                               : "has closed the connection");
 }
 
+static bool user_gone(const void *backend)
+{
+	struct pollfd socket = {.fd = ((const struct vhost_user *)backend)->socket};
+
+	return poll(&socket, 1, 0) == 1 && (socket.revents & POLLHUP) != 0;
+}
+
 static void user_cut(void *backend)
 {
 	struct vhost_user *user = backend;
@@ -380,5 +505,8 @@ const struct vhost_ops vhost_user_ops = {
     .watch = user_watch,
     .alive = user_alive,
     .cut = user_cut,
+    .gone = user_gone,
+    .tracks = user_tracks,
+    .inherit = user_inherit,
     .destroy = vhost_user_destroy,
 };

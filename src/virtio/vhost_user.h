@@ -5,8 +5,10 @@
  * (docs/interop/vhost-user.rst); numbers in messages are in the byte order of the machine.
  *
  * Nothing that a back end sends is trusted: each reply must be the one that is due, whole, and in
- * time. Descriptors that it sends are not taken. What it must have is protocol features, and
- * virtio 1.0; of the protocol's many messages only those are used without which there is no device.
+ * time. The only descriptor that is taken from it is that of its record of requests in flight,
+ * which is not read, but handed to the back end that comes after it. What it must have is protocol
+ * features, and virtio 1.0; of the protocol's many messages only those are used without which there
+ * is no device.
  *
  * A back end gets all of guest memory as one file. Memory that is added later is in it from the
  * beginning, so that nothing has to be said to a back end when memory comes and goes.
@@ -30,6 +32,8 @@ int vhost_user_connect(const char *path, struct err *err);
 uint64_t vhost_user_features(const struct vhost_user *user);
 /* How many queues it can serve; 0: it does not say. */
 uint64_t vhost_user_queues(const struct vhost_user *user);
+/* Whether it can record which requests are in flight, for the one after it. */
+bool vhost_user_can_track(const struct vhost_user *user);
 /* The device's configuration space, from its beginning. False with *err filled. */
 bool vhost_user_read_config(
     struct vhost_user *user, void *to, size_t length, uint32_t answer_ms, struct err *err);
@@ -53,6 +57,8 @@ enum vhost_user_request {
 	VHOST_USER_GET_QUEUE_NUM = 17,
 	VHOST_USER_SET_VRING_ENABLE = 18,
 	VHOST_USER_GET_CONFIG = 24,
+	VHOST_USER_GET_INFLIGHT_FD = 31,
+	VHOST_USER_SET_INFLIGHT_FD = 32,
 };
 enum { VHOST_USER_VERSION = 1, VHOST_USER_REPLY = 4, VHOST_USER_NEED_REPLY = 8 }; /* flags */
 struct vhost_user_header {
@@ -62,6 +68,7 @@ struct vhost_user_header {
 #define VHOST_USER_PROTOCOL_F_MQ (UINT64_C(1) << 0)
 #define VHOST_USER_PROTOCOL_F_REPLY_ACK (UINT64_C(1) << 3)
 #define VHOST_USER_PROTOCOL_F_CONFIG (UINT64_C(1) << 9)
+#define VHOST_USER_PROTOCOL_F_INFLIGHT (UINT64_C(1) << 12)
 
 /* Guest address 0, as messages call it. */
 #define VHOST_USER_BASE (UINT64_C(1) << 40)

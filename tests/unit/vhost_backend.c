@@ -12,7 +12,7 @@
 
 #include "base/le.h"
 
-enum { PAYLOAD_MAX = 512, NO_DESCRIPTOR = 1 << 8 };
+enum { PAYLOAD_MAX = 512, NO_DESCRIPTOR = 1 << 8, RECORD_BYTES = 4096, RECORD_RING = 256 };
 
 /* Header and content lie together. */
 struct message {
@@ -36,29 +36,58 @@ static void *backend_pointer(const struct backend *backend, uint64_t address)
 	return offset < backend->memory_bytes ? backend->memory + offset : NULL;
 }
 
+static uint8_t *ring_record(const struct backend *backend, const struct backend_ring *ring)
+{
+	return backend->record + RECORD_RING * (ring - backend->rings);
+}
+
+static void ring_answer(struct backend *backend, struct backend_ring *ring, uint16_t head)
+{
+	volatile struct le16 *used = backend_pointer(backend, ring->used);
+	volatile uint32_t *elements = (volatile uint32_t *)(used + 2);
+	uint16_t at = from_le16(used[1]) % (uint16_t)ring->size;
+
+	elements[2 * at] = htole32(head);
+	elements[2 * at + 1] = 0;
+	if (backend->record != NULL)
+		ring_record(backend, ring)[head] = false;
+	__atomic_store_n(
+	    &used[1].raw, le16((uint16_t)(from_le16(used[1]) + 1)).raw, __ATOMIC_RELEASE);
+	backend->served++;
+}
+
+/* What the one before has begun, and not answered. */
+static void ring_resubmit(struct backend *backend, struct backend_ring *ring)
+{
+	uint8_t *record = ring_record(backend, ring);
+
+	for (uint16_t head = 0; head < ring->size; head++) {
+		if (!record[head])
+			continue;
+		ring->next++; /* it lies before what nobody has begun */
+		ring_answer(backend, ring, head);
+	}
+}
+
 static void backend_serve(struct backend *backend, struct backend_ring *ring)
 {
 	volatile struct le16 *available = backend_pointer(backend, ring->available);
-	volatile struct le16 *used = backend_pointer(backend, ring->used);
-	volatile uint32_t *elements = (volatile uint32_t *)(used + 2);
 	eventfd_t kicks;
-	bool more = false;
+	uint32_t before = backend->served;
 
 	eventfd_read(ring->kick, &kicks);
 	if (backend->hangs || !ring->enabled)
 		return;
 	while (ring->next != from_le16(available[1])) {
-		uint16_t slot = ring->next++ % (uint16_t)ring->size;
-		uint16_t at = from_le16(used[1]) % (uint16_t)ring->size;
+		uint16_t head = from_le16(available[2 + ring->next++ % (uint16_t)ring->size]);
 
-		elements[2 * at] = htole32(from_le16(available[2 + slot]));
-		elements[2 * at + 1] = 0;
-		__atomic_store_n(
-		    &used[1].raw, le16((uint16_t)(from_le16(used[1]) + 1)).raw, __ATOMIC_RELEASE);
-		backend->served++;
-		more = true;
+		if (backend->record != NULL)
+			ring_record(backend, ring)[head] = true;
+		if ((backend->keeps & 1u << head) == 0)
+			ring_answer(backend, ring, head);
+		backend->begun++;
 	}
-	if (more && ring->call >= 0)
+	if (backend->served != before && ring->call >= 0)
 		eventfd_write(ring->call, 1);
 }
 
@@ -85,6 +114,27 @@ static bool backend_receive(struct backend *backend, struct message *message)
 	return message->header.size == 0 ||
 	       recv(backend->socket, message->bytes, message->header.size, MSG_WAITALL) ==
 	           (ssize_t)message->header.size;
+}
+
+/* With the descriptor of the message, if there is one. */
+static bool backend_send(const struct backend *backend, struct message *message, size_t length)
+{
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = {.bytes = {0}};
+	struct iovec part = {&message->header, length};
+	struct msghdr head = {.msg_iov = &part, .msg_iovlen = 1};
+
+	if (message->fd >= 0) {
+		control.header = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)),
+		    .cmsg_level = SOL_SOCKET,
+		    .cmsg_type = SCM_RIGHTS};
+		memcpy(CMSG_DATA(&control.header), &message->fd, sizeof(int));
+		head.msg_control = &control;
+		head.msg_controllen = sizeof control.bytes;
+	}
+	return sendmsg(backend->socket, &head, MSG_NOSIGNAL) == (ssize_t)length;
 }
 
 /* False: the connection is over. */
@@ -114,7 +164,7 @@ static bool backend_reply(struct backend *backend, struct message *message, uint
 	case BACKEND_FAULTS: break;
 	}
 	for (unsigned i = 0; i < (fault == BACKEND_TWICE ? 2u : 1u); i++)
-		if (send(backend->socket, header, length, MSG_NOSIGNAL) != (ssize_t)length)
+		if (!backend_send(backend, message, length))
 			return false;
 	return fault != BACKEND_CUT;
 }
@@ -132,6 +182,27 @@ static void backend_map(struct backend *backend, const struct message *message)
 	if (backend->memory == MAP_FAILED)
 		abort();
 	close(message->fd);
+}
+
+static void backend_map_record(struct backend *backend, int fd)
+{
+	if (backend->record != NULL)
+		munmap(backend->record, RECORD_BYTES);
+	backend->record = mmap(NULL, RECORD_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (backend->record == MAP_FAILED)
+		abort();
+}
+
+/* A new record; the reply takes its descriptor along. */
+static void backend_make_record(struct backend *backend, struct message *message)
+{
+	if ((message->longs[2] & 0xffff) > BACKEND_QUEUES)
+		abort();
+	message->fd = memfd_create("record", MFD_CLOEXEC);
+	if (message->fd < 0 || ftruncate(message->fd, RECORD_BYTES) != 0)
+		abort();
+	message->longs[0] = RECORD_BYTES;
+	message->longs[1] = 0;
 }
 
 static void backend_set_fd(int *place, const struct message *message)
@@ -154,12 +225,14 @@ static uint32_t backend_carry_out(struct backend *backend, struct message *messa
 	case VHOST_USER_GET_QUEUE_NUM: message->number = BACKEND_QUEUES; return 8;
 	case VHOST_USER_GET_CONFIG:
 		memset(message->bytes + 12, 0, message->header.size - 12);
-		message->bytes[12] = 8; /* sectors */
+		message->bytes[12] = (uint8_t)(backend->sectors != 0 ? backend->sectors : 8);
 		message->bytes[12 + 34] = BACKEND_QUEUES;
 		return message->header.size;
 	case VHOST_USER_SET_MEM_TABLE: backend_map(backend, message); return 0;
 	case VHOST_USER_SET_VRING_NUM: ring->size = message->words[1]; return 0;
-	case VHOST_USER_SET_VRING_BASE: ring->next = (uint16_t)message->words[1]; return 0;
+	case VHOST_USER_SET_VRING_BASE:
+		ring->next = backend->base = (uint16_t)message->words[1];
+		return 0;
 	case VHOST_USER_SET_VRING_ADDR:
 		ring->descriptors = message->longs[1];
 		ring->used = message->longs[2];
@@ -167,7 +240,18 @@ static uint32_t backend_carry_out(struct backend *backend, struct message *messa
 		return 0;
 	case VHOST_USER_SET_VRING_CALL: backend_set_fd(&ring->call, message); return 0;
 	case VHOST_USER_SET_VRING_KICK: backend_set_fd(&ring->kick, message); return 0;
-	case VHOST_USER_SET_VRING_ENABLE: ring->enabled = message->words[1] != 0; return 0;
+	case VHOST_USER_SET_VRING_ENABLE:
+		ring->enabled = message->words[1] != 0;
+		if (ring->enabled && backend->record != NULL)
+			ring_resubmit(backend, ring);
+		return 0;
+	case VHOST_USER_GET_INFLIGHT_FD: backend_make_record(backend, message); return 24;
+	case VHOST_USER_SET_INFLIGHT_FD:
+		if (message->longs[0] != RECORD_BYTES || message->fd < 0)
+			abort();
+		backend_map_record(backend, message->fd);
+		close(message->fd);
+		return 0;
 	case VHOST_USER_GET_VRING_BASE:
 		ring->enabled = false;
 		message->words[1] = ring->next;
@@ -179,7 +263,7 @@ static uint32_t backend_carry_out(struct backend *backend, struct message *messa
 static bool backend_answer(struct backend *backend)
 {
 	struct message message;
-	bool wants;
+	bool wants, good;
 	uint32_t size;
 
 	if (!backend_receive(backend, &message))
@@ -195,7 +279,12 @@ static bool backend_answer(struct backend *backend)
 	}
 	if (size == 0)
 		return message.header.request != backend->at || backend->fault != BACKEND_CLOSES;
-	return backend_reply(backend, &message, size);
+	if (message.header.request != VHOST_USER_GET_INFLIGHT_FD)
+		message.fd = -1; /* it is a request's */
+	good = backend_reply(backend, &message, size);
+	if (message.fd >= 0)
+		close(message.fd);
+	return good;
 }
 
 static void *backend_main(void *argument)
@@ -255,4 +344,6 @@ void backend_end(struct backend *backend)
 	}
 	if (backend->memory != NULL)
 		munmap(backend->memory, backend->memory_bytes);
+	if (backend->record != NULL)
+		munmap(backend->record, RECORD_BYTES);
 }

@@ -37,7 +37,9 @@ struct backend {
 	enum backend_fault fault;
 	uint32_t at;                 /* the request it is done at; 0: none */
 	uint64_t features, protocol; /* defaults if 0 */
-	bool hangs;                  /* takes requests of the driver, and answers none */
+	bool hangs;                  /* takes no requests of the driver */
+	uint32_t keeps;              /* begins these requests, by head, and answers them never */
+	uint64_t sectors;            /* of the disk; default if 0 */
 	/* Its own. */
 	int socket;
 	pthread_t thread;
@@ -52,7 +54,10 @@ struct backend {
 		bool enabled;
 	} rings[BACKEND_QUEUES];
 	_Atomic uint32_t requests[64]; /* of each kind, so many */
-	_Atomic uint32_t served;
+	_Atomic uint32_t served, begun;
+	/* Which heads of each ring are in flight, in memory that the next back end gets, too. */
+	uint8_t *record;
+	_Atomic uint16_t base; /* where the last ring was begun */
 };
 
 /* Begin, and return the front end's socket. Then end: the front end's has been closed. */
