@@ -404,9 +404,11 @@ static void served_cut_off(struct virtio_device *base, bool off)
 {
 	struct served *device = served_of(base);
 
-	if (atomic_exchange(&device->cut_off, off) || !off)
+	if (atomic_exchange(&device->cut_off, off) == off)
 		return;
-	for (unsigned i = 0; i < device->model.queues; i++)
+	if (device->model.ops->cut_off != NULL)
+		device->model.ops->cut_off(base, device->model.self, off);
+	for (unsigned i = 0; off && i < device->model.queues; i++)
 		atomic_store(&device->workers[i].refused, 0);
 }
 

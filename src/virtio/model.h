@@ -36,6 +36,8 @@ struct virtio_model_ops {
 	void (*request)(void *lane, struct virtio_chain *chain);
 	/* The same with an error, at once: the device is cut off. NULL: as if it were not. */
 	void (*refuse)(void *lane, struct virtio_chain *chain);
+	/* The device is cut off, or is not any more, by the operator's thread; may be NULL. */
+	void (*cut_off)(struct virtio_device *device, void *self, bool off);
 	/* Nothing more to take for now, after some requests; may be NULL. */
 	void (*submit)(void *lane);
 	/* The doorbell has rung: answer what is done; may be NULL. */

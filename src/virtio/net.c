@@ -51,6 +51,17 @@ void virtio_net_set_link(struct virtio_device *device, bool up)
 		net_show_link(net, device);
 }
 
+/* No frame goes either way from here on, and requests wait for nobody. */
+static void net_cut_off(struct virtio_device *device, void *self, bool off)
+{
+	struct net *net = self;
+
+	atomic_store(&net->is_cut, off);
+	net_show_link(net, device);
+	for (unsigned i = 0; i < net->lane_count; i++)
+		virtio_wake(net->lanes[i]->worker);
+}
+
 /* --- Sending ---------------------------------------------------------------------------------- */
 
 static bool tx_is_free(const struct net_lane *lane)
@@ -176,7 +187,7 @@ static struct virtio_chain *net_room(void *context)
 	struct net_lane *lane = context;
 
 	if ((lane->role == NET_RX && !net_rx_fetch(lane)) ||
-	    (lane->role == NET_TX && !tx_is_free(lane)))
+	    (lane->role == NET_TX && !tx_is_free(lane) && !atomic_load(&lane->net->is_cut)))
 		return NULL;
 	return &lane->chain;
 }
@@ -243,6 +254,7 @@ static const struct virtio_model_ops net_ops = {
     .woken = net_woken,
     .room = net_room,
     .request = net_request,
+    .cut_off = net_cut_off,
     .collect = net_collect,
 };
 

@@ -19,8 +19,9 @@ struct net {
 	struct net_space space;
 	void (*ended)(void *context, const char *reason);
 	void *context;
-	_Atomic bool is_ended, is_off; /* the link: by the port, by the operator */
-	_Atomic unsigned pairs;        /* those that the driver serves */
+	/* The link: by the port, by the operator, by a removal that is forced. */
+	_Atomic bool is_ended, is_off, is_cut;
+	_Atomic unsigned pairs; /* those that the driver serves */
 	unsigned lane_count;
 	struct net_lane *lanes[VIRTIO_QUEUES_MAX];
 };
@@ -55,7 +56,8 @@ struct net_lane {
 
 static inline bool net_is_up(const struct net *net)
 {
-	return !atomic_load(&net->is_ended) && !atomic_load(&net->is_off);
+	return !atomic_load(&net->is_ended) && !atomic_load(&net->is_off) &&
+	       !atomic_load(&net->is_cut);
 }
 
 /* Does the lane's pair of queues have its part of the port? */

@@ -550,7 +550,7 @@ static void the_operator_takes_the_link_down_and_up(void **state)
 	struct fixture *f = *state;
 
 	assert_true(start(f, 0));
-	give_room(f, DATA, 2048);
+	give_room(f, DATA + 0x20000, 2048);
 	virtio_net_set_link(f->device, false);
 	assert_int_equal(f->transport.changed, 1);
 	assert_int_equal(link_status(f), 0);
@@ -569,6 +569,51 @@ static void the_operator_takes_the_link_down_and_up(void **state)
 	send_frame(f, 0x44, 60);
 	assert_int_equal(answer(f, TX), 0);
 	peer_expect(f, 0x44, 60);
+}
+
+/* A removal that is forced: the driver waits for nobody, no frame goes either way; and all is as
+ * before if it is given up. */
+static void the_guest_is_cut_off(void **state)
+{
+	struct fixture *f = *state;
+	static uint8_t frame[60000];
+	uint8_t length[4];
+
+	assert_true(start(f, 0));
+	give_room(f, DATA + 0x20000, 2048);
+	give_room(f, DATA + 0x20000, 2048);
+	memset(f->gmem.host + DATA + 0x40000, 0x34, HEADER + sizeof frame);
+	for (unsigned i = 0; i < SIZE; i++)
+		give(f, TX, &(struct driver_part){DATA + 0x40000, HEADER + sizeof frame, false}, 1);
+	assert_int_equal(answer(f, TX), 0);
+	virtio_cut_off(f->device, true);
+	/* The peer reads nothing, and they are answered. */
+	for (unsigned i = 1; i < SIZE; i++)
+		assert_int_equal(answer(f, TX), 0);
+	assert_int_equal(link_status(f), 0);
+	peer_send(f, 0x43, 60);
+	for (int unread = 1; unread > 0; sched_yield())
+		assert_int_equal(ioctl(f->peer, SIOCOUTQ, &unread), 0);
+	assert_int_equal(driver_used_index(&f->queues[RX]), 0);
+	virtio_cut_off(f->device, true);
+	virtio_cut_off(f->device, false);
+	assert_int_equal(link_status(f), 1);
+	send_frame(f, 0x35, 60);
+	/* What had been begun is whole. */
+	for (peer_read(f, length, 4); length[2] != 0 || length[3] != 60; peer_read(f, length, 4)) {
+		peer_read(f, frame, sizeof frame);
+		assert_int_equal(frame[0], 0x34);
+		assert_memory_equal(frame, frame + 1, sizeof frame - 1);
+	}
+	peer_read(f, frame, 60);
+	assert_int_equal(frame[0], 0x35);
+	assert_int_equal(answer(f, TX), 0);
+	peer_send(f, 0x44, 60);
+	assert_int_equal(answer(f, RX), HEADER + 60);
+	/* It may have been read before, and be looked at only now. */
+	if (f->gmem.host[DATA + 0x20000 + HEADER] == 0x43)
+		assert_int_equal(answer(f, RX), HEADER + 60);
+	assert_filled(f, DATA + 0x20000 + HEADER, 0x44, 60);
 }
 
 /* --- Several pairs, and what a port can do ---------------------------------------------------- */
@@ -732,6 +777,7 @@ int main(void)
 	    TEST(half_a_frame_is_not_received),
 	    TEST(a_length_that_none_has_takes_the_link_down),
 	    TEST(the_operator_takes_the_link_down_and_up),
+	    TEST(the_guest_is_cut_off),
 	    TEST_PAIRS(pairs_are_what_the_driver_asks_for),
 	    TEST_PAIRS(without_mq_the_third_queue_is_for_control),
 	    TEST_PAIRS(a_control_request_without_an_answer_breaks_the_queue),
