@@ -136,3 +136,19 @@ json_t *query_chardev(struct call *call)
 	}
 	return list;
 }
+
+/* The descriptor is used up in any case. */
+json_t *run_device_reconnect(struct call *call)
+{
+	const struct guest *guest = call->guest;
+	int fd = named_fd_take(call, call_string(call, "fd"));
+	bool resumes = false;
+
+	if (fd < 0)
+		return NULL;
+	if (guest->ops->reconnect(guest->vmm, call_string(call, "id"), fd, &resumes, &call->err))
+		return json_pack("{s:b}", "resumes", (int)resumes);
+	if (call->err.class == ERR_NOT_FOUND)
+		call->class = "DeviceNotFound";
+	return NULL;
+}

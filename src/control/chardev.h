@@ -12,6 +12,7 @@
 json_t *run_chardev_add(struct call *call);
 json_t *run_chardev_remove(struct call *call);
 json_t *query_chardev(struct call *call);
+json_t *run_device_reconnect(struct call *call);
 
 /* The connection of a character device, which is the caller's from then on: `device` is what gets
  * it. -1, and an error, if there is none. */

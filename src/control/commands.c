@@ -228,6 +228,13 @@ const struct command commands[] = {
   .returns = "{operation}",
   .doc = "Ask the guest for a device back. The reply means that this has begun. Asked again "
 	"while that is pending, the guest is notified again." },
+{ .name = "device-reconnect", .run = run_device_reconnect,
+  .arguments = {
+	{"id", ARGUMENT_STRING, true, "name of a device whose back end is lost"},
+	{"fd", ARGUMENT_STRING, true, "a socket that is connected to another one, passed by getfd"}},
+  .returns = "{resumes}",
+  .doc = "Go on with another back end. resumes: the driver's requests are served, those in flight too; "
+	"else it has to reset the device first." },
 { .name = "object-add", .run = run_object_add,
   .arguments = {
 	{"qom-type", ARGUMENT_STRING, true, "memory-backend-ram"},

@@ -63,6 +63,10 @@ struct guest_ops {
 	void (*powerdown)(struct vmm *vmm);
 	bool (*add)(struct vmm *vmm, const struct guest_device *device, uint64_t *ret_operation,
 	    struct err *err);
+	/* Give a device whose back end is lost the one that fd, which is taken over, is connected
+	 * to. *ret_resumes: the driver's requests are served without that it resets the device. */
+	bool (*reconnect)(
+	    struct vmm *vmm, const char *device, int fd, bool *ret_resumes, struct err *err);
 	bool (*set_link)(struct vmm *vmm, const char *device, bool up, struct err *err);
 	void (*quit)(struct vmm *vmm); /* with exit code 0, once the replies are sent */
 };

@@ -168,6 +168,8 @@ enum exit_code verb_net_remove(struct ctl *ctl, char **arguments);
 
 /* Connect to it: ctl->file_fd. */
 bool verb_check_socket(struct ctl *ctl, char **arguments);
+bool verb_check_second_socket(struct ctl *ctl, char **arguments);
+enum exit_code verb_reconnect(struct ctl *ctl, char **arguments);
 enum exit_code verb_share_add(struct ctl *ctl, char **arguments);
 
 /* Forget the connection of a device that has gone; nothing if there is none. */

@@ -99,6 +99,34 @@ enum exit_code share_begin(struct ctl *ctl, const char *driver, const char *pref
 	return code;
 }
 
+bool verb_check_second_socket(struct ctl *ctl, char **arguments)
+{
+	return verb_check_socket(ctl, arguments + 1);
+}
+
+enum exit_code verb_reconnect(struct ctl *ctl, char **arguments)
+{
+	static const char name[] = "reconnect";
+	json_t *value = NULL;
+
+	ctl->pass_fd = ctl->file_fd;
+	if (share_ask(ctl, "getfd", json_pack("{s:s}", "fdname", name)))
+		value = connection_ask(ctl, "device-reconnect",
+		    json_pack("{s:s, s:s}", "id", arguments[0], "fd", name));
+	if (value == NULL)
+		return CTL_ERROR;
+	if (ctl->json)
+		value_print(value);
+	else
+		printf("%s: %s\n", arguments[0],
+		    member_true(value, "resumes")
+		        ? "the guest's requests are served again"
+		        : "connected; the guest's driver has to reset the device first, as by a "
+		          "reboot");
+	json_decref(value);
+	return CTL_OK;
+}
+
 enum exit_code verb_share_add(struct ctl *ctl, char **arguments)
 {
 	return share_begin(ctl, "vhost-user-fs-pci", "share", arguments[1]);

@@ -193,6 +193,67 @@ bool plug_add(
 	return false;
 }
 
+/* --- Another back end ----------------------------------------------------------------------- */
+
+struct plug_look {
+	const struct virtio_kind *kind;
+	unsigned queues;
+	bool lost;
+};
+
+/* These two have the machine's lock, under which nobody is waited for. */
+static bool plug_look_at(struct virtio_device *device, void *context)
+{
+	struct plug_look *look = context;
+
+	look->kind = virtio_kind(device);
+	look->queues = virtio_queues(device);
+	look->lost = vhost_is_lost(device);
+	return true;
+}
+
+struct plug_exchange {
+	const struct vhost_offer *offer;
+	bool *ret_resumes, done;
+	struct err *err;
+};
+
+static bool plug_exchange(struct virtio_device *device, void *context)
+{
+	struct plug_exchange *exchange = context;
+
+	exchange->done =
+	    vhost_reconnect(device, exchange->offer, exchange->ret_resumes, exchange->err);
+	return true;
+}
+
+bool plug_reconnect(
+    struct plug *plug, const char *device, int fd, bool *ret_resumes, struct err *err)
+{
+	const struct vhost_device_config config = {.name = device, .ask_ms = VHOST_ASK_MS};
+	struct vhost_offer offer = {.backend = NULL};
+	struct plug_exchange exchange = {.offer = &offer, .ret_resumes = ret_resumes, .err = err};
+	struct plug_look look;
+
+	if (!spapr_with_pci_device(plug->machine, device, plug_look_at, &look)) {
+		close(fd);
+		return err_set(err, ERR_NOT_FOUND, NULL, "Device '%s' not found", device);
+	}
+	if (!look.lost) {
+		close(fd);
+		return err_set(err, ERR_STATE,
+		    "this is for devices that DEVICE_BACKEND_LOST has told of",
+		    "Device '%s' has lost no back end", device);
+	}
+	if (!vhost_user_offer(
+	        &offer, &config, look.kind, look.queues, fd, spapr_memory(plug->machine), err))
+		return false;
+	spapr_with_pci_device(plug->machine, device, plug_exchange, &exchange);
+	if (!exchange.done)
+		vhost_user_destroy(offer.backend);
+	return exchange.done;
+}
+
 /* --- Of the options ------------------------------------------------------------------------- */
 
 /* A device that has been made, or NULL with *err filled. */

@@ -34,4 +34,8 @@ bool plug_likenesses(struct spapr *machine, const struct options *options, struc
 bool plug_add(
     struct plug *plug, const struct guest_device *device, uint64_t *ret_operation, struct err *err);
 
+/* As guest_ops.reconnect. */
+bool plug_reconnect(
+    struct plug *plug, const char *device, int fd, bool *ret_resumes, struct err *err);
+
 #endif

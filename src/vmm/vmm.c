@@ -392,6 +392,12 @@ static bool vmm_add(
 	return plug_add(&vmm->plug, device, ret_operation, err);
 }
 
+static bool vmm_reconnect(
+    struct vmm *vmm, const char *device, int fd, bool *ret_resumes, struct err *err)
+{
+	return plug_reconnect(&vmm->plug, device, fd, ret_resumes, err);
+}
+
 /* With the machine's lock held. */
 static bool vmm_set_device_link(struct virtio_device *device, void *up)
 {
@@ -420,6 +426,7 @@ static const struct guest_ops vmm_ops = {
     .reset = vmm_reset,
     .powerdown = vmm_powerdown,
     .add = vmm_add,
+    .reconnect = vmm_reconnect,
     .set_link = vmm_set_link,
     .quit = vmm_quit,
 };

@@ -48,7 +48,10 @@ class Slot:
         return [*self.event(), self.set_indicator(9001, 1), f"walk {self.connector:#x}"]
 
     def give_back(self) -> list[str]:
-        return [*self.event(), self.set_indicator(9002, 1), *self.down(), self.set_indicator(9001, 0)]
+        return [*self.event(), *self.let_go()]
+
+    def let_go(self) -> list[str]:
+        return [self.set_indicator(9002, 1), *self.down(), self.set_indicator(9001, 0)]
 
     # --- The driver --------------------------------------------------------------------------
 

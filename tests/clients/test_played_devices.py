@@ -169,6 +169,39 @@ def test_a_device_that_a_program_serves(start: Callable[..., Played], arguments:
     backend.finish()
 
 
+def connected(played: Played) -> Backend:
+    """A new back end, whose socket has been passed as "socket"."""
+    backend = Backend()
+    played.pass_on(backend.end.fileno(), "getfd", fdname="socket")
+    return backend
+
+
+def test_another_back_end(start: Callable[..., Played]) -> None:
+    """One dies between two requests of the guest's; the next answers the second."""
+    life = Slot(0)
+    played = start(*life.take(), *life.up(), *read_sector(life), life.answered(0),
+                   *life.event(), *read_sector(life), life.answered(0), *life.let_go())
+    first = connected(played)
+    played.execute("chardev-add", id="char", backend={
+        "type": "socket", "data": {"addr": {"type": "fd", "data": {"str": "socket"}}}})
+    played.add(driver="vhost-user-blk-pci", chardev="char", id="served")
+    assert first.has_served.wait(DEADLINE)
+    second = connected(played)
+    with pytest.raises(CommandError, match="lost no back end"):
+        played.execute("device-reconnect", id="served", fd="socket")
+    second.finish()
+    first.finish()
+    played.control.wait_event("DEVICE_BACKEND_LOST")
+    second = connected(played)
+    assert played.execute("device-reconnect", id="served", fd="socket") == {"resumes": True}
+    with pytest.raises(CommandError, match="not found"):
+        played.execute("device-reconnect", id="served", fd="socket")
+    # The guest's second request comes with the next event.
+    played.remove("served")
+    assert second.served == 1 and second.begun[0] == 1
+    second.finish()
+
+
 def test_a_reset_and_a_stop_with_a_device_in_use(start: Callable[..., Played], tmp_path: Path) -> None:
     """The guest that begins anew finds the disk on its bus."""
     life = Slot(0)

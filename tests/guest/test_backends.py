@@ -95,6 +95,44 @@ def test_a_qcow2_disk_of_the_storage_daemon(
 
 
 @pytest.mark.long
+def test_a_disk_gets_another_daemon(
+        host: Host, start: Starter, scratch: str, programs: Callable[..., Process]) -> None:
+    """Killed while nothing is in flight: what the guest asks meanwhile waits, and is done by the next
+    daemon. Killed under load: this daemon keeps no record of what it has begun, so the guest has to
+    boot, and finds its disk."""
+    host.run(["qemu-img", "create", "-f", "qcow2", f"{scratch}/disk.qcow2", "64M"], check=True)
+    daemon, path = serve_disk(host, programs, scratch)
+    guest = start("--disk", f"vhost={path},id=data")
+    guest.wait_ready()
+    guest.sh(MAKE % "/tmp/data")
+    guest.sh("dd if=/tmp/data of=/dev/vda bs=64k oflag=direct 2> /dev/null; sync")
+    wrote = guest.sh("md5sum < /tmp/data")
+    for under_load in (False, True):
+        if under_load:
+            guest.sh("dd if=/dev/zero of=/dev/vda bs=64k seek=32 count=900 oflag=direct 2> /dev/null & "
+                     "echo begun")
+        daemon.send_signal(signal.SIGKILL)
+        assert guest.control.wait_event("DEVICE_BACKEND_LOST")["device"] == "data"
+        if not under_load:
+            guest.sh("dd if=/dev/vda bs=64k count=16 iflag=direct 2> /dev/null | md5sum > /tmp/read & "
+                     "echo begun")
+        host.run(["rm", path], check=True)
+        daemon, path = serve_disk(host, programs, scratch)
+        said = ctl(guest, "disk", "reconnect", "data", path)
+        print(said)
+        if under_load:
+            assert "served again" in said or "has to reset" in said, said
+            guest.control.execute("system_reset")
+            guest.control.wait_event("RESET")
+            guest.wait_ready()
+        else:
+            assert "served again" in said, said
+            assert guest.sh("until [ -s /tmp/read ]; do usleep 10000; done; cat /tmp/read") == wrote
+        assert guest.sh("dd if=/dev/vda bs=64k count=16 iflag=direct 2> /dev/null | md5sum") == wrote
+        assert troubles(guest) == []
+
+
+@pytest.mark.long
 def test_a_directory_is_shared(host: Host, start: Starter, scratch: str) -> None:
     """By a virtiofsd that paprika starts: what one side writes the other reads. It is killed in use."""
     host.run(["mkdir", f"{scratch}/share"], check=True)
