@@ -126,7 +126,12 @@ int main(int argc, char **argv)
 		fail("cannot set up the device");
 	child = fork();
 	if (child == 0) {
-		/* Until the connection ends. */
+		/* Until the connection ends. Signals may be sent to the group of processes, and the
+		 * kernel ends the connection when this one has one.
+		 */
+		signal(SIGUSR1, SIG_IGN);
+		signal(SIGUSR2, SIG_IGN);
+		signal(SIGTERM, SIG_IGN);
 		close(ends[1]);
 		ioctl(device, NBD_DO_IT);
 		ioctl(device, NBD_CLEAR_QUE);

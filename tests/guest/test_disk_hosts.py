@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,9 @@ def host_disk(host: Host, image: str) -> Iterator[Process]:
 def hangs(guest: Guest, name: str) -> dict[str, Any]:
     """Wait until its requests are not answered any more."""
     before = slots(guest)[name]
+    deadline = time.monotonic() + DEADLINE
     while True:
+        assert time.monotonic() < deadline, f"{name} does not hang: {before}"
         guest.host.run(["usleep", "300000"], check=True)
         now = slots(guest)[name]
         if now["requests-in-flight"] > 0 and now["requests"] == before["requests"]:
