@@ -157,6 +157,14 @@ static bool connect_once(struct person *person)
 			json_decref(reply);
 			reply = ask_once(person, "{\"execute\": \"events-subscribe\"}\n");
 		}
+		if (person->named >= 0 && json_object_get(reply, "return") != NULL) {
+			int passed = person->pass;
+
+			json_decref(reply);
+			person->pass = person->named;
+			reply = ask_once(person, GETFD);
+			person->pass = passed;
+		}
 	}
 	if (json_object_get(reply, "return") == NULL)
 		hang_up(person);
@@ -438,7 +446,8 @@ static bool converse(struct person *person, int fd, char typed, char said)
 
 bool begin(struct person *person, struct run *run)
 {
-	*person = (struct person){.run = run, .control = -1, .pass = -1, .events = json_array()};
+	*person = (struct person){
+	    .run = run, .control = -1, .pass = -1, .named = -1, .events = json_array()};
 	/* The control socket is the last. */
 	for (unsigned i = 0; i < run->scenario->sockets; i++) {
 		uint64_t one;

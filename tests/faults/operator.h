@@ -9,12 +9,15 @@
 #include "walk.h"
 
 #define ATTEMPTS 4
+#define GETFD "{\"execute\": \"getfd\", \"arguments\": {\"fdname\": \"socket\"}}\n"
 #define PLAIN(name) "{\"execute\": \"" name "\"}\n"
 
 struct person {
 	struct run *run;
 	int control;
-	int pass; /* a descriptor that goes with each request; -1: none */
+	int pass;  /* a descriptor that goes with each request; -1: none */
+	int named; /* one that each new connection passes by GETFD, whose names are its own; -1:
+	              none */
 	char line[1 << 17];
 	size_t have;
 	json_t *events; /* received, and not used yet */

@@ -12,7 +12,6 @@
 #include "operator.h"
 #include "../unit/vhost_backend.h"
 
-#define GETFD "{\"execute\": \"getfd\", \"arguments\": {\"fdname\": \"socket\"}}\n"
 #define DEL "{\"execute\": \"device_del\", \"arguments\": {\"id\": \"dev\"}}\n"
 
 /* Each attempt has a device of its own: the guest may be about to take the one before. */
@@ -65,10 +64,12 @@ void operate_net(struct run *run)
 	                   "{\"execute\": \"set_link\", \"arguments\": {\"name\": \"net0\", "
 	                   "\"up\": false}}\n");
 	good = good && pass_on(&person, sockets[1]);
+	person.named = sockets[1];
 	good =
 	    good && do_ask(&person, CHANGES,
 	                "{\"execute\": \"netdev_add\", \"arguments\": {\"type\": \"stream\", "
 	                "\"id\": \"lan\", \"addr\": {\"type\": \"fd\", \"str\": \"socket\"}}}\n");
+	person.named = -1;
 	good = good && do_ask(&person, CHANGES,
 	                   "{\"execute\": \"device_add\", \"arguments\": {\"driver\": "
 	                   "\"virtio-net-pci\", \"netdev\": \"lan\", \"id\": \"dev\"}}\n");
