@@ -36,37 +36,12 @@ struct fixture {
 	char reason[160];
 };
 
-static int vector_of(void *context, unsigned queue)
-{
-	struct fixture *f = context;
-
-	return f->calls[queue];
-}
-
 static void note_lost(void *context, const char *reason)
 {
 	struct fixture *f = context;
 
 	snprintf(f->reason, sizeof f->reason, "%s", reason);
 	f->lost++;
-}
-
-static void note(struct fixture *f, unsigned *counter)
-{
-	pthread_mutex_lock(&f->transport.lock);
-	++*counter;
-	pthread_cond_broadcast(&f->transport.news);
-	pthread_mutex_unlock(&f->transport.lock);
-}
-
-static void note_broken(void *context)
-{
-	note(context, &((struct fixture *)context)->transport.broken);
-}
-
-static void note_at_rest(void *context)
-{
-	note(context, &((struct fixture *)context)->transport.at_rest);
 }
 
 static int set_up(void **state)
@@ -106,12 +81,7 @@ static bool make(struct fixture *f, uint32_t ask_ms, uint32_t answer_ms, struct 
 	f->device = vhost_blk_create(&config, backend_begin(&f->backend), QUEUES, &f->gmem, err);
 	if (f->device == NULL)
 		return false;
-	f->transport = (struct driver_transport){0};
-	pthread_mutex_init(&f->transport.lock, NULL);
-	pthread_cond_init(&f->transport.news, NULL);
-	virtio_listen(f->device,
-	    &(struct virtio_listener){
-	        .context = f, .call = vector_of, .broken = note_broken, .at_rest = note_at_rest});
+	transport_init_calls(&f->transport, f->device, f->calls);
 	return true;
 }
 

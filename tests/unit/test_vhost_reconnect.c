@@ -38,32 +38,9 @@ struct fixture {
 	_Atomic unsigned lost;
 };
 
-static int vector_of(void *context, unsigned queue)
-{
-	return ((struct fixture *)context)->call;
-}
-
 static void note_lost(void *context, const char *reason)
 {
 	((struct fixture *)context)->lost++;
-}
-
-static void note(struct fixture *f, unsigned *counter)
-{
-	pthread_mutex_lock(&f->transport.lock);
-	++*counter;
-	pthread_cond_broadcast(&f->transport.news);
-	pthread_mutex_unlock(&f->transport.lock);
-}
-
-static void note_broken(void *context)
-{
-	note(context, &((struct fixture *)context)->transport.broken);
-}
-
-static void note_at_rest(void *context)
-{
-	note(context, &((struct fixture *)context)->transport.at_rest);
 }
 
 static size_t open_files(void)
@@ -98,11 +75,7 @@ static struct fixture *make(uint64_t protocol)
 	    vhost_blk_create(&config, backend_begin(&f->backends[f->used++]), 1, &f->gmem, &err);
 	if (f->device == NULL)
 		fail_msg("%s", err.message);
-	pthread_mutex_init(&f->transport.lock, NULL);
-	pthread_cond_init(&f->transport.news, NULL);
-	virtio_listen(f->device,
-	    &(struct virtio_listener){
-	        .context = f, .call = vector_of, .broken = note_broken, .at_rest = note_at_rest});
+	transport_init_calls(&f->transport, f->device, &f->call);
 	return f;
 }
 

@@ -153,13 +153,25 @@ static void transport_changed(void *context)
 	transport_note(transport, &transport->changed);
 }
 
+static int transport_call(void *context, unsigned queue)
+{
+	return ((struct driver_transport *)context)->calls[queue];
+}
+
 void transport_init(struct driver_transport *transport, struct virtio_device *device)
 {
-	*transport = (struct driver_transport){0};
+	transport_init_calls(transport, device, NULL);
+}
+
+void transport_init_calls(
+    struct driver_transport *transport, struct virtio_device *device, const int *calls)
+{
+	*transport = (struct driver_transport){.calls = calls};
 	pthread_mutex_init(&transport->lock, NULL);
 	pthread_cond_init(&transport->news, NULL);
 	virtio_listen(device, &(struct virtio_listener){.context = transport,
-	                          .interrupt = transport_interrupt,
+	                          .interrupt = calls == NULL ? transport_interrupt : NULL,
+	                          .call = calls != NULL ? transport_call : NULL,
 	                          .broken = transport_broken,
 	                          .at_rest = transport_at_rest,
 	                          .changed = transport_changed});

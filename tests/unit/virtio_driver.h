@@ -75,9 +75,13 @@ struct driver_transport {
 	pthread_mutex_t lock;
 	pthread_cond_t news;
 	unsigned interrupts[VIRTIO_QUEUES_MAX], broken, at_rest, changed;
+	const int *calls; /* eventfds in place of interrupts, one for each queue, or NULL */
 };
 
 void transport_init(struct driver_transport *transport, struct virtio_device *device);
+/* The same with eventfds, which are the caller's. */
+void transport_init_calls(
+    struct driver_transport *transport, struct virtio_device *device, const int *calls);
 void transport_finish(struct driver_transport *transport);
 void driver_ring(const struct virtio_device *device, unsigned queue);
 
