@@ -4,10 +4,6 @@
  *
  * A request's first 16 readable bytes are its header, its last writable byte its status, whatever
  * buffers they lie in. Data is what is between.
- *
- * Of requests that come together, neighbours on the disk are one request of the disk's: a driver
- * may not merge its own, and for a disk of the host one long request is less work than many short
- * ones.
  */
 #include "virtio/blk_request.h"
 

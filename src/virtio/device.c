@@ -7,8 +7,8 @@
  * the store of WORKER_RUNNING hands it to the worker, and `active` hands it back.
  */
 #include "virtio/backing.h"
-#include "virtio/thread.h"
 #include "virtio/model.h"
+#include "virtio/thread.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -142,8 +142,6 @@ static struct virtio_device *make_vhost_disk(
 {
 	struct vhost_device_config config = plug_vhost(plug, device->name);
 
-	if (!check_vhost(plug, device, err))
-		return NULL;
 	return vhost_blk_create(
 	    &config, device->fds[0], device->queues, spapr_memory(plug->machine), err);
 }
@@ -153,8 +151,6 @@ static struct virtio_device *make_share(
 {
 	struct vhost_device_config config = plug_vhost(plug, device->name);
 
-	if (!check_vhost(plug, device, err))
-		return NULL;
 	return vhost_fs_create(
 	    &config, device->fds[0], device->tag, spapr_memory(plug->machine), err);
 }
@@ -164,8 +160,6 @@ static struct virtio_device *make_vsock(
 {
 	struct vhost_device_config config = plug_vhost(plug, device->name);
 
-	if (!check_vhost(plug, device, err))
-		return NULL;
 	return vhost_vsock_create(
 	    &config, device->fds[0], device->cid, spapr_memory(plug->machine), err);
 }
@@ -173,17 +167,23 @@ static struct virtio_device *make_vsock(
 bool plug_add(
     struct plug *plug, const struct guest_device *device, uint64_t *ret_operation, struct err *err)
 {
-	static struct virtio_device *(*const make[])(
-	    struct plug * plug, const struct guest_device *device, struct err *err) = {
-	    [GUEST_DISK] = make_disk,
-	    [GUEST_NET] = make_net,
-	    [GUEST_RNG] = make_rng,
-	    [GUEST_VHOST_DISK] = make_vhost_disk,
-	    [GUEST_SHARE] = make_share,
-	    [GUEST_VSOCK] = make_vsock,
+	static const struct {
+		struct virtio_device *(*make)(
+		    struct plug *plug, const struct guest_device *device, struct err *err);
+		bool served; /* by somebody else */
+	} kinds[] = {
+	    [GUEST_DISK] = {make_disk, false},
+	    [GUEST_NET] = {make_net, false},
+	    [GUEST_RNG] = {make_rng, false},
+	    [GUEST_VHOST_DISK] = {make_vhost_disk, true},
+	    [GUEST_SHARE] = {make_share, true},
+	    [GUEST_VSOCK] = {make_vsock, true},
 	};
-	struct virtio_device *made = make[device->kind](plug, device, err);
+	struct virtio_device *made;
 
+	if (kinds[device->kind].served && !check_vhost(plug, device, err))
+		return false;
+	made = kinds[device->kind].make(plug, device, err);
 	if (made == NULL)
 		return false;
 	if (virtio_confine(made, plug->confine, plug->context, err) &&

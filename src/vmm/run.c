@@ -25,10 +25,10 @@
 #include "control/control.h"
 #include "control/listen.h"
 #include "sandbox/sandbox.h"
-#include "vmm/plug.h"
 #include "vmm/console.h"
 #include "vmm/loader.h"
 #include "vmm/loop.h"
+#include "vmm/plug.h"
 #include "vmm/terminal.h"
 #include "vmm/vmm.h"
 
