@@ -227,6 +227,11 @@ static bool plug_exchange(struct virtio_device *device, void *context)
 	return true;
 }
 
+static bool plug_not_found(const char *device, struct err *err)
+{
+	return err_set(err, ERR_NOT_FOUND, NULL, "Device '%s' not found", device);
+}
+
 bool plug_reconnect(
     struct plug *plug, const char *device, int fd, bool *ret_resumes, struct err *err)
 {
@@ -237,7 +242,7 @@ bool plug_reconnect(
 
 	if (!spapr_with_pci_device(plug->machine, device, plug_look_at, &look)) {
 		close(fd);
-		return err_set(err, ERR_NOT_FOUND, NULL, "Device '%s' not found", device);
+		return plug_not_found(device, err);
 	}
 	if (!look.lost) {
 		close(fd);
@@ -248,7 +253,9 @@ bool plug_reconnect(
 	if (!vhost_user_offer(
 	        &offer, &config, look.kind, look.queues, fd, spapr_memory(plug->machine), err))
 		return false;
-	spapr_with_pci_device(plug->machine, device, plug_exchange, &exchange);
+	/* The guest may have given it back while the new back end was asked. */
+	if (!spapr_with_pci_device(plug->machine, device, plug_exchange, &exchange))
+		plug_not_found(device, err);
 	if (!exchange.done)
 		vhost_user_destroy(offer.backend);
 	return exchange.done;
